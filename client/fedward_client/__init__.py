@@ -1,0 +1,1 @@
+"""The hospital's side: answers orders with updates and keeps what is private."""

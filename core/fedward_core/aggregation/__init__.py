@@ -1,0 +1,1 @@
+"""Aggregators: each folds what arrives into the next global weights."""

@@ -1,0 +1,105 @@
+"""Named arrays: how weights are held, identified and kept on disk, without torch.
+
+Files are safetensors: no code runs when they are read. numpy has no bfloat16, so it travels as its sixteen bits, and the
+filter that made it knows.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from fedward_core.errors import CheckpointError
+
+Array: TypeAlias = NDArray[Any]
+Arrays: TypeAlias = Mapping[str, Array]
+
+
+def digest(arrays: Arrays) -> str:
+    """The SHA-256 of names, types, shapes and values, whatever the order of the names; 64 hexadecimal digits."""
+    hasher = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        hasher.update(f"{name}\x1f{array.dtype.str}\x1f{array.shape}\x1f".encode())
+        hasher.update(array.data if array.size else b"")
+    return hasher.hexdigest()
+
+
+def num_bytes(arrays: Arrays) -> int:
+    """The bytes of all values."""
+    return sum(array.nbytes for array in arrays.values())
+
+
+def write_arrays(path: Path, arrays: Arrays, facts: Mapping[str, Any] | None = None) -> None:
+    """Write arrays and a table of facts as one file, so that a reader sees the old file or the new one, never a part.
+
+    Args:
+        path: The file; its folder is made.
+        arrays: What is written; the digest is stored beside it.
+        facts: JSON values that :func:`read_arrays` gives back.
+
+    Raises:
+        CheckpointError: The disk is full or not writable; what stood at ``path`` is as it was.
+    """
+    header = {"facts": json.dumps(facts or {}, sort_keys=True), "digest": digest(arrays)}
+    with replacing(path) as temporary:
+        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, temporary, metadata=header)
+
+
+def read_arrays(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
+    """Read what :func:`write_arrays` wrote: arrays and facts.
+
+    Raises:
+        CheckpointError: The file is missing, is not such a file, or its digest does not fit its content.
+    """
+    try:
+        with safe_open(path, framework="np") as file:
+            header = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"cannot read '{path.name}': expected a safetensors file of Fedward ({error})") from error
+    if header.get("digest") != digest(arrays):
+        raise CheckpointError(f"'{path.name}' does not fit its own digest: the file is damaged, or was changed by hand")
+    return arrays, json.loads(header["facts"])
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside ``path`` that takes its place, flushed to disk, when the block ends well.
+
+    Raises:
+        CheckpointError: Writing failed; what stood at ``path`` is as it was.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        _flush(temporary)
+        temporary.replace(path)
+        _flush(path.parent)
+    except (OSError, SafetensorError) as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise CheckpointError(
+            f"cannot write '{path.name}': {_reason(error)}. The previous file is untouched."
+        ) from error
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror or "the disk refused") if isinstance(error, OSError) else str(error)

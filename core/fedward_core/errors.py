@@ -1,0 +1,46 @@
+"""Every error that a user of Fedward may meet.
+
+    FedwardError
+      SpecError          the spec contradicts itself, or asks for what does not exist
+      DataError          a dataset, a file or a card cannot be used
+      UpdateError        what a site sent cannot be used
+      CheckpointError    a checkpoint is damaged, foreign or cannot be written
+      PrivateStateError  a site lacks the private state that an order builds on
+      RoundError         a round ended without a result
+        QuorumError      too few sites contributed before the deadline
+
+Messages say what was expected, what was found and what to do. They speak of sites, runs and counts, never of pixels, report
+text, patients or paths at a hospital. Broken invariants of our own are assertions, not these.
+"""
+
+
+class FedwardError(Exception):
+    """The root: something that a message can explain to a person."""
+
+
+class SpecError(FedwardError):
+    """A spec contradicts itself, or asks for what does not exist."""
+
+
+class DataError(FedwardError):
+    """A dataset, a file or a card cannot be used."""
+
+
+class UpdateError(FedwardError):
+    """What a site sent cannot be used; the site is left out of the round."""
+
+
+class CheckpointError(FedwardError):
+    """A checkpoint is damaged, belongs to another run or architecture, or cannot be written."""
+
+
+class PrivateStateError(FedwardError):
+    """A site lacks the private state that an order builds on; the server then lets it join anew."""
+
+
+class RoundError(FedwardError):
+    """A round ended without a result."""
+
+
+class QuorumError(RoundError):
+    """Too few sites contributed before the deadline."""

@@ -1,0 +1,94 @@
+"""What the server asks of a site, and the facts that come back beside the arrays.
+
+    order (JSON) + weights  -->  site  -->  reply (JSON) + groups of arrays
+
+The spec itself reaches a site with the run, not with each order.
+"""
+
+from enum import StrEnum
+
+from pydantic import Field
+
+from fedward_core.cards import DatasetCard
+from fedward_core.config import Frozen
+from fedward_core.metric import Metric
+from fedward_core.plan import StagePlan
+
+
+class Work(StrEnum):
+    """What a site is asked to do."""
+
+    DESCRIBE = "describe"  # send the dataset card
+    TRAIN = "train"
+    EVALUATE = "evaluate"
+
+
+class Base(Frozen):
+    """The private entry on which an order builds: the site's last counted contribution."""
+
+    round: int
+    parent: str
+
+
+class Order(Frozen):
+    """One piece of work for one site.
+
+    Attributes:
+        run: The run's id, stable over attempts.
+        attempt: Counts the restarts of a run; a site refuses a lower one than it has seen.
+        work: What to do.
+        stage: The index of the stage in the spec.
+        round: The round, counted from 0. An evaluation belongs to the round that ended before it.
+        parent: The digest of the global weights that come with the order.
+        base: The private entry to start from. None at a site that joins: then the weights are complete.
+        plan: What the stage's model is made of; None for DESCRIBE.
+    """
+
+    run: str
+    attempt: int = Field(default=1, ge=1)
+    work: Work
+    stage: int = Field(default=0, ge=0)
+    round: int = Field(default=0, ge=0)
+    parent: str = ""
+    base: Base | None = None
+    plan: StagePlan | None = None
+
+
+class Failure(StrEnum):
+    """Why a site could not do its work; what leaves the site in place of an exception's text."""
+
+    DATA = "data"  # its data cannot be used
+    UPDATE = "update"  # the weights that came do not fit
+    DIVERGED = "diverged"  # the loss is no longer finite
+    PRIVATE_STATE = "private_state"  # the private entry that the order builds on is missing
+    DISK = "disk"  # private state could not be written
+    MEMORY = "memory"  # out of memory
+    INTERNAL = "internal"  # anything else: the site's own log tells
+
+
+class Reply(Frozen):
+    """The facts of an answer; arrays travel beside it.
+
+    Attributes:
+        site: Who answers.
+        work: What was done.
+        round: For which round.
+        parent: The digest of the global weights that came with the order.
+        failure: Why it was not done; all that follows is then empty.
+        num_examples: Images trained on.
+        num_steps: Optimiser steps made.
+        metrics: Training figures.
+        evaluation: Evaluated figures with their n.
+        card: The dataset card, for DESCRIBE.
+    """
+
+    site: str
+    work: Work
+    round: int = 0
+    parent: str = ""
+    failure: Failure | None = None
+    num_examples: int = 0
+    num_steps: int = 0
+    metrics: dict[str, float] = {}
+    evaluation: dict[str, Metric] = {}
+    card: DatasetCard | None = None

@@ -1,0 +1,232 @@
+"""Which numbers travel and which stay: a list of rules over the names of a state.
+
+    state  --split-->  shared (compact slices)  +  private (the rest)
+    state  <--merge--  shared                   +  private             merge(*split(state)) == state, bit for bit
+
+A rule marks whole tensors, or cuts channels out of them. An axis that is cut is read as ``tiles x channels x unit``:
+
+    conv weight (C, ...)            tiles 1, unit 1          a channel is one row
+    attention qkv (3*H*d, ...)      tiles 3, unit d          a channel is a head, present in q, k and v
+    linear after flattening a map   tiles 1, unit height*width   a channel is a run of columns
+
+The last ``n`` channels are private. A fixed order, the same at every site, keeps shared channels aligned, and when the
+private share grows, what was private stays private (CD2-pFed, Shen et al., CVPR 2022).
+"""
+
+import re
+from collections.abc import Iterable
+from enum import StrEnum
+from fractions import Fraction
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from fedward_core.arrays import Array, Arrays
+from fedward_core.config import Frozen
+from fedward_core.errors import SpecError, UpdateError
+from fedward_core.manifest import Entry, Kind, Manifest
+
+
+class Role(StrEnum):
+    """What becomes of an entry."""
+
+    SHARED = "shared"  # travels every round
+    PRIVATE = "private"  # never leaves the site once trained there
+    FROZEN = "frozen"  # fetched once by digest, never trained: in neither half
+
+
+class Cut(Frozen):
+    """Where channels lie in a tensor.
+
+    Attributes:
+        channels: How many channels the cut axes hold.
+        dims: The axes that are cut. With one axis an entry is shared if its channel is; with two, if both are.
+        unit: Neighbouring entries that belong to one channel.
+        tiles: How often the whole sequence of channels repeats along the axis.
+    """
+
+    channels: int = Field(ge=1)
+    dims: tuple[int, ...] = (0,)
+    unit: int = Field(default=1, ge=1)
+    tiles: int = Field(default=1, ge=1)
+
+
+class Rule(Frozen):
+    """Gives the entries whose whole name matches ``pattern`` a role, or cuts them by channel.
+
+    Attributes:
+        pattern: A regular expression over state names; the first rule that matches decides.
+        role: The role; with ``cuts``, the role of private channels.
+        cuts: One for each group of channels that runs through the tensor; their shared parts are intersected.
+    """
+
+    pattern: str
+    role: Role
+    cuts: tuple[Cut, ...] = ()
+
+
+class Partition:
+    """Rules applied to one manifest at one private share.
+
+    Args:
+        manifest: The state that is split.
+        rules: Tried in order; an entry that no rule matches is an error. Counters are private whatever the rules say.
+        share: The part of each cut axis that is private, in [0, 1]. At 1 everything is private, at 0 no channel is.
+
+    Raises:
+        SpecError: An entry that no rule names, or a cut that does not fit its tensor.
+    """
+
+    def __init__(self, manifest: Manifest, rules: Iterable[Rule], *, share: Fraction = Fraction(0)) -> None:
+        self.manifest = manifest
+        self.rules = tuple(rules)
+        self.share = share
+        self._rules = {entry.name: self._rule_of(entry) for entry in manifest.entries}
+        for entry in manifest.entries:
+            _check_cuts(entry, self._rules[entry.name])
+
+    def at(self, share: Fraction) -> "Partition":
+        """The same rules at another private share."""
+        return self if share == self.share else Partition(self.manifest, self.rules, share=share)
+
+    @cached_property
+    def shared_manifest(self) -> Manifest:
+        """What travels: names, compact shapes, types, kinds."""
+        shapes = {name: array.shape for name, array in self.split(self._ghost())[0].items()}
+        entries = [e.model_copy(update={"shape": shapes[e.name]}) for e in self.manifest.entries if e.name in shapes]
+        return Manifest(entries=tuple(entries))
+
+    def split(self, state: Arrays) -> tuple[dict[str, Array], dict[str, Array]]:
+        """Cut a state in two.
+
+        Args:
+            state: Every entry of the manifest, frozen ones optional.
+
+        Returns:
+            Shared entries as compact slices, and private entries: whole, or flat where only some channels are private.
+        """
+        shared: dict[str, Array] = {}
+        private: dict[str, Array] = {}
+        for entry in self.manifest.entries:
+            role, mask = self._fate(entry)
+            if role is Role.SHARED:
+                shared[entry.name] = state[entry.name]
+            elif role is Role.PRIVATE and mask is None:
+                private[entry.name] = state[entry.name]
+            elif mask is not None:
+                whole = np.asarray(state[entry.name])
+                shared[entry.name] = whole[mask].reshape(self._compact_shape(entry))
+                private[entry.name] = whole[~mask]
+        return shared, private
+
+    def merge(self, shared: Arrays, private: Arrays) -> dict[str, Array]:
+        """Put a state together again.
+
+        Raises:
+            UpdateError: A half lacks an entry, has one too many, or has one of another shape.
+        """
+        state: dict[str, Array] = {}
+        for entry in self.manifest.entries:
+            role, mask = self._fate(entry)
+            if role is Role.SHARED:
+                state[entry.name] = _taken(shared, entry.name, entry.shape)
+            elif role is Role.PRIVATE and mask is None:
+                state[entry.name] = _taken(private, entry.name, entry.shape)
+            elif mask is not None:
+                whole = np.empty(entry.shape, np.dtype(entry.dtype))
+                whole[mask] = _taken(shared, entry.name, self._compact_shape(entry)).reshape(-1)
+                whole[~mask] = _taken(private, entry.name, (int(mask.size - mask.sum()),))
+                state[entry.name] = whole
+        for name in (*shared, *private):
+            if name not in state:
+                raise UpdateError(f"unexpected entry '{name}': this partition has no such part")
+        return state
+
+    def role(self, name: str) -> Role:
+        """The role of an entry; of one that is cut, ``SHARED`` (some of it travels)."""
+        role, mask = self._fates[name]
+        return Role.SHARED if mask is not None else role
+
+    def shared_mask(self, name: str) -> NDArray[np.bool_] | None:
+        """Where an entry is shared, for one that is cut; None for one that is whole."""
+        return self._fates[name][1]
+
+    def _rule_of(self, entry: Entry) -> Rule:
+        for rule in self.rules:
+            if re.fullmatch(rule.pattern, entry.name):
+                return rule
+        raise SpecError(
+            f"no rule says whether '{entry.name}' is shared, private or frozen: add one to the method's rules"
+        )
+
+    def _fate(self, entry: Entry) -> tuple[Role, NDArray[np.bool_] | None]:
+        return self._fates[entry.name]
+
+    @cached_property
+    def _fates(self) -> dict[str, tuple[Role, NDArray[np.bool_] | None]]:
+        return {entry.name: self._decide(entry) for entry in self.manifest.entries}
+
+    def _decide(self, entry: Entry) -> tuple[Role, NDArray[np.bool_] | None]:
+        rule = self._rules[entry.name]
+        if rule.role is Role.FROZEN:
+            return Role.FROZEN, None
+        if entry.kind is Kind.COUNTER or self.share == 1:
+            return Role.PRIVATE, None
+        if not rule.cuts:
+            return rule.role, None
+        mask = np.ones(entry.shape, bool)
+        for cut in rule.cuts:
+            mask &= _shared_mask(entry.shape, cut, private_channels(cut.channels, self.share))
+        return (Role.SHARED, None) if mask.all() else (rule.role, mask)
+
+    def _compact_shape(self, entry: Entry) -> tuple[int, ...]:
+        mask = self._fates[entry.name][1]
+        assert mask is not None
+        return tuple(
+            int(mask.any(axis=tuple(d for d in range(mask.ndim) if d != dim)).sum()) for dim in range(mask.ndim)
+        )
+
+    def _ghost(self) -> dict[str, Array]:
+        """Arrays of the right shapes that take no memory."""
+        return {e.name: np.broadcast_to(np.zeros((), np.dtype(e.dtype)), e.shape) for e in self.manifest.entries}
+
+
+def private_channels(channels: int, share: Fraction) -> int:
+    """How many of ``channels`` are private: ``share * channels`` rounded half up, and never all or none by rounding.
+
+    A single channel can't be divided; it is shared until the share is 1.
+    """
+    if share in (0, 1) or channels == 1:
+        return channels if share == 1 else 0
+    return min(max(int(share * channels + Fraction(1, 2)), 1), channels - 1)
+
+
+def _shared_mask(shape: tuple[int, ...], cut: Cut, private: int) -> NDArray[np.bool_]:
+    flags = np.arange(cut.channels) < cut.channels - private
+    axis = np.tile(np.repeat(flags, cut.unit), cut.tiles)
+    mask = np.ones(shape, bool)
+    for dim in cut.dims:
+        mask &= axis.reshape([-1 if d == dim else 1 for d in range(len(shape))])
+    return mask
+
+
+def _check_cuts(entry: Entry, rule: Rule) -> None:
+    for cut in rule.cuts:
+        for dim in cut.dims:
+            length = cut.tiles * cut.channels * cut.unit
+            if dim >= len(entry.shape) or entry.shape[dim] != length:
+                raise SpecError(
+                    f"cannot cut '{entry.name}' of shape {entry.shape} along axis {dim}: {cut.tiles} x {cut.channels} channels "
+                    f"x {cut.unit} would need {length} entries there"
+                )
+
+
+def _taken(arrays: Arrays, name: str, shape: tuple[int, ...]) -> Array:
+    if name not in arrays:
+        raise UpdateError(f"entry '{name}' is missing: expected shape {shape}")
+    array = arrays[name]
+    if array.shape != shape:
+        raise UpdateError(f"entry '{name}' has shape {array.shape}, expected {shape}")
+    return array

@@ -1,0 +1,273 @@
+"""The spec: one file that describes a run.
+
+    name: covid-network
+    seed: 2022
+    dataset: {name: chest-xray, image_px: 64, classes: [normal, pneumonia, covid]}
+    stages:
+      - name: pretrain
+        method: {name: mae, mask_ratio: 0.6}
+        backbone: {name: vit, width: 96, depth: 4, heads: 4, patch_px: 8}
+        rounds: 80
+      - name: finetune
+        method: supervised
+        start_from: previous
+        rounds: 60
+
+A spec is frozen, checked whole before anything starts, and known by its digest. Unknown keys and settings without effect
+are errors.
+"""
+
+import hashlib
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+import yaml
+from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, model_validator
+
+from fedward_core.cards import Split, Task
+from fedward_core.config import Config, Frozen, chosen_from
+from fedward_core.errors import SpecError
+
+
+class MethodConfig(Config):
+    """The base of every method's configuration.
+
+    Attributes:
+        needs_labels: Whether training reads labels.
+        needs_backbone: Whether the method trains a backbone.
+        runtime: Which program carries the method out at a site; the numpy one starts without torch.
+    """
+
+    needs_labels: ClassVar[bool] = True
+    needs_backbone: ClassVar[bool] = True
+    runtime: ClassVar[Literal["torch", "numpy"]] = "torch"
+
+
+class PersonalisationConfig(Config):
+    """The base of every personalisation: which part of the model stays private, and from which round on."""
+
+    def share_at(self, round_: int, rounds: int) -> Fraction:  # noqa: ARG002 - the signature of the family
+        """The private share of every cut axis in a round, in [0, 1], never falling."""
+        return Fraction(0)
+
+
+MethodChoice = Annotated[SerializeAsAny[MethodConfig], BeforeValidator(chosen_from("methods"))]
+BackboneChoice = Annotated[SerializeAsAny[Config], BeforeValidator(chosen_from("backbones"))]
+OptimizerChoice = Annotated[SerializeAsAny[Config], BeforeValidator(chosen_from("optimizers"))]
+LocalTermChoice = Annotated[SerializeAsAny[Config], BeforeValidator(chosen_from("local_terms"))]
+PersonalisationChoice = Annotated[
+    SerializeAsAny[PersonalisationConfig], BeforeValidator(chosen_from("personalisations"))
+]
+AggregatorChoice = Annotated[SerializeAsAny[Config], BeforeValidator(chosen_from("aggregators"))]
+FilterChoice = Annotated[SerializeAsAny[Config], BeforeValidator(chosen_from("filters"))]
+
+
+class Cohort(Frozen):
+    """Who takes part.
+
+    Attributes:
+        sites: Site names, or ``all`` that have the dataset.
+        min_sites: Contributions, counted after drop-outs, without which a round fails.
+        round_deadline_s: After this time a round goes on without those that have not answered.
+    """
+
+    sites: Literal["all"] | tuple[str, ...] = "all"
+    min_sites: int = Field(default=3, ge=1)
+    round_deadline_s: float = Field(default=900.0, gt=0)
+
+
+class Dataset(Frozen):
+    """Which data, and how it reaches the model.
+
+    Attributes:
+        name: The dataset's name in the sites' catalogues.
+        image_px: Images are resized to this height and width.
+        classes: The study's classes in the order of their label numbers; empty to take those of the sites' cards.
+        task: What the labels mean.
+        label_fraction: The part of each site's training labels that is used: stratified, by patient, at least one patient of
+            each class that is present. Methods without labels still see every image.
+    """
+
+    name: str
+    image_px: int = Field(default=64, ge=8)
+    classes: tuple[str, ...] = ()
+    task: Task = Task.CLASSIFICATION
+    label_fraction: float = Field(default=1.0, gt=0, le=1)
+
+
+class Schedule(Frozen):
+    """The learning rate over a stage: linear warm-up from 0, then a half cosine to the final rate, at every step.
+
+    Attributes:
+        shape: ``cosine``, or ``constant`` after the warm-up.
+        warmup_rounds: Rounds of warm-up.
+        final_lr: The rate at the end of the cosine.
+    """
+
+    shape: Literal["cosine", "constant"] = "constant"
+    warmup_rounds: float = Field(default=0.0, ge=0)
+    final_lr: float = Field(default=0.0, ge=0)
+
+    @model_validator(mode="after")
+    def _refuse_settings_without_effect(self) -> Self:
+        if self.shape == "constant" and self.final_lr:
+            raise ValueError("final_lr has no effect with shape 'constant': use shape 'cosine', or leave final_lr out")
+        return self
+
+
+class Local(Frozen):
+    """Training at a site within a round.
+
+    Attributes:
+        epochs: Passes over the local data.
+        batch_size: Images a step. A site with fewer images makes one batch of all; an incomplete last batch is dropped.
+        threads: Threads of a site's training. With 1, every engine gives the same bits on CPU.
+        device: ``auto`` takes the first GPU if there is one.
+        precision: ``mixed`` uses 16-bit autocast, on a GPU only.
+        optimizer: The optimiser.
+        optimizer_state: ``keep`` leaves moments at the site from round to round (SSL-FL), ``reset`` starts anew (CD2-pFed).
+        schedule: The learning rate over the stage.
+        layer_decay: Each layer's rate is this times that of the layer above; 1 for none.
+        clip_norm: Gradients are scaled down to this global norm.
+        terms: Local terms that join the method's loss.
+        augment: Random flips, shifts and contrast of training images, at the site.
+    """
+
+    epochs: int = Field(default=1, ge=1)
+    batch_size: int = Field(default=32, ge=1)
+    threads: int = Field(default=1, ge=1)
+    device: str = Field(default="auto", pattern=r"auto|cpu|cuda(:\d+)?")
+    precision: Literal["full", "mixed"] = "full"
+    optimizer: OptimizerChoice = Field(default_factory=lambda: chosen_from("optimizers")("adamw"))
+    optimizer_state: Literal["keep", "reset"] = "keep"
+    schedule: Schedule = Schedule()
+    layer_decay: float = Field(default=1.0, gt=0, le=1)
+    clip_norm: float | None = Field(default=None, gt=0)
+    terms: tuple[LocalTermChoice, ...] = ()
+    augment: bool = False
+
+
+class Stage(Frozen):
+    """One method, federated for a number of rounds.
+
+    Attributes:
+        name: The stage's name.
+        method: The method.
+        backbone: The network; a stage that starts from the previous one inherits it and names none.
+        start_from: ``scratch``, or ``previous`` to go on from the stage before.
+        rounds: Rounds.
+        local: Training at a site.
+        personalise: What stays private; nothing by default.
+        aggregate: How updates are folded.
+        filters: Applied in this order at the site, undone in reverse on the server.
+    """
+
+    name: str = Field(pattern=r"[a-z0-9][a-z0-9_-]*")
+    method: MethodChoice
+    backbone: BackboneChoice | None = None
+    start_from: Literal["scratch", "previous"] = "scratch"
+    rounds: int = Field(ge=1)
+    local: Local = Field(default_factory=Local)
+    personalise: PersonalisationChoice | None = None
+    aggregate: AggregatorChoice = Field(default_factory=lambda: chosen_from("aggregators")("weighted_mean"))
+    filters: tuple[FilterChoice, ...] = ()
+
+    @model_validator(mode="after")
+    def _check_backbone_and_schedule(self) -> Self:
+        if self.start_from == "previous" and self.backbone:
+            raise ValueError(
+                f"stage '{self.name}' starts from the previous one and inherits its backbone: leave 'backbone' out"
+            )
+        if self.start_from == "scratch" and self.method.needs_backbone and not self.backbone:
+            raise ValueError(f"stage '{self.name}' starts from scratch and needs a 'backbone'")
+        if self.backbone and not self.method.needs_backbone:
+            raise ValueError(
+                f"stage '{self.name}': method '{self.method.name}' trains no backbone: leave 'backbone' out"
+            )
+        if self.local.schedule.warmup_rounds > self.rounds:
+            raise ValueError(
+                f"stage '{self.name}' warms up for {self.local.schedule.warmup_rounds} of {self.rounds} rounds"
+            )
+        return self
+
+    def share_at(self, round_: int) -> Fraction:
+        """The private share in a round."""
+        return self.personalise.share_at(round_, self.rounds) if self.personalise else Fraction(0)
+
+
+class Evaluate(Frozen):
+    """Evaluation at the sites.
+
+    Attributes:
+        every: Rounds between evaluations; the last round of a stage is always evaluated.
+        split: Which split; the test split never selects anything.
+        bootstrap: Resamples for the intervals, over patients; 0 for none.
+    """
+
+    every: int = Field(default=5, ge=1)
+    split: Split = Split.TEST
+    bootstrap: int = Field(default=200, ge=0)
+
+
+class Spec(Frozen):
+    """One run, whole."""
+
+    name: str = Field(pattern=r"[a-z0-9][a-z0-9_-]*")
+    seed: int = Field(default=0, ge=0)
+    cohort: Cohort = Cohort()
+    dataset: Dataset
+    stages: tuple[Stage, ...] = Field(min_length=1)
+    evaluate: Evaluate = Evaluate()
+
+    @model_validator(mode="after")
+    def _check_stages(self) -> Self:
+        if self.stages[0].start_from == "previous":
+            raise ValueError(f"stage '{self.stages[0].name}' is the first: it has no previous stage to start from")
+        names = [stage.name for stage in self.stages]
+        if len(set(names)) < len(names):
+            raise ValueError(f"stages need names of their own, found {', '.join(names)}")
+        if self.dataset.label_fraction < 1 and not any(stage.method.needs_labels for stage in self.stages):
+            raise ValueError("dataset.label_fraction has no effect: no stage of this spec reads labels")
+        return self
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a YAML file.
+
+        Raises:
+            SpecError: The file is no YAML, or the spec is wrong; each fault is listed with its place.
+        """
+        try:
+            return cls.parse(yaml.safe_load(path.read_text(encoding="utf-8")))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise SpecError(f"cannot read the spec '{path.name}': {error}") from error
+
+    @classmethod
+    def parse(cls, values: Any) -> Self:
+        """Check plain values.
+
+        Raises:
+            SpecError: The spec is wrong; each fault is listed with its place.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            faults = [
+                f"  {'.'.join(map(str, fault['loc'])) or 'spec'}: {_sentence(fault['msg'])}" for fault in error.errors()
+            ]
+            raise SpecError("the spec is wrong:\n" + "\n".join(faults)) from None
+
+    def backbone_of(self, stage: int) -> Config | None:
+        """The backbone of a stage, its own or inherited."""
+        while self.stages[stage].start_from == "previous":
+            stage -= 1
+        return self.stages[stage].backbone
+
+    def digest(self) -> str:
+        """The SHA-256 of the whole spec with its defaults, 64 hexadecimal digits."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+
+def _sentence(message: str) -> str:
+    return message.removeprefix("Value error, ")

@@ -1,0 +1,1 @@
+"""The model zoo: methods, backbones, layers, losses, data, training and personalisation."""

@@ -1,0 +1,100 @@
+"""The contract of every backbone, and how it says where its channels are."""
+
+from abc import abstractmethod
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Axis:
+    """Where the channels of a group lie in a tensor of the state; see ``fedward_core.partition.Cut``.
+
+    Attributes:
+        tensor: The state-dict name, relative to the backbone.
+        dim: The axis.
+        unit: Neighbouring entries that belong to one channel.
+        tiles: How often the sequence of channels repeats along the axis.
+    """
+
+    tensor: str
+    dim: int = 0
+    unit: int = 1
+    tiles: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Activation:
+    """The output of a module in which the channels of a group appear, for passes through one half only.
+
+    Attributes:
+        module: The module's name, relative to the backbone. Its output is masked; with ``before``, its input.
+        dim: The axis of the channels, from the end if negative.
+        unit: Neighbouring entries that belong to one channel.
+        before: Mask the module's input instead, e.g. of the projection that follows attention.
+    """
+
+    module: str
+    dim: int = 1
+    unit: int = 1
+    before: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChannelGroup:
+    """Channels that are private or shared together: a layer, the layers that add into one residual stream, heads, hidden units.
+
+    Attributes:
+        name: For messages.
+        channels: How many.
+        outputs: Tensors whose output axis these channels are: weights, biases, norms and their statistics.
+        inputs: Weights whose input axis these channels are.
+        activations: Where a pass through one half masks.
+        feeds_head: Whether the features that the classifier reads consist of these channels.
+        head_unit: Features of one channel, where ``feeds_head``: more than one after flattening a map.
+    """
+
+    name: str
+    channels: int
+    outputs: tuple[Axis, ...]
+    inputs: tuple[Axis, ...] = ()
+    activations: tuple[Activation, ...] = ()
+    feeds_head: bool = False
+    head_unit: int = 1
+
+
+class Backbone(nn.Module):
+    """A network that turns images into features.
+
+    Attributes:
+        num_features: E, the width of the features.
+    """
+
+    num_features: int
+
+    @abstractmethod
+    def forward(self, images: Tensor) -> Tensor:
+        """Features of whole images.
+
+        Args:
+            images: (B, C, H, W), float, standardised.
+
+        Returns:
+            (B, E).
+        """
+
+    @abstractmethod
+    def feature_map(self, images: Tensor) -> Tensor:
+        """Features of places, for segmentation: (B, E, h, w), coarser than the image."""
+
+    @abstractmethod
+    def channel_groups(self) -> tuple[ChannelGroup, ...]:
+        """Which channels channel decoupling may cut."""
+
+    @abstractmethod
+    def layer_of(self, name: str) -> int:
+        """The layer of a parameter, 0 for embeddings, counted up to :meth:`num_layers` - 1, for layer-wise rate decay."""
+
+    @abstractmethod
+    def num_layers(self) -> int:
+        """Layers, embeddings included; what sits on top has this number."""

@@ -1,0 +1,1 @@
+"""Readers, splits, catalogues, loaders and the generator of simulated hospitals."""

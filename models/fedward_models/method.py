@@ -1,0 +1,182 @@
+"""The one interface of the zoo: a method turns a batch into a loss, and says which of its numbers may travel.
+
+A method knows no sites, rounds, files or devices. It is federated and personalised from outside, without a line of its own.
+"""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+from fedward_core.partition import Role, Rule
+
+if TYPE_CHECKING:
+    from fedward_models.backbones.backbone import Backbone
+
+
+class DataNeed(StrEnum):
+    """What a method reads."""
+
+    IMAGE = "image"
+    TWO_VIEWS = "two_views"
+    IMAGE_REPORT = "image_report"
+    VOLUME = "volume"
+    CLIP = "clip"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Images with everything that was drawn for them.
+
+    Attributes:
+        images: (B, C, H, W), float, standardised as the loader says.
+        labels: (B,) class numbers, (B, K) zeros and ones for multi-label, (B, H, W) class numbers for segmentation, or
+            float (B, K) targets after mixing; None where the method reads no labels.
+        drawn: What ``prepare`` drew, by name: masks, mixing weights, boxes.
+        seed: Seeds what modules draw themselves (dropout, drop-path), so that a step can be repeated.
+    """
+
+    images: Tensor
+    labels: Tensor | None = None
+    drawn: Mapping[str, Tensor] = field(default_factory=dict)
+    seed: int = 0
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def to(self, device: torch.device) -> Self:
+        """The same batch on a device."""
+        labels = None if self.labels is None else self.labels.to(device, non_blocking=True)
+        drawn = {name: tensor.to(device, non_blocking=True) for name, tensor in self.drawn.items()}
+        return replace(self, images=self.images.to(device, non_blocking=True), labels=labels, drawn=drawn)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clock:
+    """Where training stands. Schedules read the round, so that every site is at the same point.
+
+    Attributes:
+        round: The round, counted from 0.
+        rounds: Rounds of the stage.
+        epoch: The local epoch within the round, counted from 0.
+        epochs: Local epochs of a round.
+        step: The step within the epoch, counted from 0.
+        steps: Steps of an epoch at this site.
+    """
+
+    round: int = 0
+    rounds: int = 1
+    epoch: int = 0
+    epochs: int = 1
+    step: int = 0
+    steps: int = 1
+
+    @property
+    def position(self) -> float:
+        """Rounds that have passed, with their fraction: (r*E + e)*steps + j, over E*steps."""
+        return self.round + (self.epoch + self.step / self.steps) / self.epochs
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepOutput:
+    """What a training step gives.
+
+    Attributes:
+        loss: Scalar; what ``fit`` goes backward from.
+        figures: Scalars to report, e.g. parts of the loss; detached.
+    """
+
+    loss: Tensor
+    figures: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inheritance:
+    """What a stage took over from the one before; every name of the new state is in exactly one of the first three.
+
+    Attributes:
+        taken: Entries equal to the source's, bit for bit.
+        cloned: Entries made from one of the source's, e.g. a table copied into each block.
+        new: Entries that start anew.
+        dropped: Entries of the source that have no place here.
+    """
+
+    taken: tuple[str, ...] = ()
+    cloned: tuple[str, ...] = ()
+    new: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
+
+
+class Method(nn.Module):
+    """The base of every method.
+
+    Attributes:
+        need: What the method reads.
+        backbone: The network it trains.
+    """
+
+    need: ClassVar[DataNeed] = DataNeed.IMAGE
+    backbone: "Backbone"
+
+    def prepare(self, batch: Batch, rng: torch.Generator) -> Batch:  # noqa: ARG002 - the signature of the family
+        """Make every random draw of a step, once. By default there is none.
+
+        Args:
+            batch: Images and labels as the loader gives them.
+            rng: A CPU generator, seeded for this step.
+        """
+        return batch
+
+    @abstractmethod
+    def training_step(self, batch: Batch, clock: Clock) -> StepOutput:
+        """The loss of a prepared batch: a function of parameters and batch alone; twice the same batch, twice the same loss."""
+
+    @abstractmethod
+    def predict(self, images: Tensor) -> Tensor:
+        """What is evaluated.
+
+        Args:
+            images: (B, C, H, W), float, standardised.
+
+        Returns:
+            (B, K) class probabilities, (B, K, H, W) for segmentation, or whatever ``evaluate`` of the method reads.
+        """
+
+    def logits(self, images: Tensor) -> Tensor:
+        """(B, K) logits, where there are any; what distillation compares.
+
+        Raises:
+            SpecError: The method has none.
+        """
+        from fedward_core.errors import SpecError  # noqa: PLC0415 - only on the way to an error
+
+        raise SpecError(f"{type(self).__name__} has no logits: choose a method with classes, or set distillation: 0")
+
+    def rules(self) -> tuple[Rule, ...]:
+        """What travels, by state-dict name. By default everything does."""
+        return (Rule(pattern=r".*", role=Role.SHARED),)
+
+    def before_step(self, clock: Clock) -> None:
+        """Called before the forward pass of every step, e.g. to move a momentum branch."""
+
+    def after_backward(self, clock: Clock) -> None:
+        """Called between backward and the optimiser, e.g. to normalise a gradient."""
+
+    def after_step(self, clock: Clock) -> None:
+        """Called after the optimiser's step."""
+
+    @abstractmethod
+    def inherit(self, state: Mapping[str, Tensor], source: "Method") -> Inheritance:
+        """Take over what the stage before has learned.
+
+        Args:
+            state: The previous stage's state dict.
+            source: The previous stage's method, untrained, for its form.
+
+        Raises:
+            CheckpointError: An entry that must be taken over is missing or has another shape.
+        """

@@ -1,0 +1,1 @@
+"""The training methods: each turns a batch into a loss."""

@@ -1,0 +1,1 @@
+"""What stays private at a site: layers, norms or channels."""

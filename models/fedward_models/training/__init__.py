@@ -1,0 +1,1 @@
+"""Local training: phases, optimisers, schedules, evaluation, and the round at a site."""

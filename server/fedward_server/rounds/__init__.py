@@ -1,0 +1,1 @@
+"""The round loop: orders out, updates in, one checkpoint a round."""
