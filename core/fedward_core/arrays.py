@@ -1,7 +1,7 @@
 """Named arrays: how weights are held, identified and kept on disk, without torch.
 
-Files are safetensors: no code runs when they are read. numpy has no bfloat16, so it travels as its sixteen bits, and the
-filter that made it knows.
+Files are safetensors: no code runs when they are read. numpy has no bfloat16, so it travels as its sixteen bits, and
+the filter that made it knows.
 """
 
 import hashlib

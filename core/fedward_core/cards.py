@@ -1,7 +1,7 @@
 """What a site tells about its data: counts, never images, names of files, or patients.
 
-A study owns one contract (the ordered classes, channels, value range, spacing), and a card that differs is refused before
-anything is scheduled.
+A study owns one contract (the ordered classes, channels, value range, spacing), and a card that differs is refused
+before anything is scheduled.
 """
 
 from enum import StrEnum
@@ -65,7 +65,7 @@ class DatasetCard(Frozen):
     contract: Contract
     num_images: dict[Split, int]
     num_patients: dict[Split, int]
-    class_counts: dict[Split, tuple[int, ...]] = {}
+    class_counts: dict[Split, tuple[int, ...]] = Field(default_factory=dict)
     num_skipped: int = 0
     digest: str
 
@@ -84,7 +84,7 @@ def agreed_contract(cards: tuple[DatasetCard, ...]) -> Contract:
             ours, theirs = getattr(first.contract, key), getattr(card.contract, key)
             if ours != theirs:
                 raise DataError(
-                    f"sites '{first.site}' and '{card.site}' do not fit one study: {key} is {ours} at the first and {theirs} "
-                    "at the second. Make the datasets alike, or set cohort.sites to those that are"
+                    f"sites '{first.site}' and '{card.site}' do not fit one study: {key} is {ours} at the first and "
+                    f"{theirs} at the second. Make the datasets alike, or set cohort.sites to those that are"
                 )
     return first.contract

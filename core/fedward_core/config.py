@@ -1,7 +1,7 @@
 """The base of every configuration: frozen, strict about names, and free of what it configures.
 
-A configuration holds values only. Its class names the implementation as ``"module:Class"``, which is imported where it is
-built and nowhere else.
+A configuration holds values only. Its class names the implementation as ``"module:Class"``, which is imported where it
+is built and nowhere else.
 """
 
 from collections.abc import Callable, Mapping
@@ -52,7 +52,7 @@ class Config(Frozen):
 
 
 def chosen_from(kind: str) -> Callable[[Any], Any]:
-    """A validator that turns ``{"name": ..., **values}``, or a bare name, into the registered configuration of a kind."""
+    """A validator that turns ``{"name": ..., **values}``, or a bare name, into a registered configuration of a kind."""
 
     def choose(value: Any) -> Any:
         if isinstance(value, Config):

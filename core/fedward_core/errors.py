@@ -9,8 +9,8 @@
       RoundError         a round ended without a result
         QuorumError      too few sites contributed before the deadline
 
-Messages say what was expected, what was found and what to do. They speak of sites, runs and counts, never of pixels, report
-text, patients or paths at a hospital. Broken invariants of our own are assertions, not these.
+Messages say what was expected, what was found and what to do. They speak of sites, runs and counts, never of pixels,
+report text, patients or paths at a hospital. Broken invariants of our own are assertions, not these.
 """
 
 

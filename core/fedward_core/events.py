@@ -4,6 +4,8 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Any
 
+from pydantic import Field
+
 from fedward_core.config import Frozen
 
 
@@ -41,7 +43,7 @@ class Event(Frozen):
     stage: str | None = None
     round: int | None = None
     site: str | None = None
-    facts: dict[str, Any] = {}
+    facts: dict[str, Any] = Field(default_factory=dict)
 
 
 Listener = Callable[[Event], None]

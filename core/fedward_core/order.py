@@ -89,6 +89,6 @@ class Reply(Frozen):
     failure: Failure | None = None
     num_examples: int = 0
     num_steps: int = 0
-    metrics: dict[str, float] = {}
-    evaluation: dict[str, Metric] = {}
+    metrics: dict[str, float] = Field(default_factory=dict)
+    evaluation: dict[str, Metric] = Field(default_factory=dict)
     card: DatasetCard | None = None

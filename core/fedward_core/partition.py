@@ -117,7 +117,7 @@ class Partition:
                 private[entry.name] = state[entry.name]
             elif mask is not None:
                 whole = np.asarray(state[entry.name])
-                shared[entry.name] = whole[mask].reshape(self._compact_shape(entry))
+                shared[entry.name] = whole[mask].reshape(_compact_shape(mask))
                 private[entry.name] = whole[~mask]
         return shared, private
 
@@ -136,7 +136,7 @@ class Partition:
                 state[entry.name] = _taken(private, entry.name, entry.shape)
             elif mask is not None:
                 whole = np.empty(entry.shape, np.dtype(entry.dtype))
-                whole[mask] = _taken(shared, entry.name, self._compact_shape(entry)).reshape(-1)
+                whole[mask] = _taken(shared, entry.name, _compact_shape(mask)).reshape(-1)
                 whole[~mask] = _taken(private, entry.name, (int(mask.size - mask.sum()),))
                 state[entry.name] = whole
         for name in (*shared, *private):
@@ -181,13 +181,6 @@ class Partition:
             mask &= _shared_mask(entry.shape, cut, private_channels(cut.channels, self.share))
         return (Role.SHARED, None) if mask.all() else (rule.role, mask)
 
-    def _compact_shape(self, entry: Entry) -> tuple[int, ...]:
-        mask = self._fates[entry.name][1]
-        assert mask is not None
-        return tuple(
-            int(mask.any(axis=tuple(d for d in range(mask.ndim) if d != dim)).sum()) for dim in range(mask.ndim)
-        )
-
     def _ghost(self) -> dict[str, Array]:
         """Arrays of the right shapes that take no memory."""
         return {e.name: np.broadcast_to(np.zeros((), np.dtype(e.dtype)), e.shape) for e in self.manifest.entries}
@@ -212,14 +205,19 @@ def _shared_mask(shape: tuple[int, ...], cut: Cut, private: int) -> NDArray[np.b
     return mask
 
 
+def _compact_shape(mask: NDArray[np.bool_]) -> tuple[int, ...]:
+    axes = range(mask.ndim)
+    return tuple(int(mask.any(axis=tuple(other for other in axes if other != axis)).sum()) for axis in axes)
+
+
 def _check_cuts(entry: Entry, rule: Rule) -> None:
     for cut in rule.cuts:
         for dim in cut.dims:
             length = cut.tiles * cut.channels * cut.unit
             if dim >= len(entry.shape) or entry.shape[dim] != length:
                 raise SpecError(
-                    f"cannot cut '{entry.name}' of shape {entry.shape} along axis {dim}: {cut.tiles} x {cut.channels} channels "
-                    f"x {cut.unit} would need {length} entries there"
+                    f"cannot cut '{entry.name}' of shape {entry.shape} along axis {dim}: {cut.tiles} x {cut.channels} "
+                    f"channels x {cut.unit} would need {length} entries there"
                 )
 
 

@@ -1,7 +1,7 @@
 """Randomness that is derived, never carried along.
 
-Every draw depends on (run seed, site, stage, round, epoch, step) alone, so that a resumed run, another engine or another
-number of workers draws the same numbers.
+Every draw depends on (run seed, site, stage, round, epoch, step) alone, so that a resumed run, another engine or
+another number of workers draws the same numbers.
 """
 
 import hashlib

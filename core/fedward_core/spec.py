@@ -13,8 +13,8 @@
         start_from: previous
         rounds: 60
 
-A spec is frozen, checked whole before anything starts, and known by its digest. Unknown keys and settings without effect
-are errors.
+A spec is frozen, checked whole before anything starts, and known by its digest. Unknown keys and settings without
+effect are errors.
 """
 
 import hashlib
@@ -85,8 +85,8 @@ class Dataset(Frozen):
         image_px: Images are resized to this height and width.
         classes: The study's classes in the order of their label numbers; empty to take those of the sites' cards.
         task: What the labels mean.
-        label_fraction: The part of each site's training labels that is used: stratified, by patient, at least one patient of
-            each class that is present. Methods without labels still see every image.
+        label_fraction: The part of each site's training labels that is used: stratified, by patient, at least one
+            patient of each class that is present. Methods without labels still see every image.
     """
 
     name: str
@@ -126,7 +126,8 @@ class Local(Frozen):
         device: ``auto`` takes the first GPU if there is one.
         precision: ``mixed`` uses 16-bit autocast, on a GPU only.
         optimizer: The optimiser.
-        optimizer_state: ``keep`` leaves moments at the site from round to round (SSL-FL), ``reset`` starts anew (CD2-pFed).
+        optimizer_state: ``keep`` leaves moments at the site from round to round (SSL-FL), ``reset`` starts anew
+            (CD2-pFed).
         schedule: The learning rate over the stage.
         layer_decay: Each layer's rate is this times that of the layer above; 1 for none.
         clip_norm: Gradients are scaled down to this global norm.

@@ -24,7 +24,7 @@ class PrivateEntry:
 
 
 class PrivateStore(Protocol):
-    """Private entries of one site in one stage of one run; a file is written whole or not at all, the last few are kept."""
+    """Private entries of one site in one stage of one run, each written whole or not at all; the last few are kept."""
 
     def read(self, round_: int, parent: str) -> PrivateEntry:
         """The entry of that round and parent.

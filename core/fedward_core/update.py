@@ -48,8 +48,8 @@ def check_update(update: Update, expected: Manifest, *, round_: int, parent: str
     """Refuse an update that cannot be averaged.
 
     Raises:
-        UpdateError: Another round or parent, no examples, a group, name, shape or type that was not asked for, or values
-            that are not finite.
+        UpdateError: Another round or parent, no examples, a group, name, shape or type that was not asked for, or
+            values that are not finite.
     """
     if (update.round, update.parent) != (round_, parent):
         raise UpdateError(f"the update answers another round: expected round {round_}, found round {update.round}")

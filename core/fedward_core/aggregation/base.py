@@ -1,8 +1,8 @@
 """The contract of every aggregator.
 
-Updates are folded in one at a time and in the order of the sites' names, so that a hundred hospitals do not mean a hundred
-models in memory and the order of arrival changes no digit. Rules that must see all updates at once (median, trimmed mean)
-hold them, and say so.
+Updates are folded in one at a time and in the order of the sites' names, so that a hundred hospitals do not mean a
+hundred models in memory and the order of arrival changes no digit. Rules that must see all updates at once (median,
+trimmed mean) hold them, and say so.
 """
 
 from typing import Any, Protocol
@@ -13,13 +13,13 @@ from fedward_core.update import Update
 
 
 class Aggregator(Protocol):
-    """Folds the updates of one round; keeps what must survive from round to round, such as a server optimiser's moments."""
+    """Folds the updates of one round; keeps what survives from round to round, such as a server optimiser's moments."""
 
     def begin(self, manifest: Manifest) -> None:
         """Start a round in which updates with these shared entries are expected."""
 
     def add(self, update: Update) -> None:
-        """Fold in one decoded and checked update; the update may be changed and is not kept unless the rule needs it."""
+        """Fold in one decoded and checked update; it may be changed, and is kept only if the rule needs it."""
 
     def finish(self, current: Arrays) -> dict[str, Array]:
         """End the round.
