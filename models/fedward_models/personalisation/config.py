@@ -1,0 +1,113 @@
+"""The settings of every personalisation, without torch: which part of the model stays at the site, and from which round on."""
+
+from fractions import Fraction
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from fedward_core.spec import PersonalisationConfig
+
+
+class ChannelDecouplingConfig(PersonalisationConfig):
+    """CD2-pFed: a share of each layer's channels is private, and the two halves teach each other.
+
+    Paper: Y. Shen, Y. Zhou, L. Yu, "CD2-pFed: Cyclic Distillation-guided Channel Decoupling for Model Personalization in
+    Federated Learning", CVPR 2022, arXiv:2204.03880. No code is published and the paper leaves most values open: what is
+    marked "Decided here" must not be reported as the paper's.
+
+    At ``private: 0`` this is FedAvg, at ``private: 1, ramp_rounds: 0`` local training.
+
+    Attributes:
+        private: The private share of each layer's channels at the end of the ramp. Decided here: a half.
+        coupling: Which weights between the two halves are shared. ``rows``: all that lead to a shared channel, the only
+            reading in which exactly the private share of a layer's filters stays at the site.
+        distillation: The weight of the cyclic distillation in the loss; 0 for none. Decided here: 0.5.
+        temperature: Softens both halves' predictions before they are compared. Decided here: 1.
+        detach_teacher: Each half in turn is a constant that the other learns from; without it gradients reach both, as the
+            paper's formula reads.
+        ramp_rounds: The private share grows linearly from 0 over so many rounds; None for half of the rounds, 0 to start at
+            the whole share. Decided here: half.
+        norms: ``follow``: scale, shift and statistics belong to their channel. ``local``: all are private, as in FedBN.
+            Decided here: ``follow``.
+    """
+
+    implementation: ClassVar[str] = "fedward_models.personalisation.channel_decoupling:ChannelDecoupling"
+
+    name: Literal["channel_decoupling"] = "channel_decoupling"
+    private: float = Field(default=0.5, ge=0, le=1)
+    coupling: Literal["rows"] = "rows"
+    distillation: float = Field(default=0.5, ge=0)
+    temperature: float = Field(default=1.0, gt=0)
+    detach_teacher: bool = False
+    ramp_rounds: int | None = Field(default=None, ge=0)
+    norms: Literal["follow", "local"] = "follow"
+
+    @model_validator(mode="after")
+    def _refuse_settings_without_effect(self) -> Self:
+        if not self.distillation and (self.detach_teacher or self.temperature != 1):
+            raise ValueError(
+                "detach_teacher and temperature have no effect with distillation 0: leave them out, or raise distillation"
+            )
+        if not self.private and self.ramp_rounds:
+            raise ValueError("ramp_rounds has no effect with private 0: leave it out, or raise private")
+        return self
+
+    def share_at(self, round_: int, rounds: int) -> Fraction:
+        """The private share in a round: a linear ramp from 0 that stays at its end, exact so that all sites agree."""
+        # The decimal text, not the binary float: 0.1 means a tenth, and rounding half up needs it so.
+        full = Fraction(str(self.private))
+        ramp = Fraction(rounds, 2) if self.ramp_rounds is None else Fraction(self.ramp_rounds)
+        return full if round_ >= ramp else full * round_ / ramp
+
+
+class FedPerConfig(PersonalisationConfig):
+    """FedPer: the classifier is private, the backbone is shared.
+
+    Paper: M. G. Arivazhagan, V. Aggarwal, A. K. Singh, S. Choudhary, "Federated Learning with Personalization Layers", 2019,
+    arXiv:1912.00818.
+    """
+
+    implementation: ClassVar[str] = "fedward_models.personalisation.fedper:FedPer"
+
+    name: Literal["fedper"] = "fedper"
+
+
+class LGFedAvgConfig(PersonalisationConfig):
+    """LG-FedAvg: the first layers are private, what is above them is shared.
+
+    Paper: P. P. Liang et al., "Think Locally, Act Globally: Federated Learning with Local and Global Representations", 2020,
+    arXiv:2001.01523.
+
+    Attributes:
+        private_layers: How many layers, counted from the image as the backbone counts them: the stages and hidden layers of a
+            CNN, the embeddings and blocks of a transformer. Decided here: 2, the convolutions of the default small CNN.
+    """
+
+    implementation: ClassVar[str] = "fedward_models.personalisation.lg_fedavg:LGFedAvg"
+
+    name: Literal["lg_fedavg"] = "lg_fedavg"
+    private_layers: int = Field(default=2, ge=1)
+
+
+class FedBNConfig(PersonalisationConfig):
+    """FedBN: the parameters and statistics of every normalisation are private, the rest is shared.
+
+    Paper: X. Li et al., "FedBN: Federated Learning on Non-IID Features via Local Batch Normalization", ICLR 2021,
+    arXiv:2102.07623.
+    """
+
+    implementation: ClassVar[str] = "fedward_models.personalisation.fedbn:FedBN"
+
+    name: Literal["fedbn"] = "fedbn"
+
+
+class LocalOnlyConfig(PersonalisationConfig):
+    """Every site trains alone; the baseline that any federation has to beat."""
+
+    implementation: ClassVar[str] = "fedward_models.personalisation.local_only:LocalOnly"
+
+    name: Literal["local_only"] = "local_only"
+
+    def share_at(self, round_: int, rounds: int) -> Fraction:  # noqa: ARG002 - the signature of the family
+        """Everything, in every round."""
+        return Fraction(1)
