@@ -27,7 +27,7 @@ def digest(arrays: Arrays) -> str:
     """The SHA-256 of names, types, shapes and values, whatever the order of the names; 64 hexadecimal digits."""
     hasher = hashlib.sha256()
     for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
+        array = np.asarray(arrays[name], order="C")
         hasher.update(f"{name}\x1f{array.dtype.str}\x1f{array.shape}\x1f".encode())
         hasher.update(array.data if array.size else b"")
     return hasher.hexdigest()
@@ -43,15 +43,19 @@ def write_arrays(path: Path, arrays: Arrays, facts: Mapping[str, Any] | None = N
 
     Args:
         path: The file; its folder is made.
-        arrays: What is written; the digest is stored beside it.
+        arrays: What is written; a digest of all that is written is stored beside it.
         facts: JSON values that :func:`read_arrays` gives back.
 
     Raises:
         CheckpointError: The disk is full or not writable; what stood at ``path`` is as it was.
     """
-    header = {"facts": json.dumps(facts or {}, sort_keys=True), "digest": digest(arrays)}
+    text = json.dumps(facts or {}, sort_keys=True)
     with replacing(path) as temporary:
-        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, temporary, metadata=header)
+        save_file(
+            {name: np.asarray(array, order="C") for name, array in arrays.items()},
+            temporary,
+            metadata={"facts": text, "digest": _seal(arrays, text)},
+        )
 
 
 def read_arrays(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
@@ -66,9 +70,10 @@ def read_arrays(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"cannot read '{path.name}': expected a safetensors file of Fedward ({error})") from error
-    if header.get("digest") != digest(arrays):
+    facts = header.get("facts", "")
+    if header.get("digest") != _seal(arrays, facts):
         raise CheckpointError(f"'{path.name}' does not fit its own digest: the file is damaged, or was changed by hand")
-    return arrays, json.loads(header["facts"])
+    return arrays, json.loads(facts)
 
 
 @contextmanager
@@ -86,11 +91,16 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         _flush(path.parent)
     except (OSError, SafetensorError) as error:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
         raise CheckpointError(
             f"cannot write '{path.name}': {_reason(error)}. The previous file is untouched."
         ) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _seal(arrays: Arrays, facts: str) -> str:
+    return hashlib.sha256(f"{digest(arrays)}\x1f{facts}".encode()).hexdigest()
 
 
 def _flush(path: Path) -> None:

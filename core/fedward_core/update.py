@@ -51,8 +51,12 @@ def check_update(update: Update, expected: Manifest, *, round_: int, parent: str
         UpdateError: Another round or parent, no examples, a group, name, shape or type that was not asked for, or
             values that are not finite.
     """
-    if (update.round, update.parent) != (round_, parent):
+    if update.round != round_:
         raise UpdateError(f"the update answers another round: expected round {round_}, found round {update.round}")
+    if update.parent != parent:
+        raise UpdateError(
+            f"the update rests on other weights: expected digest {parent[:12]}, found {update.parent[:12] or 'none'}"
+        )
     if update.num_examples <= 0:
         raise UpdateError(f"the update rests on {update.num_examples} images: expected at least one")
     if SHARED not in update.groups:
