@@ -36,8 +36,8 @@ STAMP = ENVIRONMENT / "fedward-setup"  # the state that the last set-up was made
 UNFINISHED = "unfinished"
 EXTRAS = "server,client,models,simulation,dev"
 
-# uv reads no setting of pip; these have the same meaning under another name.
-UV_NAME_OF = {"index-url": "UV_DEFAULT_INDEX", "extra-index-url": "UV_INDEX", "cert": "SSL_CERT_FILE"}
+# uv reads no setting of pip; these mean the same under another name.
+UV_NAME_OF = {"index-url": "UV_DEFAULT_INDEX", "cert": "SSL_CERT_FILE"}
 
 # Later ones prevail.
 PIP_FILES = (
