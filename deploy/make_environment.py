@@ -1,7 +1,7 @@
 """Makes or mends ``.venv`` with everything that Fedward needs; ``make setup`` calls it.
 
 It needs a Python and nothing else, not even pip. uv does the work: one that is on the PATH, else one that pip installs,
-else one fetched from PyPI and compared with its checksum. Settings of uv (``UV_*``) are respected, and so are index and
+else one fetched from the index and compared with its checksum. Settings of uv (``UV_*``) are respected, and so are index and
 certificate of pip (its variables and configuration files).
 
     missing, interrupted, broken, or moved here  -->  made anew
@@ -22,9 +22,11 @@ import shutil
 import ssl
 import subprocess
 import sys
+import urllib.parse
 import urllib.request
 import zipfile
 from pathlib import Path
+from typing import Any
 
 OLDEST_PYTHON = (3, 11)
 ROOT = Path(__file__).resolve().parent.parent
@@ -132,7 +134,7 @@ def find_uv() -> Path:
     Raises:
         SetupError: None can.
     """
-    uv = uv_at_hand() or uv_from_pip() or uv_from_pypi()
+    uv = uv_at_hand() or uv_from_pip() or uv_from_index()
     if uv is None:
         raise SetupError("cannot fetch uv, see above. Install it by other means, see https://docs.astral.sh/uv")
     return uv
@@ -157,29 +159,35 @@ def uv_from_pip() -> Path | None:
     return FETCHED / "bin" / "uv"
 
 
-def uv_from_pypi() -> Path | None:
-    """A uv from PyPI, fetched with the standard library and compared with the checksum that PyPI tells."""
+def uv_from_index() -> Path | None:
+    """A uv fetched with the standard library and compared with the checksum that the index tells."""
     version = uv_version()
-    say(f"fetching uv {version} from PyPI.")
+    say(f"fetching uv {version} from the package index.")
     try:
-        release = json.loads(fetch(f"https://pypi.org/pypi/uv/{version}/json"))
-        wheel = next(file for file in release["urls"] if fits_this_machine(file["filename"]))
+        wheel = find_wheel(version)
         content = fetch(wheel["url"])
-    except OSError as error:
-        say(f"PyPI does not answer: {error}. (Are the ca-certificates installed, and the proxy variables set?)")
+    except (OSError, ValueError) as error:
+        say(f"cannot fetch it: {error}. Are ca-certificates installed, and the proxy's variables set?")
         return None
-    except StopIteration:
-        say(f"PyPI has no uv for {sys.platform} on {platform.machine()}.")
-        return None
-    if hashlib.sha256(content).hexdigest() != wheel["digests"]["sha256"]:
-        raise SetupError(f"{wheel['filename']} does not fit its checksum: something on the way changed it. Try again.")
+    if hashlib.sha256(content).hexdigest() != wheel["hashes"]["sha256"]:
+        raise SetupError(f"{wheel['filename']} does not fit its checksum: something on the way changed it")
     return unpack_uv(content, version)
 
 
-def fits_this_machine(filename: str) -> bool:
-    """Whether a wheel is for this system and processor."""
+def find_wheel(version: str) -> dict[str, Any]:
+    """What the index tells about uv's wheel for this system and processor.
+
+    Raises:
+        OSError: The index does not answer.
+        ValueError: It does not speak JSON (PEP 691), or has no such wheel.
+    """
+    index = environment_for_tools().get("UV_DEFAULT_INDEX", "https://pypi.org/simple").rstrip("/") + "/uv/"
     system = "manylinux" if sys.platform == "linux" else "macosx"
-    return system in filename and filename.endswith(f"{platform.machine()}.whl")
+    for file in json.loads(fetch(index))["files"]:
+        name = file["filename"]
+        if name.startswith(f"uv-{version}-") and system in name and name.endswith(f"{platform.machine()}.whl"):
+            return {**file, "url": urllib.parse.urljoin(index, file["url"])}
+    raise ValueError(f"there is no uv {version} for {sys.platform} on {platform.machine()}")
 
 
 def unpack_uv(wheel: bytes, version: str) -> Path:
@@ -198,8 +206,9 @@ def uv_version() -> str:
 
 def fetch(address: str) -> bytes:
     """Read an address, with the certificates that pip was told to use."""
+    request = urllib.request.Request(address, headers={"Accept": "application/vnd.pypi.simple.v1+json, */*;q=0.1"})
     context = ssl.create_default_context(cafile=pip_setting("cert"))
-    with urllib.request.urlopen(address, context=context, timeout=60) as answer:
+    with urllib.request.urlopen(request, context=context, timeout=60) as answer:
         return bytes(answer.read())
 
 
