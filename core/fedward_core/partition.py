@@ -144,6 +144,21 @@ class Partition:
                 raise UpdateError(f"unexpected entry '{name}': this partition has no such part")
         return state
 
+    def whole(self, state: Arrays) -> dict[str, Array]:
+        """Check a complete state, as a site that joins receives it.
+
+        Raises:
+            UpdateError: An entry is missing, has another shape, or is not of this model.
+        """
+        everything = Partition(self.manifest, (Rule(pattern=r".*", role=Role.SHARED),))
+        counters = {name: state[name] for name in self.manifest.names(Kind.COUNTER) if name in state}
+        return everything.merge({name: array for name, array in state.items() if name not in counters}, counters)
+
+    @property
+    def has_private(self) -> bool:
+        """Whether anything stays at the site."""
+        return any(role is Role.PRIVATE or mask is not None for role, mask in self._fates.values())
+
     def role(self, name: str) -> Role:
         """The role of an entry; of one that is cut, ``SHARED`` (some of it travels)."""
         role, mask = self._fates[name]

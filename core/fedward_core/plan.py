@@ -1,8 +1,8 @@
 """What a stage is made of, once its model was built: made by a models-side process, stored by digest, read by all."""
 
 import hashlib
-from collections.abc import Iterable
 from fractions import Fraction
+from functools import lru_cache
 
 from fedward_core.cards import Contract
 from fedward_core.config import Frozen
@@ -30,10 +30,10 @@ class StagePlan(Frozen):
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
     def partition(self, share: Fraction) -> Partition:
-        """The partition at a private share."""
-        return Partition(self.manifest, self.rules, share=share)
+        """The partition at a private share; made once for each share."""
+        return _partition(self, share)
 
 
-def joined(parts: Iterable[str]) -> str:
-    """Parts of a sentence, joined for a note."""
-    return ", ".join(parts) or "nothing"
+@lru_cache(maxsize=16)
+def _partition(plan: StagePlan, share: Fraction) -> Partition:
+    return Partition(plan.manifest, plan.rules, share=share)
