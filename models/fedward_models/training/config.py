@@ -2,9 +2,8 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
-
 from fedward_core.config import Config
+from pydantic import Field
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
@@ -17,8 +16,8 @@ class AdamWConfig(Config):
         betas: Decay of the first and second moment (Kingma and Ba, Adam, ICLR 2015). Masked pre-training often takes
             0.95 for the second.
         eps: Keeps the quotient finite (Kingma and Ba, 2015).
-        weight_decay: Decoupled decay, by default that of SSL-FL (Yan et al., IEEE TMI 2023, released scripts). Biases and
-            other tensors of one dimension are exempt, as there.
+        weight_decay: Decoupled decay, by default that of SSL-FL (Yan et al., IEEE TMI 2023, released scripts). Biases
+            and other tensors of one dimension are exempt, as there.
     """
 
     implementation: ClassVar[str] = "fedward_models.training.optimizer:adamw"
@@ -53,8 +52,8 @@ class ProximalConfig(Config):
     """The proximal term of FedProx (Li et al., Federated Optimization in Heterogeneous Networks, MLSys 2020, eq. 2).
 
     Attributes:
-        mu: The strength. 0 is FedAvg; towards infinity the site stands still. The paper tunes over 0.001, 0.01, 0.1 and 1;
-            which of these is the default was decided here.
+        mu: The strength. 0 is FedAvg; towards infinity the site stands still. The paper tunes over 0.001, 0.01, 0.1 and
+            1; which of these is the default was decided here.
     """
 
     implementation: ClassVar[str] = "fedward_models.training.terms:Proximal"

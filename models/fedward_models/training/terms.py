@@ -1,0 +1,54 @@
+"""Local terms: what joins the method's loss at a site, knowing the weights that the round started from."""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from fedward_models.method import Batch, Method, StepOutput
+from fedward_models.training.config import ProximalConfig
+
+
+class LocalTerm(Protocol):
+    """Something that is added to the loss of every step."""
+
+    def begin(self, method: Method) -> None:
+        """Look at the weights of the round's start, once, before the first step."""
+
+    def loss(self, method: Method, batch: Batch, output: StepOutput) -> Tensor:
+        """A scalar that joins the loss.
+
+        Args:
+            method: The method as it stands.
+            batch: The prepared batch of this step.
+            output: What the method's own step gave.
+        """
+
+
+class Proximal:
+    """Holds a site near the weights it was given: mu/2 * ||w - w_t||^2.
+
+    Paper: Li et al., Federated Optimization in Heterogeneous Networks, MLSys 2020, equation 2. Here w runs over what is
+    trained; what stands still would add nothing.
+
+    Args:
+        config: The strength mu.
+    """
+
+    def __init__(self, config: ProximalConfig) -> None:
+        self.mu = config.mu
+        self._start: dict[str, Tensor] = {}
+
+    def begin(self, method: Method) -> None:
+        """Copy the weights of the round's start."""
+        named = method.named_parameters()
+        self._start = {name: parameter.detach().clone() for name, parameter in named if parameter.requires_grad}
+
+    def loss(self, method: Method, batch: Batch, output: StepOutput) -> Tensor:  # noqa: ARG002 - the family's signature
+        """mu/2 times the squared distance to the start."""
+        distances = [
+            (parameter - self._start[name]).square().sum()
+            for name, parameter in method.named_parameters()
+            if parameter.requires_grad
+        ]
+        return self.mu / 2 * torch.stack(distances).sum()

@@ -1,0 +1,90 @@
+"""One phase at work: an optimiser, a precision, and the order of a step."""
+
+from collections.abc import Mapping
+
+import torch
+from fedward_core.errors import SpecError
+from fedward_core.spec import Local
+from torch import Tensor, nn
+
+from fedward_models.method import Batch, Clock, Method
+from fedward_models.training.optimizer import build_optimizer
+from fedward_models.training.phase import Phase
+from fedward_models.training.schedule import learning_rate
+
+
+class Trainer:
+    """Makes the steps of a phase.
+
+    Args:
+        method: What is trained; on the device and in training mode.
+        phase: How.
+        parameters: What of it moves, by name.
+        device: Where to compute.
+
+    Raises:
+        SpecError: Mixed precision without a GPU.
+    """
+
+    def __init__(
+        self, method: Method, phase: Phase, parameters: Mapping[str, nn.Parameter], device: torch.device
+    ) -> None:
+        self.method = method
+        self.local = phase.local
+        self.terms = phase.terms
+        self.parameters = tuple(parameters.values())
+        self.device = device
+        self.optimizer = build_optimizer(method, parameters, phase.local)
+        self.half = _half_type(phase.local, device)
+        # 16-bit floats of the older kind underflow without a scaled loss; bfloat16 has the range of float32.
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.half is torch.float16)
+        self._draws = torch.Generator()
+
+    def step(self, batch: Batch, clock: Clock, *, seed: int) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """Make one step.
+
+        Args:
+            batch: As the loader gives it.
+            clock: Where training stands.
+            seed: Seeds what ``prepare`` draws.
+
+        Returns:
+            The loss with all terms, and the figures of the method.
+        """
+        prepared = self.method.prepare(batch, self._draws.manual_seed(seed)).to(self.device)
+        self.method.before_step(clock)
+        self.optimizer.zero_grad()
+        loss, figures = self._forward(prepared, clock)
+        torch.autograd.backward(self.scaler.scale(loss))
+        self._update(clock)
+        self.method.after_step(clock)
+        return loss, figures
+
+    def _forward(self, batch: Batch, clock: Clock) -> tuple[Tensor, Mapping[str, Tensor]]:
+        torch.manual_seed(batch.seed)
+        with torch.autocast(self.device.type, dtype=self.half, enabled=self.half is not None):
+            output = self.method.training_step(batch, clock)
+            loss = sum((term.loss(self.method, batch, output) for term in self.terms), output.loss)
+        return loss, output.figures
+
+    def _update(self, clock: Clock) -> None:
+        self.scaler.unscale_(self.optimizer)
+        self.method.after_backward(clock)
+        if self.local.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.parameters, self.local.clip_norm)
+        self._set_rate(clock)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+
+    def _set_rate(self, clock: Clock) -> None:
+        rate = learning_rate(self.local.schedule, peak=self.optimizer.defaults["lr"], clock=clock)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * group["lr_scale"]
+
+
+def _half_type(local: Local, device: torch.device) -> torch.dtype | None:
+    if local.precision == "full":
+        return None
+    if device.type != "cuda":
+        raise SpecError(f"precision 'mixed' needs a GPU, found '{device.type}': set precision: full, or device: cuda")
+    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
