@@ -1,8 +1,8 @@
 """Makes or mends ``.venv`` with everything that Fedward needs; ``make setup`` calls it.
 
 It needs a Python and nothing else, not even pip. uv does the work: one that is on the PATH, else one that pip installs,
-else one fetched from the index and compared with its checksum. uv's own settings (``UV_*``) are respected, and so are index
-and certificate of pip (its variables and configuration files).
+else one fetched from the index and compared with its checksum. uv's own settings (``UV_*``) are respected, and so are
+the index and the certificate that pip is set to.
 
     missing, interrupted, broken, or moved here  -->  made anew
     pyproject.toml or constraints.txt changed    -->  brought up to date
