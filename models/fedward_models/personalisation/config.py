@@ -1,4 +1,4 @@
-"""The settings of every personalisation, without torch: which part of the model stays at the site, and from which round on."""
+"""The settings of every personalisation, without torch: what stays at the site, and from which round on."""
 
 from fractions import Fraction
 from typing import ClassVar, Literal, Self
@@ -11,8 +11,8 @@ from fedward_core.spec import PersonalisationConfig
 class ChannelDecouplingConfig(PersonalisationConfig):
     """CD2-pFed: a share of each layer's channels is private, and the two halves teach each other.
 
-    Paper: Y. Shen, Y. Zhou, L. Yu, "CD2-pFed: Cyclic Distillation-guided Channel Decoupling for Model Personalization in
-    Federated Learning", CVPR 2022, arXiv:2204.03880. No code is published and the paper leaves most values open: what is
+    Paper: Y. Shen, Y. Zhou, L. Yu, "CD2-pFed: Cyclic Distillation-guided Channel Decoupling for Model Personalization
+    in Federated Learning", CVPR 2022, arXiv:2204.03880. No code is published and most values are not known: what is
     marked "Decided here" must not be reported as the paper's.
 
     At ``private: 0`` this is FedAvg, at ``private: 1, ramp_rounds: 0`` local training.
@@ -23,10 +23,10 @@ class ChannelDecouplingConfig(PersonalisationConfig):
             reading in which exactly the private share of a layer's filters stays at the site.
         distillation: The weight of the cyclic distillation in the loss; 0 for none. Decided here: 0.5.
         temperature: Softens both halves' predictions before they are compared. Decided here: 1.
-        detach_teacher: Each half in turn is a constant that the other learns from; without it gradients reach both, as the
-            paper's formula reads.
-        ramp_rounds: The private share grows linearly from 0 over so many rounds; None for half of the rounds, 0 to start at
-            the whole share. Decided here: half.
+        detach_teacher: Each half in turn is a constant that the other learns from; without it gradients reach both, as
+            the paper's formula reads.
+        ramp_rounds: The private share grows linearly from 0 over so many rounds; None for half of the rounds, 0 to
+            start at the whole share. Decided here: half.
         norms: ``follow``: scale, shift and statistics belong to their channel. ``local``: all are private, as in FedBN.
             Decided here: ``follow``.
     """
@@ -46,7 +46,8 @@ class ChannelDecouplingConfig(PersonalisationConfig):
     def _refuse_settings_without_effect(self) -> Self:
         if not self.distillation and (self.detach_teacher or self.temperature != 1):
             raise ValueError(
-                "detach_teacher and temperature have no effect with distillation 0: leave them out, or raise distillation"
+                "detach_teacher and temperature have no effect with distillation 0: "
+                "leave them out, or raise distillation"
             )
         if not self.private and self.ramp_rounds:
             raise ValueError("ramp_rounds has no effect with private 0: leave it out, or raise private")
@@ -63,8 +64,8 @@ class ChannelDecouplingConfig(PersonalisationConfig):
 class FedPerConfig(PersonalisationConfig):
     """FedPer: the classifier is private, the backbone is shared.
 
-    Paper: M. G. Arivazhagan, V. Aggarwal, A. K. Singh, S. Choudhary, "Federated Learning with Personalization Layers", 2019,
-    arXiv:1912.00818.
+    Paper: M. G. Arivazhagan, V. Aggarwal, A. K. Singh, S. Choudhary, "Federated Learning with Personalization Layers",
+    2019, arXiv:1912.00818.
     """
 
     implementation: ClassVar[str] = "fedward_models.personalisation.fedper:FedPer"
@@ -75,12 +76,13 @@ class FedPerConfig(PersonalisationConfig):
 class LGFedAvgConfig(PersonalisationConfig):
     """LG-FedAvg: the first layers are private, what is above them is shared.
 
-    Paper: P. P. Liang et al., "Think Locally, Act Globally: Federated Learning with Local and Global Representations", 2020,
-    arXiv:2001.01523.
+    Paper: P. P. Liang et al., "Think Locally, Act Globally: Federated Learning with Local and Global Representations",
+    2020, arXiv:2001.01523.
 
     Attributes:
-        private_layers: How many layers, counted from the image as the backbone counts them: the stages and hidden layers of a
-            CNN, the embeddings and blocks of a transformer. Decided here: 2, the convolutions of the default small CNN.
+        private_layers: How many layers, counted from the image as the backbone counts them: the stages and hidden
+            layers of a CNN, the embeddings and blocks of a transformer. Decided here: 2, the convolutions of the
+            default small CNN.
     """
 
     implementation: ClassVar[str] = "fedward_models.personalisation.lg_fedavg:LGFedAvg"

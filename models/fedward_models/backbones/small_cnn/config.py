@@ -16,10 +16,12 @@ class SmallCNNConfig(Config):
     hidden: [120, 100], norm: none`` at 32 pixels.
 
     Attributes:
-        widths: Channels of each stage. Decided here: 32 and 64, enough for a private share of a tenth to cut every stage.
+        widths: Channels of each stage. Decided here: 32 and 64, enough for a private share of a tenth to cut every
+            stage.
         kernel_px: Height and width of each convolution. Decided here: 3.
         padding: ``same`` keeps the size of the map, ``valid`` pads nothing. Decided here: ``same``.
-        hidden: Widths of the hidden linear layers; empty to take the flattened map as features. Decided here: one of 128.
+        hidden: Widths of the hidden linear layers; empty to take the flattened map as features. Decided here: one of
+            128.
         norm: ``batch`` normalises each convolution over the batch, ``none`` gives it a bias instead. Decided here:
             ``batch``, the common choice for images.
     """
