@@ -1,1 +1,59 @@
-"""Readers, splits, catalogues, loaders and the generator of simulated hospitals."""
+"""Readers, splits, loaders and the generator of simulated hospitals.
+
+    a folder  ->  site data (numpy)  ->  card, inspection            no torch: commands start fast
+                                     ->  image set  ->  loader       torch
+
+Names are imported when they are first used.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fedward_models.data.card import describe
+    from fedward_models.data.dirichlet import dirichlet_split
+    from fedward_models.data.image_set import ImageSet, label_subset, open_split
+    from fedward_models.data.inspection import bad_files, inspect
+    from fedward_models.data.inspection_picture import inspect_picture
+    from fedward_models.data.loader import Loader
+    from fedward_models.data.pseudo_sites import split_dirichlet, split_site
+    from fedward_models.data.simulation.hospitals import generate
+    from fedward_models.data.source import sites_in
+
+_HOMES = {
+    "ImageSet": "image_set",
+    "Loader": "loader",
+    "bad_files": "inspection",
+    "describe": "card",
+    "dirichlet_split": "dirichlet",
+    "generate": "simulation.hospitals",
+    "inspect": "inspection",
+    "inspect_picture": "inspection_picture",
+    "label_subset": "image_set",
+    "open_split": "image_set",
+    "sites_in": "source",
+    "split_dirichlet": "pseudo_sites",
+    "split_site": "pseudo_sites",
+}
+
+__all__ = [
+    "ImageSet",
+    "Loader",
+    "bad_files",
+    "describe",
+    "dirichlet_split",
+    "generate",
+    "inspect",
+    "inspect_picture",
+    "label_subset",
+    "open_split",
+    "sites_in",
+    "split_dirichlet",
+    "split_site",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,97 @@
+"""One split of one site in torch."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fedward_core.arrays import Array
+from fedward_core.cards import Contract, Split
+from fedward_core.errors import DataError
+from fedward_core.spec import Dataset
+from fedward_models.data.labels import counted_classes
+from fedward_models.data.site_data import SiteData, read_site, refuse_bad_files
+from fedward_models.data.splits import choose_fraction
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageSet:
+    """Images of one split of one site.
+
+    Attributes:
+        images: (N, C, px, px), uint8.
+        labels: (N,) int64, (N, K) float or (N, px, px) int64; None where there are none.
+        patients: The patient of each image; they stay at the site.
+        mean: The mean of the site's training images, in [0, 1].
+        std: The standard deviation of their pixels, in [0, 1].
+        contract: What a study compares.
+    """
+
+    images: Tensor
+    labels: Tensor | None
+    patients: tuple[str, ...]
+    mean: float
+    std: float
+    contract: Contract
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def subset(self, indices: Tensor) -> "ImageSet":
+        """Some of the images, in the order of the indices."""
+        patients = tuple(self.patients[index] for index in indices.tolist())
+        labels = None if self.labels is None else self.labels[indices]
+        return replace(self, images=self.images[indices], labels=labels, patients=patients)
+
+
+def open_split(data: Path, site: str, dataset: Dataset, split: Split) -> ImageSet:
+    """Open one split of one site.
+
+    Raises:
+        DataError: No such site, no image in the split, no training image to standardise by, or data that cannot be
+            used.
+    """
+    content = read_site(data, site, dataset)
+    refuse_bad_files(content)
+    part = content.indices(split)
+    if not len(part):
+        raise DataError(f"site '{site}' has no image in the split '{split}' of dataset '{dataset.name}'")
+    mean, std = _statistics(content)
+    return ImageSet(
+        images=torch.from_numpy(content.images[part]),
+        labels=None if content.labels is None else torch.from_numpy(content.labels[part]),
+        patients=tuple(content.patients[part].tolist()),
+        mean=mean,
+        std=std,
+        contract=content.contract,
+    )
+
+
+def label_subset(images: ImageSet, fraction: float, seed: int) -> ImageSet:
+    """The images whose labels a study may use: whole patients, stratified by class.
+
+    Args:
+        images: The training images of a site.
+        fraction: In (0, 1], of the patients of each class; at least one of each class that is present.
+        seed: The same seed gives nested subsets: a smaller fraction's images are among a larger one's.
+    """
+    chosen = choose_fraction(np.array(images.patients), _classes_of(images), fraction, seed)
+    return images.subset(torch.from_numpy(chosen))
+
+
+def _classes_of(images: ImageSet) -> Array:
+    if images.labels is None:
+        return np.zeros((len(images), 0), dtype=bool)
+    return counted_classes(images.labels.numpy(), len(images.contract.classes))
+
+
+def _statistics(content: SiteData) -> tuple[float, float]:
+    pixels = content.images[content.indices(Split.TRAIN)]
+    counts = np.bincount(pixels.reshape(-1), minlength=256)
+    if np.count_nonzero(counts) < 2:
+        raise DataError(f"site '{content.site}': expected training images with contrast to standardise by, found none")
+    levels = np.arange(256) / 255
+    mean = float(np.average(levels, weights=counts))
+    return mean, float(np.sqrt(np.average((levels - mean) ** 2, weights=counts)))

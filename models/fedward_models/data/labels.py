@@ -1,0 +1,115 @@
+"""What labels mean: class names, checks, and the class that an image counts for when patients are dealt out."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from fedward_core.arrays import Array
+from fedward_core.cards import Task
+from fedward_core.errors import DataError
+from fedward_core.spec import Dataset
+
+SEPARATOR = "|"  # between the findings of one image in a table
+
+
+def name_classes(dataset: Dataset, named: tuple[str, ...], labels: Array | None) -> tuple[str, ...]:
+    """The classes in the order of their numbers: the study's, else the file's, else "class 0" and so on."""
+    if dataset.classes or named or labels is None:
+        return dataset.classes or named
+    count = labels.shape[1] if dataset.task is Task.MULTI_LABEL else int(labels.max(initial=0)) + 1
+    return tuple(f"class {number}" for number in range(count))
+
+
+def check_labels(labels: Array, *, site: str, task: Task, classes: tuple[str, ...]) -> Array:
+    """Refuse labels that mean nothing in this study.
+
+    Args:
+        labels: As read: (N,), (N, K) or (N, H, W).
+        site: For messages.
+        task: What the labels mean.
+        classes: The classes in the order of their numbers.
+
+    Returns:
+        int64, or float32 zeros and ones for multi-label.
+
+    Raises:
+        DataError: Another shape or type, or a value outside the classes.
+    """
+    dimensions = {Task.CLASSIFICATION: 1, Task.MULTI_LABEL: 2, Task.SEGMENTATION: 3}[task]
+    if labels.ndim != dimensions or labels.dtype.kind not in "iub":
+        raise DataError(
+            f"site '{site}': labels are {labels.dtype} with {labels.ndim} axes, expected whole numbers with "
+            f"{dimensions} for {task}"
+        )
+    if task is Task.MULTI_LABEL:
+        return _check_findings(labels, site=site, classes=classes)
+    beyond = labels[(labels < 0) | (labels >= len(classes))]
+    if beyond.size:
+        raise unknown_label(site, str(beyond.flat[0]), classes)
+    return labels.astype(np.int64)
+
+
+def encode(texts: Sequence[str], *, site: str, task: Task, classes: tuple[str, ...]) -> Array:
+    """Class numbers of the labels of a table: names, or numbers where they are no names.
+
+    Args:
+        texts: A class for each image, or for multi-label any number of them, separated by ``|``.
+        site: For messages.
+        task: What the labels mean.
+        classes: The classes in the order of their numbers.
+
+    Returns:
+        (N,) int64, or (N, K) zeros and ones for multi-label.
+
+    Raises:
+        DataError: A label that is no class.
+    """
+    numbers = {str(number): number for number in range(len(classes))}
+    numbers |= {name: number for number, name in enumerate(classes)}
+
+    def number_of(text: str) -> int:
+        if text not in numbers:
+            raise unknown_label(site, text, classes)
+        return numbers[text]
+
+    if task is not Task.MULTI_LABEL:
+        return np.array([number_of(text) for text in texts], dtype=np.int64)
+    findings = np.zeros((len(texts), len(classes)), dtype=np.int64)
+    for row, text in enumerate(texts):
+        findings[row, [number_of(name) for name in split_findings(text)]] = 1
+    return findings
+
+
+def split_findings(text: str) -> list[str]:
+    """The findings of one cell; an empty cell has none."""
+    return [name.strip() for name in text.split(SEPARATOR) if name.strip()]
+
+
+def unknown_label(site: str, label: str, classes: tuple[str, ...]) -> DataError:
+    """The error for a label outside the classes."""
+    return DataError(
+        f"site '{site}': label '{label}' is none of the {len(classes)} classes ({', '.join(classes)}): correct the "
+        "label, or name its class in dataset.classes"
+    )
+
+
+def counted_classes(labels: Array, num_classes: int) -> Array:
+    """Which classes each image has: (N, K) booleans, whatever the task."""
+    if labels.ndim == 2:
+        return np.asarray(labels > 0)
+    if labels.ndim == 1:
+        return np.asarray(labels[:, None] == np.arange(num_classes))
+    return np.stack([np.any(labels == number, axis=(1, 2)) for number in range(num_classes)], axis=1)
+
+
+def _check_findings(labels: Array, *, site: str, classes: tuple[str, ...]) -> Array:
+    if labels.shape[1] != len(classes):
+        raise DataError(
+            f"site '{site}': labels have {labels.shape[1]} columns, expected one for each of {len(classes)} classes"
+        )
+    beyond = labels[(labels != 0) & (labels != 1)]
+    if beyond.size:
+        raise DataError(
+            f"site '{site}': label '{beyond.flat[0]}' found, expected 0 or 1 for each of the {len(classes)} classes"
+        )
+    return labels.astype(np.float32)

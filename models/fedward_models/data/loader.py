@@ -1,0 +1,49 @@
+"""Batches of an image set. Order and augmentation depend on the seed that is passed, and on nothing that ran before."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fedward_core.seeds import derive_seed, generator
+from fedward_models.data.augmentation import augment
+from fedward_models.data.image_set import ImageSet
+from fedward_models.method import Batch
+
+
+class Loader:
+    """Standardised batches of one site.
+
+    Attributes:
+        num_examples: Images of the set.
+        num_steps: Batches of an epoch. An incomplete last batch is dropped; fewer images than a batch make one of all.
+    """
+
+    def __init__(self, images: ImageSet, *, batch_size: int, augment: bool) -> None:
+        self.num_examples = len(images)
+        self.num_steps = max(len(images) // batch_size, 1)
+        self._images = images
+        self._batch_size = batch_size
+        self._augment = augment
+
+    def epoch(self, seed: int) -> Iterator[Batch]:
+        """One pass in an order drawn from the seed; every image at most once."""
+        order = torch.from_numpy(generator(seed, "order").permutation(self.num_examples))
+        for step in range(self.num_steps):
+            chosen = order[step * self._batch_size : (step + 1) * self._batch_size]
+            yield self._batch(chosen, derive_seed(seed, "batch", step), augmented=self._augment)
+
+    def in_order(self, batch_size: int) -> Iterator[Batch]:
+        """Every image once, as it lies in the set, never augmented."""
+        for start in range(0, self.num_examples, batch_size):
+            chosen = torch.arange(start, min(start + batch_size, self.num_examples))
+            yield self._batch(chosen, 0, augmented=False)
+
+    def _batch(self, chosen: Tensor, seed: int, *, augmented: bool) -> Batch:
+        pixels = self._images.images[chosen].float()
+        labels = None if self._images.labels is None else self._images.labels[chosen]
+        if augmented:
+            pixels, labels = augment(pixels, labels, np.random.default_rng(seed))
+        mean, std = self._images.mean * 255, self._images.std * 255
+        return Batch(images=pixels.sub_(mean).div_(std), labels=labels, seed=seed)

@@ -1,0 +1,86 @@
+"""From files and arrays to 8-bit pixels of one size.
+
+Resizing averages over the pixels it joins (Pillow's bilinear filter widens with the factor), so that fine patterns do
+not turn into coarse ones. Height and width become equal, whatever they were.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from fedward_core.arrays import Array
+
+GREY_MODES = frozenset({"1", "L", "LA"})
+DEEP_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
+COLOUR_MODES = frozenset({"RGB", "RGBA", "P", "PA"})
+
+# Mean distance of the channels from their mean, in levels of 255. JPEG compression alone leaves a grey film below 0.2,
+# a tinted scan of a page has 20.
+GREY_TOLERANCE = 2.0
+
+
+class UnusableImageError(ValueError):
+    """A file that cannot be used; the message is the reason, without the file's name."""
+
+
+def decode(path: Path) -> Image.Image:
+    """Decode a PNG or JPEG file.
+
+    Returns:
+        A grey (``L``) or colour (``RGB``) image. Transparency is dropped. A 16-bit image is mapped linearly so that its
+        own lowest value becomes 0 and its highest 255.
+
+    Raises:
+        UnusableImageError: The file is missing, damaged, or has other channels.
+    """
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return _to_8_bit(image)
+    except UnusableImageError:
+        raise
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise UnusableImageError("missing or damaged: expected a PNG or JPEG file that decodes") from error
+
+
+def is_colour(pixels: Array) -> bool:
+    """Whether (H, W, 3) pixels are more than a grey image in three channels."""
+    levels = pixels.astype(np.float32)
+    return float(np.abs(levels - levels.mean(axis=-1, keepdims=True)).mean()) > GREY_TOLERANCE
+
+
+def resize(image: Image.Image, px: int) -> Array:
+    """An image as (px, px) or (px, px, 3) uint8."""
+    if image.size != (px, px):
+        image = image.resize((px, px), Image.Resampling.BILINEAR)
+    return np.asarray(image)
+
+
+def resize_array(pixels: Array, px: int) -> Array:
+    """(H, W) or (H, W, 3) uint8 as (px, px) or (px, px, 3) uint8."""
+    return pixels if pixels.shape[:2] == (px, px) else resize(Image.fromarray(pixels), px)
+
+
+def resize_mask(mask: Array, px: int) -> Array:
+    """(H, W) class numbers, each taken from the nearest pixel: the mean of two classes is none."""
+    height, width = mask.shape
+    rows = (np.arange(px) * 2 + 1) * height // (2 * px)
+    columns = (np.arange(px) * 2 + 1) * width // (2 * px)
+    return mask[np.ix_(rows, columns)]
+
+
+def _to_8_bit(image: Image.Image) -> Image.Image:
+    if image.mode in GREY_MODES:
+        return image.convert("L")
+    if image.mode in COLOUR_MODES:
+        return image.convert("RGB")
+    if image.mode in DEEP_MODES:
+        return _scale_by_range(np.asarray(image).astype(np.float64))
+    raise UnusableImageError(f"channels '{image.mode}': expected grey or RGB")
+
+
+def _scale_by_range(levels: Array) -> Image.Image:
+    low, high = float(levels.min()), float(levels.max())
+    scaled = (levels - low) * (255.0 / (high - low)) if high > low else np.zeros_like(levels)
+    return Image.fromarray(np.rint(scaled).astype(np.uint8))

@@ -1,0 +1,102 @@
+"""Which sites a folder holds, and where. Nothing is decoded here.
+
+<data>/<site>.npz                 one file for each site
+<data>/<site>/labels.csv          one folder for each site, image files beside it
+<data>/labels.csv                 one table for all sites, with a column ``site``; read only where there is no other
+"""
+
+import csv
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from fedward_core.errors import DataError
+
+TABLE = "labels.csv"
+Row = dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where one site's data lies.
+
+    Attributes:
+        site: The site.
+        path: Its ``.npz`` file, or the table that lists its images.
+        shared: Whether the table lists other sites too.
+    """
+
+    site: str
+    path: Path
+    shared: bool = False
+
+
+def sites_in(data: Path) -> tuple[str, ...]:
+    """The sites of a folder, in alphabetical order.
+
+    Raises:
+        DataError: The folder does not exist, or no site is in it.
+    """
+    return tuple(source.site for source in _sources(data))
+
+
+def locate(data: Path, site: str) -> Source:
+    """Where a site's data lies.
+
+    Raises:
+        DataError: No such folder or site; the message lists the sites that there are.
+    """
+    sources = _sources(data)
+    for source in sources:
+        if source.site == site:
+            return source
+    known = ", ".join(source.site for source in sources)
+    raise DataError(f"no data of site '{site}': the folder holds {known}")
+
+
+def read_rows(source: Source) -> list[Row]:
+    """The rows of a site in its table; a short row has empty cells.
+
+    Raises:
+        DataError: The table is not UTF-8 text.
+    """
+    rows = _rows(source.path)
+    return [row for row in rows if row.get("site") == source.site] if source.shared else rows
+
+
+def _sources(data: Path) -> list[Source]:
+    if not data.is_dir():
+        raise DataError(
+            "the data folder does not exist: expected a folder with one .npz file or one folder for each site"
+        )
+    files = [Source(site=path.stem, path=path) for path in data.glob("*.npz")]
+    folders = [Source(site=path.parent.name, path=path) for path in data.glob(f"*/{TABLE}")]
+    sources = files + folders or _listed_sources(data / TABLE)
+    if not sources:
+        raise DataError(
+            "no site has this dataset: expected <site>.npz files, folders with a labels.csv, or one labels.csv with a "
+            "column 'site'"
+        )
+    return _refuse_twins(sorted(sources, key=lambda source: source.site))
+
+
+def _listed_sources(table: Path) -> list[Source]:
+    if not table.exists():
+        return []
+    names = {row.get("site", "") for row in _rows(table)} - {""}
+    return [Source(site=name, path=table, shared=True) for name in names]
+
+
+def _refuse_twins(sources: list[Source]) -> list[Source]:
+    for first, second in pairwise(sources):
+        if first.site == second.site:
+            raise DataError(f"site '{first.site}' has a file and a folder: keep one of them")
+    return sources
+
+
+def _rows(table: Path) -> list[Row]:
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as file:
+            return list(csv.DictReader(file, restval=""))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"cannot read a labels.csv: expected comma-separated UTF-8 text ({error})") from error
