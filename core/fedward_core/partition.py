@@ -139,9 +139,8 @@ class Partition:
                 whole[mask] = _taken(shared, entry.name, _compact_shape(mask)).reshape(-1)
                 whole[~mask] = _taken(private, entry.name, (int(mask.size - mask.sum()),))
                 state[entry.name] = whole
-        for name in (*shared, *private):
-            if name not in state:
-                raise UpdateError(f"unexpected entry '{name}': this partition has no such part")
+        self._refuse_unexpected(shared, Role.SHARED)
+        self._refuse_unexpected(private, Role.PRIVATE)
         return state
 
     def whole(self, state: Arrays) -> dict[str, Array]:
@@ -167,6 +166,12 @@ class Partition:
     def shared_mask(self, name: str) -> NDArray[np.bool_] | None:
         """Where an entry is shared, for one that is cut; None for one that is whole."""
         return self._fates[name][1]
+
+    def _refuse_unexpected(self, half: Arrays, role: Role) -> None:
+        for name in half:
+            fate, mask = self._fates.get(name, (None, None))
+            if fate is not role and mask is None:
+                raise UpdateError(f"unexpected entry '{name}': it has no {role} part in this partition")
 
     def _rule_of(self, entry: Entry) -> Rule:
         for rule in self.rules:
