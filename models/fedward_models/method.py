@@ -1,10 +1,11 @@
 """The one interface of the zoo: a method turns a batch into a loss, and says which of its numbers may travel.
 
-A method knows no sites, rounds, files or devices. It is federated and personalised from outside, without a line of its own.
+A method knows no sites, rounds, files or devices. It is federated and personalised from outside, without a line of its
+own.
 """
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar, Self
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
+from fedward_core.errors import CheckpointError, SpecError
 from fedward_core.partition import Role, Rule
 
 if TYPE_CHECKING:
@@ -133,7 +135,17 @@ class Method(nn.Module):
 
     @abstractmethod
     def training_step(self, batch: Batch, clock: Clock) -> StepOutput:
-        """The loss of a prepared batch: a function of parameters and batch alone; twice the same batch, twice the same loss."""
+        """The loss of a prepared batch: a function of parameters and batch alone, so that it can be repeated."""
+
+    @abstractmethod
+    def evaluation_loss(self, batch: Batch) -> Tensor:
+        """The loss of each image of a prepared batch, without what only regularises training, e.g. smoothed labels.
+
+        It is what is evaluated where there are no labels.
+
+        Returns:
+            (B,).
+        """
 
     @abstractmethod
     def predict(self, images: Tensor) -> Tensor:
@@ -146,14 +158,12 @@ class Method(nn.Module):
             (B, K) class probabilities, (B, K, H, W) for segmentation, or whatever ``evaluate`` of the method reads.
         """
 
-    def logits(self, images: Tensor) -> Tensor:
+    def logits(self, images: Tensor) -> Tensor:  # noqa: ARG002 - the signature of the family
         """(B, K) logits, where there are any; what distillation compares.
 
         Raises:
             SpecError: The method has none.
         """
-        from fedward_core.errors import SpecError  # noqa: PLC0415 - only on the way to an error
-
         raise SpecError(f"{type(self).__name__} has no logits: choose a method with classes, or set distillation: 0")
 
     def rules(self) -> tuple[Rule, ...]:
@@ -179,4 +189,31 @@ class Method(nn.Module):
 
         Raises:
             CheckpointError: An entry that must be taken over is missing or has another shape.
+            SpecError: The method cannot go on from that one.
         """
+
+
+def take_over(method: Method, state: Mapping[str, Tensor], names: Iterable[str]) -> tuple[str, ...]:
+    """Copy entries of the previous stage's state into a method, bit for bit.
+
+    Args:
+        method: What receives them; untouched if anything is wrong.
+        state: The previous stage's state dict.
+        names: Which entries.
+
+    Returns:
+        The names.
+
+    Raises:
+        CheckpointError: An entry is missing or has another shape.
+    """
+    own, names = method.state_dict(), tuple(names)
+    for name in names:
+        expected, found = own[name].shape, state[name].shape if name in state else None
+        if found != expected:
+            raise CheckpointError(
+                f"cannot go on from the previous stage: expected '{name}' of shape {tuple(expected)}, found "
+                f"{'nothing' if found is None else tuple(found)}. Use the checkpoint of a stage with the same backbone"
+            )
+    method.load_state_dict({name: state[name] for name in names}, strict=False)
+    return names

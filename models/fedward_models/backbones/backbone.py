@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -42,7 +43,9 @@ class Activation:
 
 @dataclass(frozen=True, kw_only=True)
 class ChannelGroup:
-    """Channels that are private or shared together: a layer, the layers that add into one residual stream, heads, hidden units.
+    """Channels that are private or shared together.
+
+    A layer, the layers that add into one residual stream, attention heads, or hidden units.
 
     Attributes:
         name: For messages.
@@ -68,9 +71,12 @@ class Backbone(nn.Module):
 
     Attributes:
         num_features: E, the width of the features.
+        pooled: Modules that serve the features only. Pre-training that reads tokens has none of them, so that a stage
+            that follows may start them anew.
     """
 
     num_features: int
+    pooled: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def forward(self, images: Tensor) -> Tensor:
@@ -93,7 +99,10 @@ class Backbone(nn.Module):
 
     @abstractmethod
     def layer_of(self, name: str) -> int:
-        """The layer of a parameter, 0 for embeddings, counted up to :meth:`num_layers` - 1, for layer-wise rate decay."""
+        """The layer of a parameter, for layer-wise rate decay.
+
+        It is 0 for embeddings, and :meth:`num_layers` for what goes with the head.
+        """
 
     @abstractmethod
     def num_layers(self) -> int:

@@ -10,14 +10,14 @@ from fedward_core.spec import MethodConfig
 class MAEConfig(MethodConfig):
     """A masked autoencoder (He et al., CVPR 2022), as federated by SSL-FL (Yan et al., IEEE TMI 2023).
 
-    SSL-FL decodes with width 512, 8 blocks and 16 heads beside a ViT-B. The decoder's defaults are smaller, as those of the
-    backbone are; they are decided here, with the published 32 channels for each head.
+    SSL-FL decodes with width 512, 8 blocks and 16 heads beside a ViT-B. The decoder's defaults are smaller, as those of
+    the backbone are; they are decided here, with the published 32 channels for each head.
 
     Attributes:
         mask_ratio: The part of the patches that is hidden. 0.6 is the best of SSL-FL's ablation on images with small
             lesions; natural images take 0.75.
-        norm_pixels: Whether the decoder predicts each patch with its own mean and variance removed. On in every published
-            script of SSL-FL.
+        norm_pixels: Whether the decoder predicts each patch with its own mean and variance removed. On in every
+            published script of SSL-FL.
         decoder_width: The width of a decoder's token.
         decoder_depth: Decoder blocks.
         decoder_heads: Attention heads of a decoder block.
@@ -37,8 +37,8 @@ class MAEConfig(MethodConfig):
     def _check_width(self) -> Self:
         if self.decoder_width % self.decoder_heads:
             raise ValueError(
-                f"decoder_width {self.decoder_width} does not divide into {self.decoder_heads} heads: choose a multiple of "
-                "'decoder_heads'"
+                f"decoder_width {self.decoder_width} does not divide into {self.decoder_heads} heads: choose a "
+                "multiple of 'decoder_heads'"
             )
         if self.decoder_width % 4:
             raise ValueError(

@@ -10,7 +10,8 @@ from fedward_core.spec import MethodConfig
 class SupervisedConfig(MethodConfig):
     """Classification, multi-label classification or segmentation: what the study's labels are for.
 
-    All three settings are off by default. Fed-MAE fine-tuning in SSL-FL takes label_smoothing 0.1, mixup 0.8 and cutmix 1.0.
+    The three settings are off by default. Fed-MAE fine-tuning in SSL-FL takes label_smoothing 0.1, mixup 0.8 and
+    cutmix 1.0.
 
     Attributes:
         label_smoothing: The part of each target that is spread evenly over the classes (Szegedy et al., CVPR 2016).

@@ -1,0 +1,130 @@
+"""The vision transformer (Dosovitskiy et al., ICLR 2021) in the form that SSL-FL trains.
+
+Faithful to SSL-FL (Yan et al., IEEE TMI 2023; code/fed_mae/models_vit.py): patches embedded by one linear map, a class
+token, pre-norm blocks, and the mean of the patch tokens through one more norm as the features of an image. Entries have
+the names of timm's ViT, whose weights therefore load.
+
+Letters: B batch, C channel, H height, W width, N patches, M some of the patches, E embedding, h and w patches a side.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from fedward_models.backbones.backbone import Activation, Axis, Backbone, ChannelGroup
+from fedward_models.backbones.vit.config import ViTConfig
+from fedward_models.layers.patches import PatchEmbedding
+from fedward_models.layers.positions import sine_positions
+from fedward_models.layers.transformer import initialise, layer_norm, transformer_blocks
+
+
+class ViT(Backbone):
+    """A vision transformer over square images.
+
+    Attributes:
+        config: Its settings.
+        image_px: H and W of the images it takes.
+        channels: C.
+        num_patches: N.
+        side: h and w.
+
+    Raises:
+        SpecError: The patch does not divide the image.
+    """
+
+    pooled = ("fc_norm",)
+
+    def __init__(self, config: ViTConfig, *, image_px: int, channels: int) -> None:
+        super().__init__()
+        self.config, self.image_px, self.channels = config, image_px, channels
+        self.num_features = width = config.width
+        self.patch_embed = PatchEmbedding(image_px=image_px, patch_px=config.patch_px, channels=channels, width=width)
+        self.side, self.num_patches = self.patch_embed.side, self.patch_embed.num_patches
+        self.cls_token = nn.Parameter(torch.empty(1, 1, width))
+        self.pos_embed = nn.Parameter(sine_positions(width=width, side=self.side))
+        self.blocks = transformer_blocks(
+            width=width,
+            depth=config.depth,
+            heads=config.heads,
+            mlp_ratio=config.mlp_ratio,
+            drop_path=config.drop_path,
+        )
+        self.fc_norm: nn.Module = layer_norm(width)
+        self.apply(initialise)
+        nn.init.normal_(self.cls_token, std=0.02)
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Patch tokens with their positions: (B, C, H, W) to (B, N, E)."""
+        tokens: Tensor = self.patch_embed(images)
+        return tokens + self.pos_embed[:, 1:]
+
+    def encode(self, tokens: Tensor) -> Tensor:
+        """Run all blocks on a class token and any of the patch tokens.
+
+        Args:
+            tokens: (B, M, E), with their positions.
+
+        Returns:
+            (B, 1+M, E), class token first.
+        """
+        first = self.cls_token + self.pos_embed[:, :1]
+        tokens = torch.cat([first.expand(len(tokens), -1, -1), tokens], dim=1)
+        for block in self.blocks:
+            tokens = block(tokens)
+        return tokens
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The normed mean of the patch tokens: (B, C, H, W) to (B, E)."""
+        features: Tensor = self.fc_norm(self.encode(self.embed(images))[:, 1:].mean(dim=1))
+        return features
+
+    def feature_map(self, images: Tensor) -> Tensor:
+        """The normed patch tokens in their places: (B, C, H, W) to (B, E, h, w)."""
+        tokens: Tensor = self.fc_norm(self.encode(self.embed(images))[:, 1:])
+        return tokens.transpose(1, 2).unflatten(2, (self.side, self.side))
+
+    def become_encoder(self) -> None:
+        """Turn into what masked pre-training trains (SSL-FL, Sec. 2.1).
+
+        Positions are fixed, no block is ever skipped, and the norm of pooled features is gone: from here on
+        :meth:`embed` and :meth:`encode` are of use, :meth:`forward` is not.
+        """
+        self.pos_embed.requires_grad_(False)
+        self.fc_norm = nn.Identity()
+        for block in self.blocks:
+            block.drop_path1 = block.drop_path2 = nn.Identity()
+
+    def channel_groups(self) -> tuple[ChannelGroup, ...]:
+        """The heads and the hidden units of every block; the residual stream, which every block reads, stays whole."""
+        return tuple(
+            group for index in range(self.config.depth) for group in (self._heads_of(index), self._hidden_of(index))
+        )
+
+    def layer_of(self, name: str) -> int:
+        """Embeddings 0, block i is i + 1, the last norm goes with the head (SSL-FL, Sec. 5.2)."""
+        if name.startswith("fc_norm."):
+            return self.num_layers()
+        return int(name.split(".")[1]) + 1 if name.startswith("blocks.") else 0
+
+    def num_layers(self) -> int:
+        """The embeddings and all blocks."""
+        return self.config.depth + 1
+
+    def _heads_of(self, index: int) -> ChannelGroup:
+        name, unit = f"blocks.{index}.attn", self.config.width // self.config.heads
+        return ChannelGroup(
+            name=name,
+            channels=self.config.heads,
+            outputs=tuple(Axis(tensor=f"{name}.qkv.{part}", unit=unit, tiles=3) for part in ("weight", "bias")),
+            inputs=(Axis(tensor=f"{name}.proj.weight", dim=1, unit=unit),),
+            activations=(Activation(module=f"{name}.proj", dim=-1, unit=unit, before=True),),
+        )
+
+    def _hidden_of(self, index: int) -> ChannelGroup:
+        name = f"blocks.{index}.mlp"
+        return ChannelGroup(
+            name=name,
+            channels=self.blocks[index].mlp.fc1.out_features,
+            outputs=tuple(Axis(tensor=f"{name}.fc1.{part}") for part in ("weight", "bias")),
+            inputs=(Axis(tensor=f"{name}.fc2.weight", dim=1),),
+            activations=(Activation(module=f"{name}.act", dim=-1),),
+        )

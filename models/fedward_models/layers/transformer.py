@@ -1,0 +1,46 @@
+"""Transformer blocks: those of timm, with one kind of norm, one kind of attention and one initialisation.
+
+Importing timm takes seconds, so only what builds a transformer imports this module.
+"""
+
+from functools import partial
+
+import torch
+from timm.models.vision_transformer import Block
+from torch import nn
+
+# LayerNorm's 1e-6 is that of ViT, MAE and SSL-FL; torch's own default of 1e-5 moves results visibly.
+layer_norm = partial(nn.LayerNorm, eps=1e-6)
+
+
+def transformer_blocks(
+    *, width: int, depth: int, heads: int, mlp_ratio: float = 4.0, drop_path: float = 0.0
+) -> nn.ModuleList:
+    """Pre-norm blocks with biases everywhere and the exact GELU.
+
+    Args:
+        width: E.
+        depth: How many.
+        heads: Attention heads; they divide the width.
+        mlp_ratio: Hidden units over the width.
+        drop_path: The rate of the last block; rates rise linearly from 0 at the first.
+    """
+    blocks = nn.ModuleList(
+        Block(width, heads, mlp_ratio=mlp_ratio, qkv_bias=True, drop_path=rate, norm_layer=layer_norm)
+        for rate in torch.linspace(0, drop_path, depth, device="cpu").tolist()
+    )
+    for block in blocks:
+        # timm takes this from the environment, which must never change results.
+        block.attn.fused_attn = True
+    return blocks
+
+
+def initialise(module: nn.Module) -> None:
+    """Xavier-uniform weights and zero biases for linear maps, and for patch kernels as for linear maps (SSL-FL).
+
+    For use with ``Module.apply``; norms keep 1 and 0.
+    """
+    if isinstance(module, nn.Linear | nn.Conv2d):
+        nn.init.xavier_uniform_(module.weight.flatten(1))
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

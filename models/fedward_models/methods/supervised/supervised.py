@@ -1,0 +1,133 @@
+"""Training with labels: a head on a backbone, for classification, multi-label classification or segmentation.
+
+As fine-tuning it is the second stage of R. Yan, L. Qu, Q. Wei et al., "Label-Efficient Self-Supervised Federated
+Learning for Tackling Data Heterogeneity in Medical Imaging" (SSL-FL), IEEE TMI 2023, https://arxiv.org/abs/2205.08576;
+from scratch it is the local training of FedAvg.
+
+Faithful to SSL-FL (rui-yan/SSL-FL, commit 69c3388, code/fed_mae): a linear head on the normed mean of the patch tokens
+that starts almost at zero; everything is trained; Mixup or CutMix and smoothed labels on demand.
+Differs: segmentation and multi-label classification are additions.
+
+Letters: B batch, C channel, H height, W width, K classes, E features, h and w a coarser grid.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fedward_core.cards import Contract, Task
+from fedward_core.errors import DataError, SpecError
+from fedward_models.backbones.backbone import Backbone
+from fedward_models.losses.label_losses import classification_loss, multi_label_loss, segmentation_loss
+from fedward_models.method import Batch, Clock, Inheritance, Method, StepOutput, take_over
+from fedward_models.methods.supervised.config import SupervisedConfig
+from fedward_models.methods.supervised.mixing import mix
+
+
+class Supervised(Method):
+    """A backbone with a linear head.
+
+    Attributes:
+        config: Its settings.
+        task: What the labels mean.
+        head: (K, E) weights and (K,) biases; a 1x1 convolution for segmentation.
+
+    Raises:
+        SpecError: A setting has no effect on this task.
+    """
+
+    def __init__(self, config: SupervisedConfig, *, backbone: Backbone, contract: Contract) -> None:
+        super().__init__()
+        _refuse_settings_without_effect(config, contract.task)
+        self.config, self.backbone, self.task = config, backbone, contract.task
+        self.num_classes = len(contract.classes)
+        self.head = _head(backbone.num_features, self.num_classes, contract.task)
+
+    def prepare(self, batch: Batch, rng: torch.Generator) -> Batch:
+        """Mix images and labels in pairs, if the settings say so; labels are then (B, K) floats."""
+        if not (self.config.mixup or self.config.cutmix):
+            return batch
+        images, labels = mix(
+            batch.images, self._targets(batch), rng, mixup=self.config.mixup, cutmix=self.config.cutmix
+        )
+        return replace(batch, images=images, labels=labels)
+
+    def training_step(self, batch: Batch, clock: Clock) -> StepOutput:  # noqa: ARG002 - the signature of the family
+        """The mean loss against the batch's labels."""
+        return StepOutput(loss=self._losses(batch, label_smoothing=self.config.label_smoothing).mean())
+
+    def evaluation_loss(self, batch: Batch) -> Tensor:
+        """The loss of each image without smoothing, (B,)."""
+        return self._losses(batch, label_smoothing=0.0)
+
+    def logits(self, images: Tensor) -> Tensor:
+        """(B, K), or (B, K, H, W) for segmentation: the coarse map's logits, interpolated bilinearly."""
+        if self.task is not Task.SEGMENTATION:
+            logits: Tensor = self.head(self.backbone(images))
+            return logits
+        coarse = self.head(self.backbone.feature_map(images))
+        return functional.interpolate(coarse, size=images.shape[2:], mode="bilinear", align_corners=False)
+
+    def predict(self, images: Tensor) -> Tensor:
+        """(B, K) or (B, K, H, W) probabilities; they sum to 1 over classes, except for multi-label."""
+        logits = self.logits(images)
+        return logits.sigmoid() if self.task is Task.MULTI_LABEL else logits.softmax(dim=1)
+
+    def inherit(self, state: Mapping[str, Tensor], source: Method) -> Inheritance:
+        """Take the backbone over, and the head too from a supervised stage with as many classes.
+
+        From pre-training the head is new, and so is what serves pooled features, where pre-training had none (SSL-FL,
+        Sec. 4).
+
+        Raises:
+            CheckpointError: Any other entry is missing or has another shape.
+        """
+        anew = self._new_entries(source)
+        taken = take_over(self, state, (name for name in self.state_dict() if name not in anew))
+        return Inheritance(taken=taken, new=anew, dropped=tuple(name for name in state if name not in taken))
+
+    def _new_entries(self, source: Method) -> tuple[str, ...]:
+        known = source.state_dict()
+        pooled = tuple(f"backbone.{module}." for module in self.backbone.pooled)
+        keeps_head = isinstance(source, Supervised) and source.head.weight.shape == self.head.weight.shape
+        return tuple(
+            name
+            for name in self.state_dict()
+            if (name.startswith("head.") and not keeps_head) or (name.startswith(pooled) and name not in known)
+        )
+
+    def _losses(self, batch: Batch, *, label_smoothing: float) -> Tensor:
+        logits, labels = self.logits(batch.images), _labels_of(batch)
+        if self.task is Task.MULTI_LABEL:
+            return multi_label_loss(logits, labels)
+        loss = segmentation_loss if self.task is Task.SEGMENTATION else classification_loss
+        return loss(logits, labels, label_smoothing=label_smoothing)
+
+    def _targets(self, batch: Batch) -> Tensor:
+        labels = _labels_of(batch)
+        targets = labels if self.task is Task.MULTI_LABEL else functional.one_hot(labels, self.num_classes)
+        return targets.to(batch.images.dtype)
+
+
+def _head(num_features: int, num_classes: int, task: Task) -> nn.Linear | nn.Conv2d:
+    segments = task is Task.SEGMENTATION
+    head = nn.Conv2d(num_features, num_classes, 1) if segments else nn.Linear(num_features, num_classes)
+    nn.init.trunc_normal_(head.weight, std=2e-5)  # SSL-FL, Sec. 4
+    nn.init.constant_(head.get_parameter("bias"), 0)
+    return head
+
+
+def _labels_of(batch: Batch) -> Tensor:
+    if batch.labels is None:
+        raise DataError("training with labels found none in the dataset: label it, or choose a method without labels")
+    return batch.labels
+
+
+def _refuse_settings_without_effect(config: SupervisedConfig, task: Task) -> None:
+    if task is Task.SEGMENTATION and (config.mixup or config.cutmix):
+        raise SpecError("mixup and cutmix mix labels of whole images, not of pixels: leave them out for segmentation")
+    if task is Task.MULTI_LABEL and config.label_smoothing:
+        raise SpecError("label_smoothing spreads one class over all and has no meaning for multi_label: leave it out")
