@@ -20,7 +20,6 @@ class Job:
         out: Where checkpoints, metrics and models go.
         reuse: A folder with finished stages by digest, shared by runs; None to compute every stage.
         workers: Processes that train side by side. Results do not depend on it.
-        stop_after: End after this many rounds of the whole run, as if interrupted, for tests of resuming. None: never.
     """
 
     spec: Spec
@@ -30,7 +29,6 @@ class Job:
     out: Path
     reuse: Path | None = None
     workers: int = 1
-    stop_after: int | None = None
 
 
 class Engine(Protocol):

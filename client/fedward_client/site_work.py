@@ -1,0 +1,94 @@
+"""Answers orders: the whole of what a site does in a federation, whoever delivers it.
+
+A failure becomes a coded reply. The text of an exception stays in the site's own log: it may quote a path or a patient.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from fedward_client.private_store import FilePrivateStore
+from fedward_core.arrays import Arrays
+from fedward_core.errors import CheckpointError, DataError, PrivateStateError, UpdateError
+from fedward_core.order import Failure, Order, Reply, Work
+from fedward_core.spec import Spec
+from fedward_models.programs.program import Program, Site, open_program
+
+Groups = Mapping[str, Arrays]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiteSettings:
+    """What a site's node knows.
+
+    Attributes:
+        site: The site's name.
+        spec: The run's spec.
+        data: The folder with the site's datasets.
+        private: The folder with the site's private state of this run.
+    """
+
+    site: str
+    spec: Spec
+    data: Path
+    private: Path
+
+
+def answer(order: Order, incoming: Arrays, settings: SiteSettings) -> tuple[Reply, Groups]:
+    """Do what an order asks.
+
+    Args:
+        order: The order.
+        incoming: The weights that came with it.
+        settings: The site.
+
+    Returns:
+        The facts of the answer, and groups of arrays. The arrays may share memory with the model: encode them before
+        the next call.
+    """
+    try:
+        return _do(order, incoming, settings)
+    except Exception as error:
+        log.warning("order %s of round %d failed at this site", order.work, order.round, exc_info=True)
+        return Reply(**_heading(order, settings), failure=_code(error)), {}
+
+
+def _do(order: Order, incoming: Arrays, settings: SiteSettings) -> tuple[Reply, Groups]:
+    program = _program(settings.spec, order.stage)
+    stage = settings.spec.stages[order.stage].name
+    site = Site(name=settings.site, data=settings.data, store=FilePrivateStore(settings.private / stage))
+    heading = _heading(order, settings)
+    if order.work is Work.DESCRIBE:
+        return Reply(**heading, card=program.describe(site)), {}
+    if order.work is Work.EVALUATE:
+        return Reply(**heading, evaluation=program.evaluate(order, incoming, site)), {}
+    update = program.train(order, incoming, site)
+    counts = {"num_examples": update.num_examples, "num_steps": update.num_steps}
+    return Reply(**heading, **counts, metrics=dict(update.metrics)), update.groups
+
+
+def _heading(order: Order, settings: SiteSettings) -> dict[str, object]:
+    return {"site": settings.site, "work": order.work, "round": order.round, "parent": order.parent}
+
+
+def _code(error: Exception) -> Failure:
+    codes: tuple[tuple[type[Exception], Failure], ...] = (
+        (DataError, Failure.DATA),
+        (UpdateError, Failure.UPDATE),
+        (PrivateStateError, Failure.PRIVATE_STATE),
+        (CheckpointError, Failure.DISK),
+        (MemoryError, Failure.MEMORY),
+    )
+    if type(error).__name__ == "TrainingDiverged":
+        return Failure.DIVERGED
+    return next((code for kind, code in codes if isinstance(error, kind)), Failure.INTERNAL)
+
+
+@lru_cache(maxsize=2)
+def _program(spec: Spec, stage: int) -> Program:
+    """Programs are kept between rounds: building a network anew for each would cost more than a small round."""
+    return open_program(spec, stage)

@@ -1,0 +1,1 @@
+"""A method without images: it rehearses a federation, its delivery and its failures."""

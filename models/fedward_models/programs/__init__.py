@@ -1,0 +1,1 @@
+"""How a stage is carried out at a site: with torch, or with numpy alone."""

@@ -1,0 +1,149 @@
+"""Stages that train a network with torch."""
+
+from dataclasses import replace
+from functools import cached_property
+
+import torch
+
+from fedward_core.arrays import Array, Arrays
+from fedward_core.cards import Contract, DatasetCard, Split
+from fedward_core.errors import SpecError
+from fedward_core.metric import Metrics
+from fedward_core.order import Order
+from fedward_core.partition import Partition, Rule
+from fedward_core.plan import StagePlan
+from fedward_core.seeds import derive_seed
+from fedward_core.spec import Spec
+from fedward_core.update import Update
+from fedward_models.building import build_method, manifest_of
+from fedward_models.data import describe, label_subset, open_split
+from fedward_models.data.image_set import ImageSet
+from fedward_models.data.loader import Loader
+from fedward_models.method import Inheritance, Method
+from fedward_models.personalisation.personalisation import Personalisation
+from fedward_models.programs.program import Site
+from fedward_models.training.evaluation import evaluate
+from fedward_models.training.phase import Phase
+from fedward_models.training.terms import LocalTerm
+from fedward_models.training.train_round import RoundWork, starting_entry, starting_state, train_round
+from fedward_models.weights import arrays_of, load_arrays
+
+EVALUATION_BATCH = 128
+
+
+class TorchProgram:
+    """Carries out a stage whose method is a torch module.
+
+    One method serves every site in turn: each round overwrites its whole state, so nothing of a site is left in it.
+
+    Args:
+        spec: The run.
+        stage: The index of the stage.
+    """
+
+    def __init__(self, spec: Spec, stage: int) -> None:
+        self._spec = spec
+        self._index = stage
+        self._stage = spec.stages[stage]
+        self._method: Method | None = None
+
+    def describe(self, site: Site) -> DatasetCard:
+        """The card of the spec's dataset."""
+        return describe(site.data, site.name, self._spec.dataset)
+
+    def plan(self, contract: Contract, previous: Arrays | None) -> tuple[StagePlan, dict[str, Array]]:
+        """Build the method from its seed, and let it inherit."""
+        method = build_method(self._spec, self._index, contract)
+        notes = self._inherit(method, contract, previous) if previous is not None else ()
+        plan = StagePlan(manifest=manifest_of(method), rules=self._rules(method), contract=contract, notes=notes)
+        plan.partition(self._stage.share_at(0))  # an entry without a rule, or a cut that does not fit, fails here
+        return plan, {name: array.copy() for name, array in arrays_of(method).items()}
+
+    def train(self, order: Order, incoming: Arrays, site: Site) -> Update:
+        """One round: see :func:`train_round`."""
+        method, partition = self._ready(order)
+        work = RoundWork(
+            stage=self._stage,
+            order=order,
+            site=site.name,
+            seed=derive_seed(self._spec.seed, "round", self._index, site.name, order.round),
+            partition=partition,
+            phases=(Phase(local=self._stage.local, terms=self._terms(method, partition)),),
+            device=self._device,
+        )
+        loader = Loader(
+            self._training_images(site), batch_size=self._stage.local.batch_size, augment=self._stage.local.augment
+        )
+        return train_round(method, incoming, site.store, loader, work)
+
+    def evaluate(self, order: Order, incoming: Arrays, site: Site) -> Metrics:
+        """The site's own model, shared and private parts together, on its own images."""
+        method, partition = self._ready(order)
+        entry = starting_entry(order, self._stage, partition, site.store)
+        load_arrays(method, starting_state(order, self._stage, partition, incoming, entry))
+        settings = self._spec.evaluate
+        images = open_split(site.data, site.name, self._spec.dataset, settings.split)
+        return evaluate(
+            method.to(self._device),
+            Loader(images, batch_size=EVALUATION_BATCH, augment=False),
+            _contract(order),
+            device=self._device,
+            bootstrap=settings.bootstrap,
+            seed=derive_seed(self._spec.seed, "evaluation", site.name),
+        )
+
+    @cached_property
+    def _device(self) -> torch.device:
+        wanted = self._stage.local.device
+        if wanted == "auto":
+            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if wanted != "cpu" and not torch.cuda.is_available():
+            raise SpecError(f"local.device is '{wanted}', but this machine has no usable GPU: set it to auto or cpu")
+        return torch.device(wanted)
+
+    @cached_property
+    def _personalisation(self) -> Personalisation | None:
+        config = self._stage.personalise
+        return config.build() if config else None
+
+    def _ready(self, order: Order) -> tuple[Method, Partition]:
+        assert order.plan is not None
+        if self._method is None:
+            self._method = build_method(self._spec, self._index, order.plan.contract)
+        return self._method, order.plan.partition(self._stage.share_at(order.round))
+
+    def _rules(self, method: Method) -> tuple[Rule, ...]:
+        return self._personalisation.rules(method) if self._personalisation else method.rules()
+
+    def _terms(self, method: Method, partition: Partition) -> tuple[LocalTerm, ...]:
+        own = tuple(config.build() for config in self._stage.local.terms)
+        return own + (self._personalisation.terms(method, partition) if self._personalisation else ())
+
+    def _inherit(self, method: Method, contract: Contract, previous: Arrays) -> tuple[str, ...]:
+        source = build_method(self._spec, self._index - 1, contract)
+        load_arrays(source, previous)
+        return _sentences(method.inherit(source.state_dict(), source))
+
+    def _training_images(self, site: Site) -> ImageSet:
+        dataset = self._spec.dataset
+        images = open_split(site.data, site.name, dataset, Split.TRAIN)
+        if not self._stage.method.needs_labels:
+            return replace(images, labels=None)
+        if dataset.label_fraction < 1:
+            return label_subset(images, dataset.label_fraction, derive_seed(self._spec.seed, "labels", site.name))
+        return images
+
+
+def _contract(order: Order) -> Contract:
+    assert order.plan is not None
+    return order.plan.contract
+
+
+def _sentences(inheritance: Inheritance) -> tuple[str, ...]:
+    parts = {
+        "taken over": inheritance.taken,
+        "cloned": inheritance.cloned,
+        "new": inheritance.new,
+        "dropped": inheritance.dropped,
+    }
+    return tuple(f"{what}: {len(names)} entries" for what, names in parts.items() if names)

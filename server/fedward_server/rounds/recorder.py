@@ -1,0 +1,52 @@
+"""Writes what happens to the run's folder and tells whoever listens."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from fedward_core.events import Event, EventKind, Listener
+
+
+class Recorder:
+    """Appends events to a file, one a line, and passes them on.
+
+    Args:
+        path: The file; what is in it stays.
+        listen: Called with each event.
+    """
+
+    def __init__(self, path: Path, listen: Listener) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        self._listen = listen
+        _end_last_line(path)
+
+    def tell(
+        self,
+        kind: EventKind,
+        *,
+        stage: str | None = None,
+        round_: int | None = None,
+        site: str | None = None,
+        **facts: Any,
+    ) -> None:
+        """Record one event now."""
+        event = Event(kind=kind, time_s=time.time(), stage=stage, round=round_, site=site, facts=facts)
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(event.model_dump_json() + "\n")
+        self._listen(event)
+
+    def evaluated(self, stage: str, round_: int) -> bool:
+        """Whether the evaluation after a round is on record for some site."""
+        if not self._path.exists():
+            return False
+        events = map(Event.model_validate_json, self._path.read_text(encoding="utf-8").splitlines())
+        return any(e.kind is EventKind.EVALUATED and (e.stage, e.round) == (stage, round_) for e in events)
+
+
+def _end_last_line(path: Path) -> None:
+    """Drop a last line that a killed process left unfinished."""
+    if path.exists():
+        text = path.read_text(encoding="utf-8")
+        if not text.endswith("\n"):
+            path.write_text(text[: text.rfind("\n") + 1], encoding="utf-8")

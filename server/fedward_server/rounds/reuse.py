@@ -1,0 +1,60 @@
+"""Finished stages on a shelf, so that runs that begin alike compute their beginning once.
+
+A stage is known by everything that its weights depend on: the seed, the data of the sites, and all stages up to it.
+"""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+from fedward_core.arrays import replacing
+from fedward_core.cards import DatasetCard
+from fedward_core.engine import Job
+
+
+class StageShelf:
+    """The shelf of a job; without one, nothing is taken or put.
+
+    Args:
+        job: Its ``reuse`` is the folder.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+
+    def take(self, index: int, cards: tuple[DatasetCard, ...], final: Path) -> bool:
+        """Copy a finished stage to ``final`` if it is on the shelf, except the last stage, which sites evaluate."""
+        source = self._path(index, cards)
+        if source is None or not source.exists() or self._is_last(index):
+            return False
+        _copy(source, final)
+        return True
+
+    def put(self, index: int, cards: tuple[DatasetCard, ...], final: Path) -> None:
+        """Put a finished stage on the shelf, if another run could begin like this one."""
+        target = self._path(index, cards)
+        if target is not None and not self._is_last(index) and not target.exists():
+            _copy(final, target)
+
+    def _is_last(self, index: int) -> bool:
+        return index == len(self._job.spec.stages) - 1
+
+    def _path(self, index: int, cards: tuple[DatasetCard, ...]) -> Path | None:
+        if self._job.reuse is None:
+            return None
+        spec = self._job.spec
+        depends_on = {
+            "seed": spec.seed,
+            "cohort": spec.cohort.model_dump(mode="json"),
+            "dataset": spec.dataset.model_dump(mode="json"),
+            "data": [(card.site, card.digest) for card in cards],
+            "stages": [stage.model_dump(mode="json") for stage in spec.stages[: index + 1]],
+        }
+        key = hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()
+        return self._job.reuse / f"{key[:32]}.safetensors"
+
+
+def _copy(source: Path, target: Path) -> None:
+    with replacing(target) as temporary:
+        shutil.copyfile(source, temporary)

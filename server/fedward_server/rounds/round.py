@@ -1,0 +1,235 @@
+"""One round: orders out, updates in and folded, the next state."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from fedward_core.aggregation.base import Aggregator
+from fedward_core.arrays import Array, Arrays, num_bytes
+from fedward_core.errors import QuorumError, UpdateError
+from fedward_core.events import EventKind
+from fedward_core.filters.base import Filter
+from fedward_core.order import Base, Failure, Order, Reply, Work
+from fedward_core.partition import Partition
+from fedward_core.plan import StagePlan
+from fedward_core.spec import Cohort, Stage
+from fedward_core.update import Update, check_update
+from fedward_server.rounds.exchange import Answer, Errand, Exchange
+from fedward_server.rounds.fold import OrderedFold
+from fedward_server.rounds.inbox import Inbox
+from fedward_server.rounds.recorder import Recorder
+from fedward_server.rounds.stage_state import StageState
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageContext:
+    """What stays the same over the rounds of a stage.
+
+    Attributes:
+        run: The run's id.
+        attempt: Counts the restarts of the run.
+        index: The stage's place in the spec.
+        stage: The stage.
+        plan: What its model is made of.
+        cohort: Quorum and deadline.
+        sites: Who is asked, in alphabetical order.
+        exchange: Delivery.
+        recorder: Events.
+    """
+
+    run: str
+    attempt: int
+    index: int
+    stage: Stage
+    plan: StagePlan
+    cohort: Cohort
+    sites: Sequence[str]
+    exchange: Exchange
+    recorder: Recorder
+
+    def errand(self, work: Work, site: str, state: StageState, *, joining: bool = False) -> Errand:
+        """The order for a site, with the weights that it lacks.
+
+        A site gets what travelled at its last counted round; one that joins gets everything. A training order belongs
+        to the state's round, an evaluation to the round before.
+        """
+        base = None if joining else state.bases.get(site)
+        order = Order(
+            run=self.run,
+            attempt=self.attempt,
+            work=work,
+            stage=self.index,
+            round=state.round if work is Work.TRAIN else state.round - 1,
+            parent=state.digest,
+            base=base,
+            plan=self.plan,
+        )
+        return Errand(order=order, arrays=self._travelling(base, state))
+
+    def _travelling(self, base: Base | None, state: StageState) -> Arrays:
+        if base is None:
+            return state.weights
+        return self.plan.partition(self.stage.share_at(base.round)).split(state.weights)[0]
+
+
+@dataclass
+class Round:
+    """A round in progress.
+
+    Attributes:
+        context: The stage.
+        state: The state before the round.
+        aggregator: Folds the updates.
+        inbox: Where updates wait.
+    """
+
+    context: StageContext
+    state: StageState
+    aggregator: Aggregator
+    inbox: Inbox
+    replies: dict[str, Reply] = field(default_factory=dict)
+    bytes_sent: int = 0
+    bytes_received: int = 0
+
+    def run(self) -> StageState:
+        """Carry the round out.
+
+        Returns:
+            The state before the next round; its weights are arrays of their own.
+
+        Raises:
+            QuorumError: Fewer sites than the spec demands contributed before the deadline.
+        """
+        self.aggregator.begin(self._partition.shared_manifest)
+        self._fold = OrderedFold(
+            self.context.sites, self.aggregator.add, lambda site: self._update(self.inbox.read(site))
+        )
+        self._pending = set(self.context.sites)
+        self._rejoined: set[str] = set()
+        for site in self.inbox.sites():
+            self._take(self.inbox.read(site), arrived_before=True)
+        self._send({site: self.context.errand(Work.TRAIN, site, self.state) for site in sorted(self._pending)})
+        for answer in self.context.exchange.receive(self.context.cohort.round_deadline_s):
+            self._take(answer)
+        for site in sorted(self._pending):
+            self._drop(site, f"no answer within {self.context.cohort.round_deadline_s:g} s")
+        self._check_quorum()
+        return self._next_state()
+
+    @property
+    def _partition(self) -> Partition:
+        return self.context.plan.partition(self.context.stage.share_at(self.state.round))
+
+    @property
+    def _reference(self) -> Arrays:
+        return self._partition.split(self.state.weights)[0]
+
+    def _send(self, errands: Mapping[str, Errand]) -> None:
+        self.bytes_sent += sum(num_bytes(errand.arrays) for errand in errands.values())
+        self.context.exchange.send(errands)
+
+    def _take(self, answer: Answer, *, arrived_before: bool = False) -> None:
+        """Count an answer, or leave its site out with the reason."""
+        if answer.site not in self._pending:
+            self._tell(EventKind.WARNING, answer.site, reason="answered twice: the second answer is not used")
+            return
+        if answer.reply and answer.reply.failure is Failure.PRIVATE_STATE and answer.site not in self._rejoined:
+            self._let_join(answer.site)
+            return
+        try:
+            update = self._update(answer)
+        except UpdateError as error:
+            self._drop(answer.site, str(error))
+            return
+        self._pending.discard(answer.site)
+        if not arrived_before:
+            self.inbox.keep(answer)
+        self._count(answer, update)
+        self._fold.arrive(update)
+
+    def _let_join(self, site: str) -> None:
+        self._rejoined.add(site)
+        self._tell(EventKind.WARNING, site, reason="its private state is missing: it joins the stage anew")
+        self._send({site: self.context.errand(Work.TRAIN, site, self.state, joining=True)})
+
+    def _update(self, answer: Answer) -> Update:
+        """The decoded and checked update of an answer."""
+        reply = answer.reply
+        if reply is None:
+            raise UpdateError(answer.fault)
+        if reply.failure is not None:
+            raise UpdateError(f"the site could not train: {_FAILURES[reply.failure]}")
+        update = Update(
+            site=answer.site,
+            round=reply.round,
+            parent=reply.parent,
+            num_examples=reply.num_examples,
+            num_steps=reply.num_steps,
+            groups=answer.groups,
+            metrics=reply.metrics,
+        )
+        expected = self._partition.shared_manifest
+        for filter_ in reversed(self._filters):
+            update = filter_.decode(update, self._reference, expected)
+        check_update(update, expected, round_=self.state.round, parent=self.state.digest)
+        return update
+
+    @property
+    def _filters(self) -> tuple[Filter, ...]:
+        return tuple(config.build() for config in self.context.stage.filters)
+
+    def _count(self, answer: Answer, update: Update) -> None:
+        assert answer.reply is not None
+        received = sum(num_bytes(arrays) for arrays in answer.groups.values())
+        self.bytes_received += received
+        self.replies[answer.site] = answer.reply
+        facts = {"num_examples": update.num_examples, "num_steps": update.num_steps, "bytes": received}
+        self._tell(EventKind.SITE_TRAINED, answer.site, **facts, **update.metrics)
+
+    def _drop(self, site: str, reason: str) -> None:
+        self._pending.discard(site)
+        self._fold.give_up(site)
+        self._tell(EventKind.SITE_DROPPED, site, reason=reason)
+
+    def _check_quorum(self) -> None:
+        contributed, needed = len(self.replies), self.context.cohort.min_sites
+        if contributed < needed:
+            raise QuorumError(
+                f"round {self.state.round} of stage '{self.context.stage.name}': {contributed} of "
+                f"{len(self.context.sites)} sites contributed, cohort.min_sites is {needed}. The events name what failed "
+                "at the others; mend it and run again: the run goes on from this round"
+            )
+
+    def _next_state(self) -> StageState:
+        current, last_averages = self._partition.split(self.state.weights)
+        averaged = current if self._sends_nothing else self._finish(current)
+        counted = Base(round=self.state.round, parent=self.state.digest)
+        return StageState(
+            round=self.state.round + 1,
+            weights=self._partition.merge(averaged, last_averages),
+            bases={**self.state.bases, **dict.fromkeys(self.replies, counted)},
+        )
+
+    @property
+    def _sends_nothing(self) -> bool:
+        return not self._partition.shared_manifest.entries
+
+    def _finish(self, current: Arrays) -> dict[str, Array]:
+        averaged = self.aggregator.finish(current)
+        weights = tuple(float(self.replies[site].num_examples) for site in sorted(self.replies))
+        for filter_ in reversed(self._filters):
+            averaged = filter_.finish(averaged, weights)
+        return averaged
+
+    def _tell(self, kind: EventKind, site: str, **facts: object) -> None:
+        self.context.recorder.tell(kind, stage=self.context.stage.name, round_=self.state.round, site=site, **facts)
+
+
+_FAILURES = {
+    Failure.DATA: "its data cannot be used; its own log says why",
+    Failure.UPDATE: "the weights that it received do not fit its model",
+    Failure.DIVERGED: "training diverged, the loss is no longer finite; try a lower learning rate or clip_norm",
+    Failure.PRIVATE_STATE: "its private state is missing even after joining anew",
+    Failure.DISK: "its private state could not be written or read; check its disk",
+    Failure.MEMORY: "it ran out of memory; try a smaller batch",
+    Failure.INTERNAL: "an unexpected error; its own log says which",
+}

@@ -1,0 +1,171 @@
+"""A run from its first order to its last: preflight, stages, and the run's own record.
+
+<out>/run.json, spec.yaml, cards.json, events.jsonl, stages/<stage>/...
+"""
+
+import json
+import time
+from collections.abc import Callable
+
+import yaml
+
+from fedward_core.arrays import Array, Arrays, replacing
+from fedward_core.cards import Contract, DatasetCard, agreed_contract
+from fedward_core.engine import Job
+from fedward_core.errors import CheckpointError, DataError, FedwardError, QuorumError
+from fedward_core.events import EventKind, Listener
+from fedward_core.order import Order, Work
+from fedward_core.plan import StagePlan
+from fedward_core.spec import Spec
+from fedward_server.rounds.exchange import Answer, Errand, Exchange
+from fedward_server.rounds.recorder import Recorder
+from fedward_server.rounds.reuse import StageShelf
+from fedward_server.rounds.round import StageContext
+from fedward_server.rounds.stage_run import StageRun
+from fedward_server.rounds.stage_state import StageFolder, StageState, read_final
+
+Planner = Callable[[Spec, int, Contract, Arrays | None], tuple[StagePlan, dict[str, Array]]]
+
+
+class Run:
+    """Carries a job out over an exchange, from where it stands.
+
+    Args:
+        job: What is run.
+        exchange: Delivery to the job's sites.
+        planner: Builds a stage's model once and gives its plan and first weights.
+        listen: Called with every event.
+    """
+
+    def __init__(self, job: Job, exchange: Exchange, planner: Planner, listen: Listener) -> None:
+        self._job = job
+        self._exchange = exchange
+        self._planner = planner
+        self._recorder = Recorder(job.out / "events.jsonl", listen)
+        self._shelf = StageShelf(job)
+        self._attempt = 1
+
+    def run(self) -> None:
+        """Run to the end.
+
+        Raises:
+            FedwardError: The run failed; the reason is on record, and running again goes on from the last round.
+        """
+        started = time.monotonic()
+        self._open()
+        try:
+            self._run_stages()
+        except FedwardError as error:
+            self._close("failed", str(error))
+            self._recorder.tell(EventKind.RUN_FAILED, reason=str(error))
+            raise
+        except BaseException:
+            self._close("interrupted", "stopped from outside; run again to go on")
+            raise
+        self._close("completed", "")
+        self._recorder.tell(EventKind.RUN_FINISHED, seconds=time.monotonic() - started)
+
+    def _open(self) -> None:
+        """Start the record, or take it up."""
+        path, spec = self._job.out / "run.json", self._job.spec
+        if path.exists():
+            record = json.loads(path.read_text(encoding="utf-8"))
+            if record["spec_digest"] != spec.digest() or tuple(record["sites"]) != self._job.sites:
+                raise CheckpointError(
+                    f"the output folder holds run '{record['run']}' of another spec or other sites: "
+                    "choose another folder, or run the spec that it holds"
+                )
+            self._attempt = record["attempt"] + 1
+        else:
+            with replacing(self._job.out / "spec.yaml") as temporary:
+                temporary.write_text(yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
+        self._close("running", "")
+        kind = EventKind.RUN_STARTED if self._attempt == 1 else EventKind.RUN_RESUMED
+        self._recorder.tell(kind, run=self._job.run, attempt=self._attempt, sites=list(self._job.sites))
+
+    def _close(self, state: str, reason: str) -> None:
+        record = {
+            "run": self._job.run,
+            "spec_digest": self._job.spec.digest(),
+            "sites": self._job.sites,
+            "state": state,
+            "reason": reason,
+            "attempt": self._attempt,
+        }
+        with replacing(self._job.out / "run.json") as temporary:
+            temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+    def _run_stages(self) -> None:
+        cards = self._describe()
+        contract = agreed_contract(cards)
+        previous: Arrays | None = None
+        for index, stage in enumerate(self._job.spec.stages):
+            source = previous if stage.start_from == "previous" else None
+            previous = self._stage(index, contract, cards, source)
+
+    def _stage(self, index: int, contract: Contract, cards: tuple[DatasetCard, ...], source: Arrays | None) -> Arrays:
+        name = self._job.spec.stages[index].name
+        final = self._job.out / "stages" / name / "final.safetensors"
+        if not final.exists() and self._shelf.take(index, cards, final):
+            self._recorder.tell(EventKind.STAGE_REUSED, stage=name)
+        if final.exists():
+            return read_final(final)[1]
+        plan, weights = self._plan(index, contract, source)
+        identity = {"spec": self._job.spec.digest(), "plan": plan.digest()}
+        rounds = StageRun(self._context(index, plan), StageFolder(final.parent, identity), self._job.spec.evaluate)
+        end = rounds.run(StageState(round=0, weights=weights))
+        self._shelf.put(index, cards, final)
+        return end.weights
+
+    def _plan(self, index: int, contract: Contract, source: Arrays | None) -> tuple[StagePlan, dict[str, Array]]:
+        stage = self._job.spec.stages[index]
+        plan, weights = self._planner(self._job.spec, index, contract, source)
+        self._recorder.tell(
+            EventKind.STAGE_STARTED,
+            stage=stage.name,
+            rounds=stage.rounds,
+            notes=list(plan.notes),
+            parameters=sum(array.size for array in weights.values()),
+        )
+        return plan, weights
+
+    def _context(self, index: int, plan: StagePlan) -> StageContext:
+        return StageContext(
+            run=self._job.run,
+            attempt=self._attempt,
+            index=index,
+            stage=self._job.spec.stages[index],
+            plan=plan,
+            cohort=self._job.spec.cohort,
+            sites=self._job.sites,
+            exchange=self._exchange,
+            recorder=self._recorder,
+        )
+
+    def _describe(self) -> tuple[DatasetCard, ...]:
+        """Ask every site for its card, before anything is trained.
+
+        Raises:
+            QuorumError: The spec demands more sites than there are.
+            DataError: A site has no usable data.
+        """
+        sites, needed = self._job.sites, self._job.spec.cohort.min_sites
+        if len(sites) < needed:
+            raise QuorumError(
+                f"the cohort has {len(sites)} sites ({', '.join(sites)}), cohort.min_sites is {needed}: "
+                "add sites, or set cohort.min_sites lower where the data are simulated"
+            )
+        order = Order(run=self._job.run, attempt=self._attempt, work=Work.DESCRIBE)
+        self._exchange.send({site: Errand(order=order) for site in sites})
+        answers = {a.site: a for a in self._exchange.receive(self._job.spec.cohort.round_deadline_s)}
+        cards = tuple(self._card(site, answers.get(site)) for site in sites)
+        text = json.dumps([card.model_dump(mode="json") for card in cards], indent=2)
+        (self._job.out / "cards.json").write_text(text + "\n", encoding="utf-8")
+        return cards
+
+    def _card(self, site: str, answer: Answer | None) -> DatasetCard:
+        reply = answer.reply if answer else None
+        if reply is None or reply.card is None:
+            reason = answer.fault if answer and answer.fault else "its data cannot be used; its own log says why"
+            raise DataError(f"site '{site}' gave no card of dataset '{self._job.spec.dataset.name}': {reason}")
+        return reply.card

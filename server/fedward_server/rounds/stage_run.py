@@ -1,0 +1,106 @@
+"""The rounds of one stage: run, checkpoint, evaluate, and again."""
+
+import time
+
+from fedward_core.aggregation.base import Aggregator
+from fedward_core.events import EventKind
+from fedward_core.order import Work
+from fedward_core.spec import Evaluate
+from fedward_server.rounds.exchange import Answer
+from fedward_server.rounds.inbox import Inbox
+from fedward_server.rounds.round import Round, StageContext
+from fedward_server.rounds.stage_state import StageFolder, StageState
+
+ONE_CLASS_SHARE = 0.95  # SSL-FL replications that failed predicted a single class without anybody seeing it
+
+
+class StageRun:
+    """Carries a stage from its first round, or from its newest checkpoint, to its end.
+
+    Args:
+        context: What stays the same over the rounds.
+        folder: The stage's files.
+        evaluate: When the sites evaluate.
+    """
+
+    def __init__(self, context: StageContext, folder: StageFolder, evaluate: Evaluate) -> None:
+        self._context = context
+        self._folder = folder
+        self._evaluate = evaluate
+
+    def run(self, initial: StageState) -> StageState:
+        """Run the rounds that are left.
+
+        Args:
+            initial: The state before round 0, used if there is no checkpoint.
+
+        Returns:
+            The state after the last round.
+
+        Raises:
+            QuorumError: A round lacked sites.
+            CheckpointError: A checkpoint cannot be written or read.
+        """
+        aggregator: Aggregator = self._context.stage.aggregate.build()
+        state = self._folder.load(aggregator) or initial
+        self._catch_up_evaluation(state)
+        while state.round < self._context.stage.rounds:
+            state = self._round(state, aggregator)
+        self._folder.finish(state, self._context.plan)
+        return state
+
+    def _round(self, state: StageState, aggregator: Aggregator) -> StageState:
+        started = time.monotonic()
+        inbox = Inbox(self._folder.folder, state.round, state.digest)
+        self._tell(EventKind.ROUND_STARTED, state.round)
+        round_ = Round(self._context, state, aggregator, inbox)
+        following = round_.run()
+        self._folder.save(following, aggregator)
+        inbox.clear()
+        self._report(round_, following, time.monotonic() - started)
+        self._evaluate_if_due(following)
+        return following
+
+    def _report(self, round_: Round, following: StageState, seconds: float) -> None:
+        replies = round_.replies.values()
+        examples = sum(reply.num_examples for reply in replies)
+        self._tell(
+            EventKind.ROUND_FINISHED,
+            following.round - 1,
+            loss=sum(reply.num_examples * reply.metrics.get("loss", 0.0) for reply in replies) / examples,
+            sites=sorted(round_.replies),
+            bytes_sent=round_.bytes_sent,
+            bytes_received=round_.bytes_received,
+            seconds=seconds,
+            digest=following.digest,
+        )
+
+    def _catch_up_evaluation(self, state: StageState) -> None:
+        """A run that was killed between a checkpoint and the evaluation that follows it makes up for it."""
+        stage = self._context.stage.name
+        if state.round > 0 and not self._context.recorder.evaluated(stage, state.round - 1):
+            self._evaluate_if_due(state)
+
+    def _evaluate_if_due(self, state: StageState) -> None:
+        if state.round % self._evaluate.every and state.round != self._context.stage.rounds:
+            return
+        errands = {site: self._context.errand(Work.EVALUATE, site, state) for site in self._context.sites}
+        self._context.exchange.send(errands)
+        for answer in self._context.exchange.receive(self._context.cohort.round_deadline_s):
+            self._tell_evaluation(answer, state.round - 1)
+
+    def _tell_evaluation(self, answer: Answer, round_: int) -> None:
+        reply = answer.reply
+        if reply is None or reply.failure is not None:
+            reason = answer.fault or f"could not evaluate: {reply.failure if reply else ''}"
+            self._tell(EventKind.WARNING, round_, answer.site, reason=reason)
+            return
+        metrics = {name: metric.model_dump() for name, metric in reply.evaluation.items()}
+        self._tell(EventKind.EVALUATED, round_, answer.site, metrics=metrics)
+        share = reply.evaluation.get("largest_class_share")
+        if share is not None and share.value is not None and share.value > ONE_CLASS_SHARE:
+            reason = f"one class takes {share.value:.0%} of the predictions on {share.n} images"
+            self._tell(EventKind.WARNING, round_, answer.site, reason=reason)
+
+    def _tell(self, kind: EventKind, round_: int, site: str | None = None, **facts: object) -> None:
+        self._context.recorder.tell(kind, stage=self._context.stage.name, round_=round_, site=site, **facts)

@@ -1,0 +1,110 @@
+"""Where a stage stands between two rounds, and how that is kept on disk.
+
+<stage>/checkpoint-00007.safetensors      the state before round 7; the last two are kept
+<stage>/final.safetensors                 the whole weights at the end of the stage
+"""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from fedward_core.aggregation.base import Aggregator
+from fedward_core.arrays import Array, Arrays, digest, read_arrays, write_arrays
+from fedward_core.errors import CheckpointError
+from fedward_core.order import Base
+from fedward_core.plan import StagePlan
+
+WEIGHTS, AGGREGATOR = "weights/", "aggregator/"
+KEPT = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageState:
+    """The state before a round.
+
+    Attributes:
+        round: The next round.
+        weights: The whole global weights. Parts that are private by now hold their last average, for sites that join.
+        bases: The last contribution of each site that counted: what the next order builds on.
+    """
+
+    round: int
+    weights: dict[str, Array]
+    bases: dict[str, Base] = field(default_factory=dict)
+
+    @cached_property
+    def digest(self) -> str:
+        """The digest of the weights: the parent of the updates of the next round."""
+        return digest(self.weights)
+
+
+class StageFolder:
+    """The files of one stage.
+
+    Args:
+        folder: Where they lie.
+        identity: The digests that a checkpoint must carry to be this stage's: spec and plan.
+    """
+
+    def __init__(self, folder: Path, identity: dict[str, str]) -> None:
+        self.folder = folder
+        self._identity = identity
+
+    def save(self, state: StageState, aggregator: Aggregator) -> None:
+        """Write a checkpoint, then drop the oldest; a full disk leaves the older ones untouched.
+
+        Raises:
+            CheckpointError: The disk is full or not writable.
+        """
+        moments, facts = aggregator.state()
+        arrays = _prefixed(WEIGHTS, state.weights) | _prefixed(AGGREGATOR, moments)
+        bases = {site: base.model_dump() for site, base in state.bases.items()}
+        table = {"round": state.round, "bases": bases, "aggregator": facts, "identity": self._identity}
+        write_arrays(self.folder / f"checkpoint-{state.round:05d}.safetensors", arrays, table)
+        for old in sorted(self.folder.glob("checkpoint-*.safetensors"))[:-KEPT]:
+            old.unlink(missing_ok=True)
+
+    def load(self, aggregator: Aggregator) -> StageState | None:
+        """The newest checkpoint, put into the aggregator too; None if there is none.
+
+        Raises:
+            CheckpointError: It is damaged, or belongs to another spec or architecture.
+        """
+        checkpoints = sorted(self.folder.glob("checkpoint-*.safetensors"))
+        if not checkpoints:
+            return None
+        arrays, facts = read_arrays(checkpoints[-1])
+        self._check(checkpoints[-1], facts.get("identity"))
+        aggregator.load(_stripped(AGGREGATOR, arrays), facts["aggregator"])
+        bases = {site: Base.model_validate(base) for site, base in facts["bases"].items()}
+        return StageState(round=facts["round"], weights=_stripped(WEIGHTS, arrays), bases=bases)
+
+    def finish(self, state: StageState, plan: StagePlan) -> None:
+        """Write the stage's result."""
+        facts = {"plan": plan.model_dump(mode="json"), "digest": state.digest, "identity": self._identity}
+        write_arrays(self.folder / "final.safetensors", state.weights, facts)
+
+    def _check(self, path: Path, identity: object) -> None:
+        if identity != self._identity:
+            raise CheckpointError(
+                f"'{path.name}' belongs to another spec or architecture: continue with the spec that wrote it, "
+                "or choose another output folder"
+            )
+
+
+def read_final(path: Path) -> tuple[StagePlan, dict[str, Array]]:
+    """The result of a finished stage: plan and whole weights.
+
+    Raises:
+        CheckpointError: The file is damaged.
+    """
+    arrays, facts = read_arrays(path)
+    return StagePlan.model_validate(facts["plan"]), arrays
+
+
+def _prefixed(prefix: str, arrays: Arrays) -> dict[str, Array]:
+    return {prefix + name: array for name, array in arrays.items()}
+
+
+def _stripped(prefix: str, arrays: Arrays) -> dict[str, Array]:
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
