@@ -62,7 +62,7 @@ def test_every_spec_can_be_checked_without_torch() -> None:
 
 
 def test_imports_follow_the_house() -> None:
-    command = [Path(sys.executable).with_name("lint-imports"), "--no-logo"]
+    command = [str(Path(sys.executable).with_name("lint-imports")), "--no-logo"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout
 
