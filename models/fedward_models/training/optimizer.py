@@ -58,7 +58,9 @@ def build_optimizer(method: Method, parameters: Mapping[str, nn.Parameter], loca
 def adamw(config: AdamWConfig, trained: Iterable[Trained]) -> torch.optim.AdamW:
     """AdamW, sparing exempt parameters the decay."""
     groups = _groups(trained, config.lr, lambda one: 0.0 if one.exempt else config.weight_decay)
-    return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, eps=config.eps)
+    # On CPU the fused step gives the same bits with any number of threads, and is two to seven times as fast.
+    on_cpu = all(parameter.device.type == "cpu" for group in groups for parameter in group["params"])
+    return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, eps=config.eps, fused=on_cpu or None)
 
 
 def sgd(config: SGDConfig, trained: Iterable[Trained]) -> torch.optim.SGD:

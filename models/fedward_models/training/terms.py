@@ -4,6 +4,7 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from fedward_models.method import Batch, Method, StepOutput
 from fedward_models.training.config import ProximalConfig
@@ -47,7 +48,7 @@ class Proximal:
     def loss(self, method: Method, batch: Batch, output: StepOutput) -> Tensor:  # noqa: ARG002 - the family's signature
         """mu/2 times the squared distance to the start."""
         distances = [
-            (parameter - self._start[name]).square().sum()
+            functional.mse_loss(parameter, self._start[name], reduction="sum")
             for name, parameter in method.named_parameters()
             if parameter.requires_grad
         ]

@@ -61,7 +61,7 @@ class Trainer:
         return loss, figures
 
     def _forward(self, batch: Batch, clock: Clock) -> tuple[Tensor, Mapping[str, Tensor]]:
-        torch.manual_seed(batch.seed)
+        _seed_modules(batch.seed, self.device)
         with torch.autocast(self.device.type, dtype=self.half, enabled=self.half is not None):
             output = self.method.training_step(batch, clock)
             loss = sum((term.loss(self.method, batch, output) for term in self.terms), output.loss)
@@ -80,6 +80,13 @@ class Trainer:
         rate = learning_rate(self.local.schedule, peak=self.optimizer.defaults["lr"], clock=clock)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["lr_scale"]
+
+
+def _seed_modules(seed: int, device: torch.device) -> None:
+    """Seed what dropout and drop-path draw from; ``torch.manual_seed`` would queue a call for every absent device."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
 
 
 def _half_type(local: Local, device: torch.device) -> torch.dtype | None:
