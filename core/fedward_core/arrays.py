@@ -38,19 +38,20 @@ def num_bytes(arrays: Arrays) -> int:
     return sum(array.nbytes for array in arrays.values())
 
 
-def write_arrays(path: Path, arrays: Arrays, facts: Mapping[str, Any] | None = None) -> None:
+def write_arrays(path: Path, arrays: Arrays, facts: Mapping[str, Any] | None = None, *, durable: bool = True) -> None:
     """Write arrays and a table of facts as one file, so that a reader sees the old file or the new one, never a part.
 
     Args:
         path: The file; its folder is made.
         arrays: What is written; a digest of all that is written is stored beside it.
         facts: JSON values that :func:`read_arrays` gives back.
+        durable: Flush to disk before the file takes its place: needed where it must survive a loss of power.
 
     Raises:
         CheckpointError: The disk is full or not writable; what stood at ``path`` is as it was.
     """
     text = json.dumps(facts or {}, sort_keys=True)
-    with replacing(path) as temporary:
+    with replacing(path, durable=durable) as temporary:
         save_file(
             {name: np.asarray(array, order="C") for name, array in arrays.items()},
             temporary,
@@ -77,7 +78,7 @@ def read_arrays(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """A temporary path beside ``path`` that takes its place, flushed to disk, when the block ends well.
 
     Raises:
@@ -87,9 +88,11 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        _flush(temporary)
+        if durable:
+            _flush(temporary)
         temporary.replace(path)
-        _flush(path.parent)
+        if durable:
+            _flush(path.parent)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(
             f"cannot write '{path.name}': {_reason(error)}. The previous file is untouched."

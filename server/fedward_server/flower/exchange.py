@@ -3,6 +3,7 @@
 message: {"order": JSON, "arrays": one ArrayRecord}      reply: {"reply": JSON, "group.<name>": one ArrayRecord each}
 """
 
+import threading
 import time
 from collections.abc import Iterator, Mapping
 
@@ -26,13 +27,23 @@ class GridExchange:
         nodes: The node of each site.
         poll_s: Seconds between two looks for replies; 0 where the grid itself waits.
         ttl_s: How long a message lives.
+        stop: When set, receiving ends at once.
     """
 
-    def __init__(self, grid: Grid, nodes: Mapping[str, int], *, poll_s: float, ttl_s: float) -> None:
+    def __init__(
+        self,
+        grid: Grid,
+        nodes: Mapping[str, int],
+        *,
+        poll_s: float,
+        ttl_s: float,
+        stop: threading.Event | None = None,
+    ) -> None:
         self._grid = grid
         self._nodes = dict(nodes)
         self._poll_s = poll_s
         self._ttl_s = ttl_s
+        self._stop = stop or threading.Event()
         self._out: dict[str, str] = {}
         self._unreachable: list[str] = []
 
@@ -56,6 +67,8 @@ class GridExchange:
         while self._unreachable:
             yield Answer(site=self._unreachable.pop(), fault="its node could not be reached")
         while self._out and time.monotonic() < deadline:
+            if self._stop.is_set():
+                raise KeyboardInterrupt
             arrived = False
             for message_id in list(self._out):
                 for reply in self._grid.pull_messages([message_id]):
@@ -76,16 +89,21 @@ class GridExchange:
         )
 
 
-def find_sites(grid: Grid, run: str, *, timeout_s: float, poll_s: float) -> dict[str, int]:
+def find_sites(grid: Grid, run: str, *, num_sites: int, timeout_s: float, poll_s: float) -> dict[str, int]:
     """The node of each site, where nodes have no names: each is asked for its card, which names the site.
 
     Args:
         grid: A simulation's grid.
         run: The run's id.
-        timeout_s: How long to wait for the answers.
+        num_sites: How many nodes to wait for.
+        timeout_s: How long to wait, for the nodes and then for their answers.
         poll_s: Seconds between two looks.
     """
-    nodes = {str(node_id): node_id for node_id in grid.get_node_ids()}
+    deadline = time.monotonic() + timeout_s
+    while len(nodes := {str(node_id): node_id for node_id in grid.get_node_ids()}) < num_sites:
+        if time.monotonic() > deadline:
+            return {}
+        time.sleep(poll_s)
     exchange = GridExchange(grid, nodes, poll_s=poll_s, ttl_s=timeout_s)
     order = Order(run=run, work=Work.DESCRIBE)
     exchange.send({node: Errand(order=order) for node in nodes})

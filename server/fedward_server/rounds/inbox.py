@@ -35,7 +35,7 @@ class Inbox:
         assert answer.reply is not None
         arrays = {f"{group}/{name}": a for group, arrays in answer.groups.items() for name, a in arrays.items()}
         facts = {"reply": answer.reply.model_dump(mode="json"), "groups": sorted(answer.groups)}
-        write_arrays(self._path(answer.site), arrays, facts)
+        write_arrays(self._path(answer.site), arrays, facts, durable=False)  # a lost one is asked for again
 
     def sites(self) -> tuple[str, ...]:
         """The sites whose answers are here and whole."""

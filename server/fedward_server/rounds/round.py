@@ -195,8 +195,8 @@ class Round:
         if contributed < needed:
             raise QuorumError(
                 f"round {self.state.round} of stage '{self.context.stage.name}': {contributed} of "
-                f"{len(self.context.sites)} sites contributed, cohort.min_sites is {needed}. The events name what failed "
-                "at the others; mend it and run again: the run goes on from this round"
+                f"{len(self.context.sites)} sites contributed, cohort.min_sites is {needed}. The events name what "
+                "failed at the others; mend it and run again: the run goes on from this round"
             )
 
     def _next_state(self) -> StageState:
