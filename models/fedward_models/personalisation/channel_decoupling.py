@@ -19,6 +19,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 
+from fedward_core.cards import Task
 from fedward_core.errors import SpecError
 from fedward_core.partition import Cut, Partition, Role, Rule
 from fedward_models.backbones.backbone import ChannelGroup
@@ -40,13 +41,10 @@ class ChannelDecoupling(Personalisation):
         """Cuts along the channels of every group of the backbone; what no group names is as the method says.
 
         Raises:
-            SpecError: Distillation needs logits that the method lacks, or ``norms: local`` norms that it lacks.
+            SpecError: Distillation needs predictions over classes that the method lacks, or ``norms: local`` norms.
         """
-        if self.config.distillation and type(method).logits is Method.logits:
-            raise SpecError(
-                f"distillation compares class predictions, but {type(method).__name__} has none: set distillation: 0, "
-                "or choose a method with classes"
-            )
+        if self.config.distillation:
+            _refuse_without_class_distribution(method)
         norms = private(norm_names(method)) if self.config.norms == "local" else ()
         return narrowed(method, (*norms, *_cut_rules(method)))
 
@@ -54,6 +52,15 @@ class ChannelDecoupling(Personalisation):
         """The distillation; none at weight 0, and none where a half is missing: no channel is private, or all are."""
         places = gates(method, partition.share) if self.config.distillation else ()
         return (CyclicDistillation(self.config, places),) if places else ()
+
+
+def _refuse_without_class_distribution(method: Method) -> None:
+    """Distillation compares softmaxes, which exclusive classes have, and neither pre-training nor multi-label has."""
+    if type(method).logits is Method.logits or getattr(method, "task", None) is Task.MULTI_LABEL:
+        raise SpecError(
+            f"distillation compares predictions over exclusive classes, but this {type(method).__name__} makes none: "
+            "set distillation: 0, or choose a method and a task with such classes"
+        )
 
 
 def _cut_rules(method: Method) -> Iterator[Rule]:

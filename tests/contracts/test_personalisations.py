@@ -1,0 +1,127 @@
+"""What every registered personalisation keeps, over every kind of network: partitions are whole, shares never fall."""
+
+from collections.abc import Iterator
+from fractions import Fraction
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from fedward_core import registry
+from fedward_core.arrays import Array
+from fedward_core.cards import Contract
+from fedward_core.config import Config
+from fedward_core.partition import Partition
+from fedward_core.spec import PersonalisationConfig
+from fedward_models.building import manifest_of
+from fedward_models.method import Batch, Clock, Method
+from fedward_models.weights import arrays_of
+
+NETWORKS: dict[str, dict[str, Any]] = {
+    "small_cnn": {"widths": (2, 3), "hidden": (4,)},
+    "vit": {"width": 8, "depth": 1, "heads": 2, "patch_px": 4},
+}
+SHARES = [Fraction(0), Fraction(1, 3), Fraction(1)]
+everywhere = pytest.mark.parametrize(
+    ("name", "network"), [(name, network) for name in registry.names("personalisations") for network in NETWORKS]
+)
+
+
+def personalisation(name: str) -> PersonalisationConfig:
+    config = registry.resolve("personalisations", name).default()
+    assert isinstance(config, PersonalisationConfig)
+    return config
+
+
+@cache
+def method_over(network: str) -> Method:
+    torch.manual_seed(0)
+    backbone: Config = registry.resolve("backbones", network).default(**NETWORKS[network])
+    method = (
+        registry.resolve("methods", "supervised")
+        .default()
+        .build(backbone=backbone.build(image_px=8, channels=1), contract=Contract(classes=("a", "b", "c")))
+    )
+    assert isinstance(method, Method)
+    return method
+
+
+def partitions(name: str, network: str) -> Iterator[Partition]:
+    method = method_over(network)
+    partition = Partition(manifest_of(method), personalisation(name).build().rules(method))
+    return (partition.at(share) for share in SHARES)
+
+
+@everywhere
+def test_rules_cover_every_entry(name: str, network: str) -> None:
+    for partition in partitions(name, network):
+        assert {entry: partition.role(entry) for entry in method_over(network).state_dict()}
+
+
+@everywhere
+def test_merge_inverts_split(name: str, network: str) -> None:
+    state = arrays_of(method_over(network))
+    for partition in partitions(name, network):
+        whole = partition.merge(*partition.split(state))
+        assert list(whole) == list(state)
+        assert all(np.array_equal(whole[entry], state[entry]) for entry in state)
+
+
+@everywhere
+def test_what_is_private_never_changes_what_is_sent(name: str, network: str) -> None:
+    state = arrays_of(method_over(network))
+    for partition in partitions(name, network):
+        shared, private = partition.split(state)
+        poisoned = partition.merge(shared, {entry: _poisoned(array) for entry, array in private.items()})
+        again = partition.split(poisoned)[0]
+        assert shared.keys() == again.keys()
+        assert all(np.array_equal(shared[entry], again[entry]) for entry in shared)
+
+
+def _poisoned(array: Array) -> Array:
+    return np.full_like(array, np.nan if array.dtype.kind == "f" else -1)
+
+
+@everywhere
+def test_a_share_of_one_sends_nothing(name: str, network: str) -> None:
+    partition = list(partitions(name, network))[-1]
+    assert partition.shared_manifest.entries == ()
+    assert partition.split(arrays_of(method_over(network)))[0] == {}
+
+
+@everywhere
+def test_something_stays_that_would_travel_without_it(name: str, network: str) -> None:
+    """At the share of the last round; a personalisation without effect would be none."""
+    method, config = method_over(network), personalisation(name)
+    rules, share = config.build().rules(method), config.share_at(9, 10)
+    personal = Partition(manifest_of(method), rules, share=share).shared_manifest
+    assert personal != Partition(manifest_of(method), method.rules()).shared_manifest
+
+
+@pytest.mark.parametrize("name", registry.names("personalisations"))
+@pytest.mark.parametrize("rounds", [1, 2, 7])
+def test_the_share_is_exact_between_none_and_all_and_never_falls(name: str, rounds: int) -> None:
+    shares = [personalisation(name).share_at(round_, rounds) for round_ in range(rounds)]
+    assert all(isinstance(share, Fraction) and 0 <= share <= 1 for share in shares)
+    assert shares == sorted(shares)
+
+
+@everywhere
+def test_rules_are_the_same_when_made_twice(name: str, network: str) -> None:
+    method = method_over(network)
+    assert personalisation(name).build().rules(method) == personalisation(name).build().rules(method)
+
+
+@everywhere
+def test_terms_are_finite_and_leave_the_state_alone(name: str, network: str) -> None:
+    method = method_over(network).train()
+    batch = Batch(images=torch.randn(4, 1, 8, 8), labels=torch.tensor([0, 1, 2, 0]))
+    output = method.training_step(batch, Clock())
+    before = {entry: tensor.clone() for entry, tensor in method.state_dict().items()}
+    for partition in partitions(name, network):
+        for term in personalisation(name).build().terms(method, partition):
+            term.begin(method)
+            assert term.loss(method, batch, output).isfinite()
+    assert all(torch.equal(tensor, before[entry]) for entry, tensor in method.state_dict().items())
