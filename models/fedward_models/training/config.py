@@ -2,8 +2,9 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from fedward_core.config import Config
 from pydantic import Field
+
+from fedward_core.config import Config
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
 

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import torch
+
 from fedward_core.errors import FedwardError
 from fedward_core.seeds import derive_seed
-
 from fedward_models.method import Clock, Method
 from fedward_models.training.batches import Batches
 from fedward_models.training.ledger import Ledger

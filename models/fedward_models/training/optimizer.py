@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from fedward_core.spec import Local
 from torch import nn
 
+from fedward_core.spec import Local
 from fedward_models.method import Method
 from fedward_models.training.config import AdamWConfig, SGDConfig
 

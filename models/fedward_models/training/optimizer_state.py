@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 import torch
+from torch import Tensor, nn
+
 from fedward_core.arrays import Array, Arrays
 from fedward_core.errors import CheckpointError
-from torch import Tensor, nn
 
 STEP = "step"
 

@@ -3,10 +3,10 @@
 import re
 from dataclasses import dataclass
 
-from fedward_core.errors import SpecError
-from fedward_core.spec import Local
 from torch import nn
 
+from fedward_core.errors import SpecError
+from fedward_core.spec import Local
 from fedward_models.method import Method
 from fedward_models.training.terms import LocalTerm
 

@@ -3,7 +3,6 @@
 import math
 
 from fedward_core.spec import Schedule
-
 from fedward_models.method import Clock
 
 

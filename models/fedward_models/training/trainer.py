@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 
 import torch
-from fedward_core.errors import SpecError
-from fedward_core.spec import Local
 from torch import Tensor, nn
 
+from fedward_core.errors import SpecError
+from fedward_core.spec import Local
 from fedward_models.method import Batch, Clock, Method
 from fedward_models.training.optimizer import build_optimizer
 from fedward_models.training.phase import Phase

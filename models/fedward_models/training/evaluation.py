@@ -1,0 +1,62 @@
+"""Evaluation at one site: every figure with its n and an interval over patients."""
+
+import numpy as np
+import torch
+
+from fedward_core.arrays import Array
+from fedward_core.cards import Contract
+from fedward_core.metric import Metrics
+from fedward_models.method import Method
+from fedward_models.training.batches import EvaluationBatches
+from fedward_models.training.bootstrap import measure, resample
+from fedward_models.training.figures import figures_of
+from fedward_models.training.rows import rows_of
+from fedward_models.training.surroundings import mode
+
+BATCH_SIZE = 128
+"""Images that are predicted together; results depend on it in their last bits only."""
+
+
+def evaluate(  # noqa: PLR0913 - each by name
+    method: Method,
+    loader: EvaluationBatches,
+    contract: Contract,
+    *,
+    device: torch.device,
+    bootstrap: int,
+    seed: int,
+) -> Metrics:
+    """Evaluate a method on a site's images, without a trace in the method.
+
+        classification   loss, accuracy, balanced_accuracy, auroc, recall/<class>, predicted/<class>,
+                         largest_class_share (only as a warning: see ``figures.COLLAPSE_SHARE``)
+        multi_label      loss, accuracy, auroc, auroc/<class>
+        segmentation     loss, dice (without the first class, the background), dice/<class>
+        without labels   loss
+
+    A figure that a site's images leave undefined, e.g. AUROC where there is one class, has no value but keeps its n.
+
+    Args:
+        method: What is evaluated.
+        loader: The images, at least one, and whose they are.
+        contract: The task and its classes.
+        device: Where the method is.
+        bootstrap: Resamples for the intervals; 0 for none.
+        seed: Seeds the resamples.
+
+    Raises:
+        DataError: The method predicts classes and the images have no labels.
+    """
+    rows = _rows(method, loader, contract, device)
+    weights = resample(loader.patients, resamples=bootstrap, seed=seed)
+    return {name: measure(figure, weights) for name, figure in figures_of(rows, contract).items()}
+
+
+@torch.no_grad()
+def _rows(method: Method, loader: EvaluationBatches, contract: Contract, device: torch.device) -> dict[str, Array]:
+    with mode(method, training=False):
+        noted = []
+        for batch in loader.in_order(BATCH_SIZE):
+            moved = batch.to(device)
+            noted.append(rows_of(method.predict(moved.images), moved.labels, contract.task))
+    return {name: np.concatenate([rows[name] for rows in noted]) for name in noted[0]}
