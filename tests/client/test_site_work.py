@@ -1,0 +1,73 @@
+"""A site answers orders, and its failures leave it as codes."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fedward_client import site_work
+from fedward_client.site_work import SiteSettings, answer
+from fedward_core.cards import Contract
+from fedward_core.errors import CheckpointError, DataError, FedwardError, PrivateStateError, UpdateError
+from fedward_core.manifest import Manifest
+from fedward_core.order import Failure, Order, Work
+from fedward_core.partition import Role, Rule
+from fedward_core.plan import StagePlan
+from fedward_core.spec import Spec
+from fedward_core.update import SHARED
+
+WEIGHTS = {"tensor_0": np.ones(3, np.float32)}
+PLAN = StagePlan(
+    manifest=Manifest.of(WEIGHTS), rules=(Rule(pattern=".*", role=Role.SHARED),), contract=Contract(classes=())
+)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> SiteSettings:
+    spec = Spec.parse(
+        {"name": "toy", "dataset": {"name": "toy"}, "stages": [{"name": "only", "method": "rehearsal", "rounds": 2}]}
+    )
+    return SiteSettings(site="north", spec=spec, data=tmp_path / "data", private=tmp_path / "private")
+
+
+def order(work: Work) -> Order:
+    return Order(run="r", work=work, round=1, parent="p", plan=PLAN)
+
+
+def test_a_training_order_gives_an_update(settings: SiteSettings) -> None:
+    reply, groups = answer(order(Work.TRAIN), WEIGHTS, settings)
+    assert (reply.site, reply.round, reply.parent, reply.failure) == ("north", 1, "p", None)
+    assert reply.num_examples > 0
+    assert groups[SHARED]["tensor_0"].shape == (3,)
+
+
+def test_a_describing_order_gives_a_card(settings: SiteSettings) -> None:
+    reply, groups = answer(Order(run="r", work=Work.DESCRIBE), {}, settings)
+    assert reply.card is not None
+    assert reply.card.site == "north"
+    assert not groups
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (DataError("/secret/path of patient 17"), Failure.DATA),
+        (UpdateError("secret"), Failure.UPDATE),
+        (PrivateStateError("secret"), Failure.PRIVATE_STATE),
+        (CheckpointError("secret"), Failure.DISK),
+        (MemoryError("secret"), Failure.MEMORY),
+        (FedwardError("secret"), Failure.INTERNAL),
+        (ValueError("secret"), Failure.INTERNAL),
+    ],
+)
+def test_a_failure_leaves_the_site_as_a_code_without_its_text(
+    error: Exception, code: Failure, settings: SiteSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(spec: Spec, stage: int) -> None:
+        raise error
+
+    monkeypatch.setattr(site_work, "_program", fail)
+    reply, groups = answer(order(Work.TRAIN), WEIGHTS, settings)
+    assert reply.failure is code
+    assert not groups
+    assert "secret" not in reply.model_dump_json()

@@ -1,0 +1,113 @@
+"""Sites without machines: what a scripted site answers is a plain function."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fedward_core.arrays import Array, Arrays
+from fedward_core.cards import Contract, DatasetCard
+from fedward_core.engine import Job
+from fedward_core.events import Event, EventKind
+from fedward_core.manifest import Manifest
+from fedward_core.metric import Metric
+from fedward_core.order import Reply, Work
+from fedward_core.partition import Role, Rule
+from fedward_core.plan import StagePlan
+from fedward_core.spec import Spec
+from fedward_core.update import SHARED
+from fedward_server.rounds.exchange import Answer, Errand
+from fedward_server.rounds.run import Run
+
+Script = Callable[[str, Errand], list[Answer]]
+
+
+def honest(site: str, errand: Errand) -> list[Answer]:
+    """Adds to every weight the length of its name and the round; the site's weight is its name's length."""
+    order = errand.order
+    heading = {"site": site, "work": order.work, "round": order.round, "parent": order.parent}
+    if order.work is Work.DESCRIBE:
+        card = DatasetCard(
+            site=site, dataset="toy", contract=Contract(classes=("a", "b")), num_images={}, num_patients={}, digest="d"
+        )
+        return [Answer(site=site, reply=Reply(**heading, card=card))]
+    if order.work is Work.EVALUATE:
+        return [Answer(site=site, reply=Reply(**heading, evaluation={"accuracy": Metric(value=0.5, n=4)}))]
+    step = np.float32(len(site) + order.round)
+    trained = {name: array + step for name, array in errand.arrays.items()}
+    reply = Reply(**heading, num_examples=len(site), num_steps=1, metrics={"loss": float(step)})
+    return [Answer(site=site, reply=reply, groups={SHARED: trained})]
+
+
+@dataclass
+class ScriptedExchange:
+    """Delivers nothing: each site's script answers at once, in reverse order of the sites."""
+
+    scripts: Mapping[str, Script]
+    errands: list[tuple[str, Errand]] = field(default_factory=list)
+    _answers: list[Answer] = field(default_factory=list)
+
+    def send(self, errands: Mapping[str, Errand]) -> None:
+        for site, errand in errands.items():
+            self.errands.append((site, errand))
+            self._answers = self.scripts[site](site, errand) + self._answers
+
+    def receive(self, timeout_s: float) -> Iterator[Answer]:
+        while self._answers:
+            yield self._answers.pop(0)
+
+
+def plan_toy(spec: Spec, stage: int, contract: Contract, previous: Arrays | None) -> tuple[StagePlan, dict[str, Array]]:
+    weights = dict(previous) if previous is not None else {"w": np.zeros(3, np.float32), "b": np.ones(2, np.float32)}
+    rules = (Rule(pattern=".*", role=Role.SHARED),)
+    return StagePlan(manifest=Manifest.of(weights), rules=rules, contract=contract), dict(weights)
+
+
+@dataclass
+class Outcome:
+    """What a scripted run left behind."""
+
+    events: list[Event]
+    exchange: ScriptedExchange
+    out: Path
+
+    def of(self, kind: EventKind) -> list[Event]:
+        return [event for event in self.events if event.kind is kind]
+
+
+RunScripts = Callable[..., Outcome]
+
+
+@pytest.fixture
+def honest_site() -> Script:
+    return honest
+
+
+@pytest.fixture
+def run_scripts(tmp_path: Path) -> RunScripts:
+    """Run a rehearsal-like spec over scripted sites."""
+
+    def run(scripts: Mapping[str, Script], *, rounds: int = 3, min_sites: int = 1, **stage: object) -> Outcome:
+        spec = Spec.parse(
+            {
+                "name": "toy",
+                "dataset": {"name": "toy"},
+                "cohort": {"min_sites": min_sites, "round_deadline_s": 1},
+                "evaluate": {"every": 100},
+                "stages": [{"name": "only", "method": "rehearsal", "rounds": rounds, **stage}],
+            }
+        )
+        exchange = ScriptedExchange(scripts)
+        events: list[Event] = []
+        job = Job(spec=spec, run="run-1", sites=tuple(sorted(scripts)), data=tmp_path, out=tmp_path / "out")
+        outcome = Outcome(events, exchange, job.out)
+        try:
+            Run(job, exchange, plan_toy, events.append).run()
+        except Exception as error:
+            error.outcome = outcome  # type: ignore[attr-defined]
+            raise
+        return outcome
+
+    return run

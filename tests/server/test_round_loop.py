@@ -1,0 +1,171 @@
+"""The round loop against good and bad partners, without a network."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fedward_core.arrays import digest, read_arrays
+from fedward_core.errors import QuorumError
+from fedward_core.events import EventKind
+from fedward_core.order import Failure, Work
+from fedward_core.update import SHARED
+from fedward_server.rounds.exchange import Answer, Errand
+from fedward_server.rounds.stage_state import read_final
+
+Script = Callable[[str, Errand], list[Answer]]
+
+
+def spoiled(honest: Script, spoil: Callable[[Answer], list[Answer]], *, in_round: int = 1) -> Script:
+    """An honest site that spoils its update of one round."""
+
+    def script(site: str, errand: Errand) -> list[Answer]:
+        answers = honest(site, errand)
+        if errand.order.work is Work.TRAIN and errand.order.round == in_round:
+            return spoil(answers[0])
+        return answers
+
+    return script
+
+
+def with_arrays(answer: Answer, **arrays: Any) -> list[Answer]:
+    return [replace(answer, groups={SHARED: {**answer.groups[SHARED], **arrays}})]
+
+
+def with_reply(answer: Answer, **facts: Any) -> list[Answer]:
+    assert answer.reply is not None
+    return [replace(answer, reply=answer.reply.model_copy(update=facts))]
+
+
+BAD = {
+    "nan": lambda a: with_arrays(a, w=np.full(3, np.nan, np.float32)),
+    "wrong shape": lambda a: with_arrays(a, w=np.zeros(4, np.float32)),
+    "wrong type": lambda a: with_arrays(a, w=np.zeros(3, np.float64)),
+    "unknown name": lambda a: with_arrays(a, stranger=np.zeros(3, np.float32)),
+    "missing group": lambda a: [replace(a, groups={})],
+    "wrong round": lambda a: with_reply(a, round=7),
+    "wrong parent": lambda a: with_reply(a, parent="0" * 64),
+    "no images": lambda a: with_reply(a, num_examples=0),
+    "failure": lambda a: with_reply(a, failure=Failure.DIVERGED),
+    "no reply": lambda a: [Answer(site=a.site, fault="its client app failed")],
+    "silence": lambda a: [],
+}
+
+
+def test_weights_are_the_weighted_mean_of_the_sites(run_scripts: Any, honest_site: Script) -> None:
+    outcome = run_scripts({"a": honest_site, "bbb": honest_site}, rounds=1)
+    _, weights = read_final(outcome.out / "stages" / "only" / "final.safetensors")
+    np.testing.assert_allclose(weights["w"], np.full(3, 0.25 * 1 + 0.75 * 3), rtol=1e-6)
+    np.testing.assert_allclose(weights["b"], np.full(2, 1 + 0.25 * 1 + 0.75 * 3), rtol=1e-6)
+
+
+@pytest.mark.parametrize("fault", BAD)
+def test_a_bad_update_drops_its_site_for_the_round_and_names_it(
+    fault: str, run_scripts: Any, honest_site: Script
+) -> None:
+    outcome = run_scripts({"a": honest_site, "b": spoiled(honest_site, BAD[fault]), "c": honest_site})
+    dropped = outcome.of(EventKind.SITE_DROPPED)
+    assert [(event.site, event.round) for event in dropped] == [("b", 1)]
+    assert dropped[0].facts["reason"]
+    finished = outcome.of(EventKind.ROUND_FINISHED)
+    assert [event.facts["sites"] for event in finished] == [["a", "b", "c"], ["a", "c"], ["a", "b", "c"]]
+
+
+@pytest.mark.parametrize("fault", BAD)
+def test_nothing_of_a_bad_update_is_used(fault: str, run_scripts: Any, honest_site: Script, tmp_path: Any) -> None:
+    def absent(answer: Answer) -> list[Answer]:
+        return []
+
+    spoiled_run = run_scripts({"a": honest_site, "b": spoiled(honest_site, BAD[fault])})
+    (tmp_path / "out").rename(tmp_path / "spoiled")
+    absent_run = run_scripts({"a": honest_site, "b": spoiled(honest_site, absent)})
+    ends = [run.of(EventKind.ROUND_FINISHED)[-1].facts["digest"] for run in (spoiled_run, absent_run)]
+    assert ends[0] == ends[1]
+
+
+def test_a_second_answer_is_not_used_and_told(run_scripts: Any, honest_site: Script) -> None:
+    def twice(answer: Answer) -> list[Answer]:
+        return [answer, *with_arrays(answer, w=np.full(3, 99, np.float32))]
+
+    outcome = run_scripts({"a": honest_site, "b": spoiled(honest_site, twice)})
+    assert [(event.site, event.round) for event in outcome.of(EventKind.WARNING)] == [("b", 1)]
+    assert not outcome.of(EventKind.SITE_DROPPED)
+    assert read_final(outcome.out / "stages" / "only" / "final.safetensors")[1]["w"].max() < 10
+
+
+def test_too_few_contributions_fail_the_run_with_its_reason(run_scripts: Any, honest_site: Script) -> None:
+    scripts = {"a": honest_site, "b": spoiled(honest_site, BAD["nan"]), "c": honest_site}
+    with pytest.raises(QuorumError, match=r"2 of 3 sites contributed, cohort.min_sites is 3") as caught:
+        run_scripts(scripts, min_sites=3)
+    events = caught.value.outcome.events  # type: ignore[attr-defined]
+    assert events[-1].kind is EventKind.RUN_FAILED
+
+
+def test_a_failed_round_is_taken_up_without_asking_those_that_had_answered(
+    run_scripts: Any, honest_site: Script
+) -> None:
+    with pytest.raises(QuorumError):
+        run_scripts({"a": honest_site, "b": spoiled(honest_site, BAD["silence"])}, min_sites=2)
+    outcome = run_scripts({"a": honest_site, "b": honest_site}, min_sites=2)
+    asked = [(site, e.order.round) for site, e in outcome.exchange.errands if e.order.work is Work.TRAIN]
+    assert asked == [("b", 1), ("a", 2), ("b", 2)]
+
+
+def test_a_run_that_is_taken_up_ends_with_the_weights_of_an_undisturbed_one(
+    run_scripts: Any, honest_site: Script, tmp_path: Any
+) -> None:
+    undisturbed = run_scripts({"a": honest_site, "b": honest_site}, min_sites=2)
+    (tmp_path / "out").rename(tmp_path / "undisturbed")
+    with pytest.raises(QuorumError):
+        run_scripts({"a": honest_site, "b": spoiled(honest_site, BAD["nan"])}, min_sites=2)
+    taken_up = run_scripts({"a": honest_site, "b": honest_site}, min_sites=2)
+    assert [e.facts["attempt"] for e in taken_up.of(EventKind.RUN_RESUMED)] == [2]
+    ends = [run.of(EventKind.ROUND_FINISHED)[-1].facts["digest"] for run in (undisturbed, taken_up)]
+    assert ends[0] == ends[1]
+
+
+def test_a_site_without_its_private_state_joins_anew_in_the_same_round(run_scripts: Any, honest_site: Script) -> None:
+    def forgetful(site: str, errand: Errand) -> list[Answer]:
+        answers = honest_site(site, errand)
+        if errand.order.work is Work.TRAIN and errand.order.round == 1 and errand.order.base is not None:
+            return with_reply(answers[0], failure=Failure.PRIVATE_STATE)
+        return answers
+
+    outcome = run_scripts({"a": honest_site, "b": forgetful})
+    orders = [e.order for site, e in outcome.exchange.errands if site == "b" and e.order.work is Work.TRAIN]
+    assert [(order.round, order.base is None) for order in orders] == [(0, True), (1, False), (1, True), (2, False)]
+    assert not outcome.of(EventKind.SITE_DROPPED)
+
+
+def test_the_checkpoint_before_the_last_is_kept_and_older_ones_go(run_scripts: Any, honest_site: Script) -> None:
+    outcome = run_scripts({"a": honest_site}, rounds=5)
+    names = sorted(path.name for path in (outcome.out / "stages" / "only").glob("checkpoint-*"))
+    assert names == ["checkpoint-00004.safetensors", "checkpoint-00005.safetensors"]
+    assert not (outcome.out / "stages" / "only" / "inbox").exists()
+
+
+def test_the_digest_of_a_round_is_that_of_its_weights(run_scripts: Any, honest_site: Script) -> None:
+    outcome = run_scripts({"a": honest_site, "b": honest_site})
+    arrays, facts = read_arrays(outcome.out / "stages" / "only" / "final.safetensors")
+    assert outcome.of(EventKind.ROUND_FINISHED)[-1].facts["digest"] == digest(arrays) == facts["digest"]
+
+
+def test_bytes_are_counted_both_ways(run_scripts: Any, honest_site: Script) -> None:
+    outcome = run_scripts({"a": honest_site, "b": honest_site}, rounds=1)
+    facts = outcome.of(EventKind.ROUND_FINISHED)[0].facts
+    assert facts["bytes_sent"] == facts["bytes_received"] == 2 * 4 * (3 + 2)
+
+
+def test_a_filter_is_undone_before_folding(run_scripts: Any, honest_site: Script) -> None:
+    def halved(site: str, errand: Errand) -> list[Answer]:
+        answers = honest_site(site, errand)
+        if errand.order.work is not Work.TRAIN:
+            return answers
+        bits = {n: (a.view(np.uint32) >> 16).astype(np.uint16) for n, a in answers[0].groups[SHARED].items()}
+        return [replace(answers[0], groups={SHARED: bits})]
+
+    outcome = run_scripts({"a": halved}, rounds=1, filters=["bfloat16"])
+    weights = read_final(outcome.out / "stages" / "only" / "final.safetensors")[1]
+    np.testing.assert_array_equal(weights["w"], np.ones(3, np.float32))
