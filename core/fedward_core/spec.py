@@ -29,6 +29,9 @@ from fedward_core.cards import Split, Task
 from fedward_core.config import Config, Frozen, chosen_from
 from fedward_core.errors import SpecError
 
+# Of a run or a stage, from end to end: it becomes a folder's name.
+NAME = r"^[a-z0-9][a-z0-9_-]*$"
+
 
 class MethodConfig(Config):
     """The base of every method's configuration.
@@ -138,7 +141,7 @@ class Local(Frozen):
     epochs: int = Field(default=1, ge=1)
     batch_size: int = Field(default=32, ge=1)
     threads: int = Field(default=1, ge=1)
-    device: str = Field(default="auto", pattern=r"auto|cpu|cuda(:\d+)?")
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     precision: Literal["full", "mixed"] = "full"
     optimizer: OptimizerChoice = Field(default_factory=lambda: chosen_from("optimizers")("adamw"))
     optimizer_state: Literal["keep", "reset"] = "keep"
@@ -164,7 +167,7 @@ class Stage(Frozen):
         filters: Applied in this order at the site, undone in reverse on the server.
     """
 
-    name: str = Field(pattern=r"[a-z0-9][a-z0-9_-]*")
+    name: str = Field(pattern=NAME)
     method: MethodChoice
     backbone: BackboneChoice | None = None
     start_from: Literal["scratch", "previous"] = "scratch"
@@ -214,7 +217,7 @@ class Evaluate(Frozen):
 class Spec(Frozen):
     """One run, whole."""
 
-    name: str = Field(pattern=r"[a-z0-9][a-z0-9_-]*")
+    name: str = Field(pattern=NAME)
     seed: int = Field(default=0, ge=0)
     cohort: Cohort = Cohort()
     dataset: Dataset
