@@ -1,0 +1,229 @@
+"""The spec: checked whole, known by its digest."""
+
+import inspect
+import textwrap
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from fedward_core import spec as module
+from fedward_core.config import Frozen
+from fedward_core.errors import SpecError
+from fedward_core.spec import Cohort, Dataset, Evaluate, Local, Schedule, Spec, Stage
+
+# Any registered names serve here; "rehearsal" trains no backbone.
+STAGE: dict[str, Any] = {"name": "only", "method": "supervised", "backbone": "small_cnn", "rounds": 4}
+SPEC: dict[str, Any] = {"name": "trial", "dataset": {"name": "chest-xray"}, "stages": [STAGE]}
+
+# Another value for every field, by the table it stands in.
+OTHER: dict[type[Frozen], dict[str, Any]] = {
+    Spec: {
+        "name": "other",
+        "seed": 1,
+        "cohort": {"min_sites": 2},
+        "dataset": {"name": "other"},
+        "stages": [{**STAGE, "rounds": 5}],
+        "evaluate": {"every": 6},
+    },
+    Cohort: {"sites": ["north", "south"], "min_sites": 2, "round_deadline_s": 5.0},
+    Dataset: {"name": "other", "image_px": 32, "classes": ["a", "b"], "task": "multi_label", "label_fraction": 0.5},
+    Stage: {
+        "name": "other",
+        "method": "mae",
+        "backbone": "vit",
+        "rounds": 5,
+        "local": {"epochs": 2},
+        "personalise": "fedper",
+        "aggregate": "median",
+        "filters": ["bfloat16"],
+    },
+    Local: {
+        "epochs": 2,
+        "batch_size": 8,
+        "threads": 2,
+        "device": "cpu",
+        "precision": "mixed",
+        "optimizer": {"name": "adamw", "lr": 0.5},
+        "optimizer_state": "reset",
+        "schedule": {"warmup_rounds": 1},
+        "layer_decay": 0.65,
+        "clip_norm": 1.0,
+        "terms": ["proximal"],
+        "augment": True,
+    },
+    Schedule: {"shape": "cosine", "warmup_rounds": 1, "final_lr": 0.1},
+    Evaluate: {"every": 6, "split": "val", "bootstrap": 0},
+}
+# Fields whose other value needs a second field to make sense.
+TOGETHER: dict[str, dict[str, Any]] = {"final_lr": {"shape": "cosine"}}
+WITHOUT_OTHER = {(Stage, "start_from")}  # a first stage can only start from scratch; see the test of two stages
+
+
+def spec_with(table: type[Frozen], values: dict[str, Any]) -> Spec:
+    """The trial with these values in one of its tables."""
+    stage: dict[str, Any] = {
+        Stage: {**STAGE, **values},
+        Local: {**STAGE, "local": values},
+        Schedule: {**STAGE, "local": {"schedule": values}},
+    }.get(table, STAGE)
+    outer: dict[str, Any] = {
+        Spec: values,
+        Cohort: {"cohort": values},
+        Dataset: {"dataset": {"name": "chest-xray", **values}},
+        Evaluate: {"evaluate": values},
+    }.get(table, {})
+    return Spec.parse({**SPEC, "stages": [stage], **outer})
+
+
+CHANGES = [(table, key) for table, values in OTHER.items() for key in values]
+
+
+def test_every_field_has_another_value_here() -> None:
+    for table, values in OTHER.items():
+        known = {key for key in table.model_fields if (table, key) not in WITHOUT_OTHER}
+        assert set(values) == known, table.__name__
+
+
+@pytest.mark.parametrize(("table", "key"), CHANGES)
+def test_every_field_changes_the_digest(table: type[Frozen], key: str) -> None:
+    together = TOGETHER.get(key, {})
+    before = spec_with(table, together)
+    assert spec_with(table, {**together, key: OTHER[table][key]}).digest() != before.digest()
+
+
+@pytest.mark.parametrize(("table", "key"), CHANGES)
+def test_a_spec_survives_yaml_with_its_digest(table: type[Frozen], key: str, tmp_path: Path) -> None:
+    spec = spec_with(table, {**TOGETHER.get(key, {}), key: OTHER[table][key]})
+    path = tmp_path / "spec.yaml"
+    path.write_text(yaml.safe_dump(spec.model_dump(mode="json")), encoding="utf-8")
+    assert Spec.read(path) == spec
+    assert Spec.read(path).digest() == spec.digest()
+
+
+def test_the_digest_is_stable() -> None:
+    assert Spec.parse(SPEC).digest() == Spec.parse(SPEC).digest()
+    assert len(Spec.parse(SPEC).digest()) == 64
+
+
+def test_defaults_written_out_do_not_change_the_digest() -> None:
+    written = {**SPEC, "seed": 0, "evaluate": {"every": 5}, "stages": [{**STAGE, "method": {"name": "supervised"}}]}
+    assert Spec.parse(written).digest() == Spec.parse(SPEC).digest()
+
+
+def test_the_order_of_keys_does_not_change_the_digest() -> None:
+    assert Spec.parse(dict(reversed(SPEC.items()))).digest() == Spec.parse(SPEC).digest()
+
+
+def test_the_example_of_the_module_parses() -> None:
+    example = inspect.cleandoc(module.__doc__ or "").split("\n\n")[1]
+    spec = Spec.parse(yaml.safe_load(textwrap.dedent(example)))
+    assert [stage.name for stage in spec.stages] == ["pretrain", "finetune"]
+    assert spec.backbone_of(1) == spec.backbone_of(0)
+    assert spec.backbone_of(0) is not None
+
+
+def refused(values: Any) -> str:
+    with pytest.raises(SpecError) as caught:
+        Spec.parse(values)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("place", "values", "nearest"),
+    [
+        ("spec", {**SPEC, "sead": 1}, "seed"),
+        ("cohort", {**SPEC, "cohort": {"min_site": 2}}, "min_sites"),
+        ("dataset", {**SPEC, "dataset": {"name": "x", "imagepx": 32}}, "image_px"),
+        ("stages.0", {**SPEC, "stages": [{**STAGE, "agregate": "median"}]}, "aggregate"),
+        ("stages.0.method", {**SPEC, "stages": [{**STAGE, "method": "supervized"}]}, "supervised"),
+        ("stages.0.local", {**SPEC, "stages": [{**STAGE, "local": {"epoch": 2}}]}, "epochs"),
+    ],
+)
+def test_an_unknown_key_names_its_place_and_the_nearest_key(place: str, values: Any, nearest: str) -> None:
+    message = refused(values)
+    assert f"  {place}: unknown " in message
+    assert f"Did you mean '{nearest}'?" in message
+
+
+def test_an_unknown_key_of_a_choice_names_the_nearest() -> None:
+    message = refused({**SPEC, "stages": [{**STAGE, "aggregate": {"name": "fedavgm", "momentun": 0.5}}]})
+    assert "Did you mean 'momentum'?" in message
+
+
+def test_all_faults_are_listed_at_once() -> None:
+    message = refused({**SPEC, "seed": -1, "stages": [{**STAGE, "rounds": 0}]})
+    assert "  seed: " in message
+    assert "  stages.0.rounds: " in message
+
+
+@pytest.mark.parametrize("values", [None, [], "text", 3, {}, {"name": "x"}])
+def test_what_is_no_spec_is_refused(values: Any) -> None:
+    assert refused(values).startswith("the spec is wrong:")
+
+
+SECOND: dict[str, Any] = {"name": "second", "method": "supervised", "start_from": "previous", "rounds": 2}
+
+
+@pytest.mark.parametrize(
+    ("stages", "message"),
+    [
+        ([SECOND], "stage 'second' is the first: it has no previous stage"),
+        ([STAGE, {**SECOND, "backbone": "vit"}], "inherits its backbone: leave 'backbone' out"),
+        ([{key: value for key, value in STAGE.items() if key != "backbone"}], "needs a 'backbone'"),
+        ([{**STAGE, "method": "rehearsal"}], "trains no backbone: leave 'backbone' out"),
+        ([STAGE, {**SECOND, "name": "only"}], "stages need names of their own, found only, only"),
+        ([{**STAGE, "local": {"schedule": {"warmup_rounds": 5}}}], "warms up for 5.0 of 4 rounds"),
+        ([], "stages"),
+    ],
+)
+def test_stages_that_contradict_themselves_are_refused(stages: list[Any], message: str) -> None:
+    assert message in refused({**SPEC, "stages": stages})
+
+
+@pytest.mark.parametrize("name", ["", "Upper", "two words", "../up", "a/b", "a\n", "-a", "_a", "ä"])
+def test_a_name_that_could_not_be_a_folder_is_refused(name: str) -> None:
+    assert "  name: " in refused({**SPEC, "name": name})
+    assert "  stages.0.name: " in refused({**SPEC, "stages": [{**STAGE, "name": name}]})
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "cuda:3"])
+def test_a_device_is_known_by_its_whole_name(device: str) -> None:
+    spec_with(Local, {"device": device})
+    assert "  stages.0.local.device: " in refused({**SPEC, "stages": [{**STAGE, "local": {"device": f"my{device}x"}}]})
+
+
+def test_a_final_rate_without_a_cosine_has_no_effect_and_is_refused() -> None:
+    assert "final_lr has no effect" in refused(
+        {**SPEC, "stages": [{**STAGE, "local": {"schedule": {"final_lr": 0.1}}}]}
+    )
+
+
+def test_a_label_fraction_without_labels_has_no_effect_and_is_refused() -> None:
+    values = {**SPEC, "stages": [{**STAGE, "method": "mae", "backbone": "vit"}]}
+    Spec.parse(values)
+    assert "label_fraction has no effect" in refused({**values, "dataset": {"name": "x", "label_fraction": 0.5}})
+
+
+def test_a_later_stage_takes_over_the_backbone_of_the_last_one_that_names_it() -> None:
+    spec = Spec.parse({**SPEC, "stages": [STAGE, SECOND, {**SECOND, "name": "third"}]})
+    assert spec.backbone_of(2) is spec.stages[0].backbone
+    assert Spec.parse({**SPEC, "stages": [STAGE, SECOND]}).digest() != Spec.parse(SPEC).digest()
+
+
+def test_nothing_is_private_unless_asked() -> None:
+    stage = Spec.parse(SPEC).stages[0]
+    assert stage.share_at(0) == Fraction(0)
+    personal = Spec.parse({**SPEC, "stages": [{**STAGE, "personalise": "local_only"}]}).stages[0]
+    assert personal.share_at(0) == Fraction(1)
+
+
+@pytest.mark.parametrize("content", [b"name: [", b"\xff\xfe\x00", None])
+def test_a_file_that_cannot_be_read_is_told_by_its_name(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "spec.yaml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(SpecError, match=r"cannot read the spec 'spec\.yaml'"):
+        Spec.read(path)
