@@ -18,11 +18,13 @@ class Loader:
     Attributes:
         num_examples: Images of the set.
         num_steps: Batches of an epoch. An incomplete last batch is dropped; fewer images than a batch make one of all.
+        patients: The patient of each image, in the order of :meth:`in_order`.
     """
 
     def __init__(self, images: ImageSet, *, batch_size: int, augment: bool) -> None:
         self.num_examples = len(images)
         self.num_steps = max(len(images) // batch_size, 1)
+        self.patients = images.patients
         self._images = images
         self._batch_size = batch_size
         self._augment = augment
