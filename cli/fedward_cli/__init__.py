@@ -1,1 +1,1 @@
-"""The fedward command."""
+"""The fedward command: a thin layer that reads specs, starts engines and shows what comes back."""

@@ -1,0 +1,23 @@
+"""Where text goes: results to standard output, everything about progress and errors to standard error."""
+
+from rich.console import Console
+
+# A pipe has no width of its own; tables must not be folded at 80 columns there.
+_PIPE_WIDTH = 160
+
+
+def output() -> Console:
+    """For results."""
+    return _console(stderr=False)
+
+
+def errors() -> Console:
+    """For progress, warnings and errors."""
+    return _console(stderr=True)
+
+
+def _console(*, stderr: bool) -> Console:
+    console = Console(stderr=stderr, highlight=False)
+    if not console.is_terminal:
+        console.width = _PIPE_WIDTH
+    return console

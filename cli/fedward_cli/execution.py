@@ -1,0 +1,134 @@
+"""Carries one job out in its folder: begins it, takes it up, or reads what it has already reached."""
+
+import json
+import shutil
+from pathlib import Path
+
+from fedward_cli.consoles import errors
+from fedward_cli.progress import display_for
+from fedward_cli.results import EVENTS, Results, read_events, read_results, write_metrics
+from fedward_core import registry
+from fedward_core.config import Frozen
+from fedward_core.engine import Job
+from fedward_core.errors import CheckpointError, SpecError
+from fedward_core.events import EventKind
+from fedward_core.spec import Spec
+
+CURVES = "curves.png"
+
+# What a run writes, and so what --fresh may remove: never data, nor files of the user's.
+_OF_A_RUN = (
+    "run.json",
+    "spec.yaml",
+    "cards.json",
+    EVENTS,
+    "stages",
+    "sites",
+    "metrics.csv",
+    "metrics.json",
+    "curves.png",
+)
+
+
+class Found(Frozen):
+    """The run that a folder holds, as far as it matters here."""
+
+    spec_digest: str
+    sites: tuple[str, ...]
+    state: str
+
+
+def job_for(  # noqa: PLR0913 - what a job consists of
+    spec: Spec, *, sites: tuple[str, ...], data: Path, out: Path, workers: int = 1, reuse: Path | None = None
+) -> Job:
+    """The job of a spec: the same spec has the same run id, so that it is resumed.
+
+    Raises:
+        SpecError: Fewer sites than the spec asks for.
+    """
+    if len(sites) < spec.cohort.min_sites:
+        raise SpecError(
+            f"cohort.min_sites is {spec.cohort.min_sites}, but {len(sites)} sites can take part"
+            f" ({', '.join(sites) or 'none'}): add sites, or lower cohort.min_sites"
+        )
+    run = f"{spec.name}-{spec.digest()[:8]}"
+    return Job(spec=spec, run=run, sites=sites, data=data, out=out, workers=workers, reuse=reuse)
+
+
+def execute(job: Job, *, engine: str, fresh: bool = False) -> Results:
+    """Bring a job to its end, and write its figures and curves; a finished job is only read.
+
+    Raises:
+        FedwardError: The run failed, or the folder holds another run.
+    """
+    if fresh:
+        remove_run(job.out)
+    found = find_run(job.out)
+    if found is not None:
+        _check_same(found, job)
+    if found is None or found.state != "completed":
+        _announce(job, found)
+        with display_for(errors(), job.spec, len(job.sites)) as display:
+            registry.resolve("engines", engine)().run(job, display)
+    else:
+        errors().print(f"'{job.out}' is finished: its results are read. --fresh runs it again.")
+    results = read_results(job.out)
+    from fedward_cli.plots import draw_curves  # noqa: PLC0415 - matplotlib is slow to import
+
+    write_metrics(job.out, results)
+    draw_curves(results, job.out / CURVES, title=job.spec.name)
+    return results
+
+
+def find_run(out: Path) -> Found | None:
+    """The run that a folder holds, if any.
+
+    Raises:
+        CheckpointError: ``run.json`` is damaged.
+    """
+    try:
+        values = json.loads((out / "run.json").read_text(encoding="utf-8"))
+        return Found.model_validate({key: values[key] for key in Found.model_fields})
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"'run.json' in '{out.name}' is damaged: --fresh removes that run") from error
+
+
+def remove_run(out: Path) -> None:
+    """Remove what a run has written into a folder, and nothing else."""
+    for name in _OF_A_RUN:
+        path = out / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _check_same(found: Found, job: Job) -> None:
+    if found.spec_digest != job.spec.digest():
+        raise CheckpointError(
+            f"'{job.out}' holds a run of another spec ({found.spec_digest[:8]}, this one is {job.spec.digest()[:8]}):"
+            " choose another --out, or give --fresh to remove that run"
+        )
+    if found.sites != job.sites:
+        raise CheckpointError(
+            f"'{job.out}' holds a run of the sites {', '.join(found.sites)}, but now there are {', '.join(job.sites)}:"
+            " give the same --data, another --out, or --fresh to remove that run"
+        )
+
+
+def _announce(job: Job, found: Found | None) -> None:
+    if found is None:
+        errors().print(f"[bold]{job.spec.name}[/] starts at {len(job.sites)} sites: {', '.join(job.sites)}")
+        return
+    errors().print(f"[bold]{job.spec.name}[/] goes on in '{job.out}', which {_reached(job.out)}")
+
+
+def _reached(out: Path) -> str:
+    if not (out / EVENTS).exists():
+        return "had reached no round"
+    finished = [event for event in read_events(out) if event.kind is EventKind.ROUND_FINISHED]
+    if not finished:
+        return "had reached no round"
+    return f"had finished round {(finished[-1].round or 0) + 1} of stage '{finished[-1].stage}'"

@@ -1,0 +1,48 @@
+"""Where a command's hospitals come from: a folder with data, or the generator of simulated ones.
+
+Imports of the data package happen here and on use, so that commands which read no data start without it.
+"""
+
+from pathlib import Path
+
+from fedward_cli.consoles import errors
+from fedward_core.cards import DatasetCard
+from fedward_core.errors import DataError
+from fedward_core.spec import Spec
+
+
+def taking_part(data: Path, spec: Spec) -> tuple[str, ...]:
+    """The sites of a folder that a spec's cohort names, in alphabetical order.
+
+    Raises:
+        DataError: The folder holds no site, or not all that the cohort names.
+    """
+    from fedward_models.data import sites_in  # noqa: PLC0415
+
+    found = sites_in(data)
+    if spec.cohort.sites == "all":
+        return found
+    missing = sorted(set(spec.cohort.sites) - set(found))
+    if missing:
+        raise DataError(f"the data folder has no site {', '.join(missing)}: it has {', '.join(found)}")
+    return tuple(sorted(spec.cohort.sites))
+
+
+def cards(data: Path, spec: Spec) -> tuple[DatasetCard, ...]:
+    """The dataset card of every site that takes part."""
+    from fedward_models.data import describe  # noqa: PLC0415
+
+    return tuple(describe(data, site, spec.dataset) for site in taking_part(data, spec))
+
+
+def simulated(folder: Path, spec: Spec, *, images: int = 200) -> Path:
+    """A folder with simulated hospitals for a spec; made if it does not exist."""
+    if folder.exists():
+        errors().print(f"No --data given: the simulated hospitals in '{folder}' are used.")
+        return folder
+    from fedward_models.data import generate  # noqa: PLC0415
+
+    num_sites = max(3, spec.cohort.min_sites)
+    errors().print(f"No --data given: {num_sites} hospitals are simulated in '{folder}'.")
+    generate(folder, sites=num_sites, images_per_site=images, image_px=spec.dataset.image_px)
+    return folder

@@ -1,0 +1,44 @@
+"""The ``fedward`` command. Each group of commands has a file of its own; only commands that train import torch."""
+
+from typing import Annotated
+
+import typer
+
+from fedward_cli import compare, data, demo, run, zoo
+from fedward_cli.faults import PoliteGroup
+from fedward_core import __version__
+
+app = typer.Typer(
+    cls=PoliteGroup,
+    name="fedward",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_show_locals=False,
+)
+app.add_typer(zoo.app, name="zoo")
+app.add_typer(data.app, name="data")
+app.command("train")(run.train)
+app.command("simulate")(run.simulate)
+app.command("compare")(compare.compare)
+app.command("demo")(demo.demo)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"fedward {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def fedward(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version, and end.")
+    ] = False,
+) -> None:
+    """Federated learning for medical imaging: hospitals train together while their images stay home.
+
+    New here? `fedward demo` simulates three hospitals and compares four ways to train, in about five minutes.
+
+    One YAML file, the *spec*, describes a run. `fedward zoo list` shows what a spec can choose, `fedward simulate` runs
+    it over several simulated hospitals, `fedward train` at one, and `fedward compare` sets several specs side by side.
+    """

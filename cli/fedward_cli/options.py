@@ -1,0 +1,29 @@
+"""Arguments and options that several commands share, so that they mean the same everywhere."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+SpecFile = Annotated[
+    Path, typer.Argument(help="The spec: a YAML file that describes the run.", exists=True, dir_okay=False)
+]
+DataFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--data", help="A folder with one folder for each site. Left out, hospitals are simulated.", file_okay=False
+    ),
+]
+OutFolder = Annotated[
+    Path | None,
+    typer.Option("--out", help="Where the run lives; default: runs/NAME. The same again resumes it.", file_okay=False),
+]
+EngineName = Annotated[
+    str,
+    typer.Option("--engine", help="What carries the run out, see `fedward zoo list --kind engine`."),
+]
+Workers = Annotated[
+    int, typer.Option("--workers", min=1, help="Sites that train side by side. Results do not depend on it.")
+]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Remove the run that the folder holds, and start anew.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]

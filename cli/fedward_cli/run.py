@@ -1,0 +1,94 @@
+"""``fedward train`` and ``fedward simulate``: one spec at one site, or over several on this machine."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fedward_cli import hospitals
+from fedward_cli.consoles import errors, output
+from fedward_cli.execution import execute, find_run, job_for
+from fedward_cli.options import AsJson, DataFolder, EngineName, Fresh, OutFolder, SpecFile, Workers
+from fedward_cli.results import Results, as_json
+from fedward_cli.tables import results_table
+from fedward_core.engine import Job
+from fedward_core.errors import CheckpointError
+from fedward_core.spec import Spec
+
+Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Takes the place of the spec's seed.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Only go on with a run that is there; never start one.")]
+
+
+def simulate(  # noqa: PLR0913, PLR0917 - one argument for each option
+    spec: SpecFile,
+    data: DataFolder = None,
+    out: OutFolder = None,
+    engine: EngineName = "inline",
+    workers: Workers = 1,
+    seed: Seed = None,
+    resume: Resume = False,
+    fresh: Fresh = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run a spec over several sites on this machine, without a server.
+
+    The folder of the run holds everything: `spec.yaml` with all defaults, `events.jsonl`, checkpoints under `stages/`,
+    `metrics.csv`, `metrics.json` and `curves.png`. After an interruption the same command goes on from the last round.
+
+    For example `fedward simulate examples/quickstart.yaml`, or with data of your own and four processes:
+
+    `fedward simulate my-study.yaml --data hospitals/ --out runs/my-study --workers 4`
+    """
+    chosen = _with_seed(Spec.read(spec), seed)
+    out = out or Path("runs") / chosen.name
+    _check_choice(out, resume=resume, fresh=fresh)
+    data = data or hospitals.simulated(out / "data", chosen)
+    sites = hospitals.taking_part(data, chosen)
+    job = job_for(chosen, sites=sites, data=data, out=out, workers=workers)
+    show_results(execute(job, engine=engine, fresh=fresh), job, machine=as_json)
+
+
+def train(  # noqa: PLR0913, PLR0917 - one argument for each option
+    spec: SpecFile,
+    site: Annotated[str, typer.Option("--site", help="The site whose data is trained on.")],
+    data: Annotated[Path, typer.Option("--data", help="A folder with one folder for each site.", file_okay=False)],
+    out: OutFolder = None,
+    engine: EngineName = "inline",
+    seed: Seed = None,
+    resume: Resume = False,
+    fresh: Fresh = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run a spec at one site: a federation of one, with the same rounds and the same steps.
+
+    Example: `fedward train examples/quickstart.yaml --data hospitals/ --site north`
+    """
+    chosen = _with_seed(Spec.read(spec), seed)
+    alone = chosen.cohort.model_copy(update={"sites": (site,), "min_sites": 1})
+    chosen = chosen.model_copy(update={"cohort": alone})
+    out = out or Path("runs") / f"{chosen.name}-{site}"
+    _check_choice(out, resume=resume, fresh=fresh)
+    sites = hospitals.taking_part(data, chosen)
+    job = job_for(chosen, sites=sites, data=data, out=out)
+    show_results(execute(job, engine=engine, fresh=fresh), job, machine=as_json)
+
+
+def show_results(results: Results, job: Job, *, machine: bool) -> None:
+    """Print the final figures, as a table or as JSON."""
+    if machine:
+        typer.echo(json.dumps(as_json(results), indent=2))
+        return
+    output().print(results_table(results, title=f"{job.spec.name}: {job.spec.evaluate.split} split"))
+    errors().print(f"Figures, curves and weights are in '{job.out}'.")
+
+
+def _with_seed(spec: Spec, seed: int | None) -> Spec:
+    return spec if seed is None else spec.model_copy(update={"seed": seed})
+
+
+def _check_choice(out: Path, *, resume: bool, fresh: bool) -> None:
+    if resume and fresh:
+        raise typer.BadParameter("--resume goes on with a run and --fresh removes it: give one of them")
+    if resume and find_run(out) is None:
+        raise CheckpointError(f"'{out}' holds no run to go on with: leave --resume out to start one")

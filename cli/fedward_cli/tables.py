@@ -1,0 +1,57 @@
+"""Tables for people: on the terminal and as Markdown."""
+
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from fedward_cli.results import Results, mean_over_sites
+from fedward_core.metric import Metric, Metrics
+
+FIGURES = ("accuracy", "balanced_accuracy", "auroc")
+
+
+def results_table(results: Results, title: str) -> Table:
+    """The final figures of a run: a row for each site and one for their mean.
+
+    A figure that is not defined at a site, such as AUROC where there is one class, shows as ``-`` with its n.
+    """
+    names = figure_names(results)
+    table = Table("site", *(words(name) for name in names), "sent", title=title, title_justify="left")
+    for site, metrics in results.final.items():
+        table.add_row(site, *(_cell(metrics, name) for name in names), as_bytes(results.bytes_sent.get(site, 0)))
+    table.add_section()
+    means = [str(mean_over_sites(results.final, name)) for name in names]
+    table.add_row("mean of sites", *means, as_bytes(sum(results.bytes_sent.values())), style="bold")
+    return table
+
+
+def figure_names(results: Results) -> tuple[str, ...]:
+    """The names of all figures: the usual ones first, then the others as they come."""
+    found = {name: None for metrics in results.final.values() for name in metrics}
+    return (*(name for name in FIGURES if name in found), *(name for name in found if name not in FIGURES))
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"
+
+
+def words(name: str) -> str:
+    """A key as words."""
+    return "AUROC" if name == "auroc" else name.replace("_", " ")
+
+
+def as_bytes(count: int) -> str:
+    """Bytes in the unit that suits, e.g. ``12.4 MB``."""
+    amount = float(count)
+    for unit in ("B", "kB", "MB"):
+        if amount < 1000:
+            return f"{amount:.0f} B" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} GB"
+
+
+def _cell(metrics: Metrics, name: str) -> str:
+    metric: Metric | None = metrics.get(name)
+    return "" if metric is None else str(metric)
