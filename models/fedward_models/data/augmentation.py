@@ -1,7 +1,7 @@
 """Random changes of training images that leave the diagnosis as it is.
 
 Decided here, small and fit for most 2-D images: each image is mirrored left to right with probability 1/2, moved by up
-to a tenth of its side, and changed in contrast and brightness by up to a tenth. What moves in is black; in a mask, class 0.
+to a tenth of its side, and changed in contrast and brightness by up to a tenth. What moves in is black, or class 0.
 """
 
 import numpy as np

@@ -1,7 +1,7 @@
 """Label skew by a Dirichlet distribution: a hundred is nearly even, a half is severe.
 
 Source: Yan et al., "Label-Efficient Self-Supervised Federated Learning for Tackling Data Heterogeneity in Medical
-Imaging", IEEE TMI 2023, https://arxiv.org/abs/2205.08576, whose splits use the seed 2022 and five sites with 100, 1 and 0.5.
+Imaging", IEEE TMI 2023, https://arxiv.org/abs/2205.08576. Its splits use the seed 2022, five sites, and 100, 1 and 0.5.
 Differs: draws come from numpy's ``default_rng``, not from its old global generator, so that parts are not those of the
 authors' files.
 """

@@ -8,7 +8,7 @@
     site      in a table for several sites
 
 Everything but ``file`` may be missing. Grey films and colour photographs are told apart by what they show, not by how
-they are stored: many films are kept as RGB. A site is one or the other, as most of its images are; the rest is converted.
+they are stored: many films are kept as RGB. A site is what most of its images are; the rest is converted.
 """
 
 import hashlib
