@@ -1,0 +1,55 @@
+"""Cards: one contract for a study, or a refusal that names who differs."""
+
+from typing import Any
+
+import pytest
+
+from fedward_core.cards import Contract, DatasetCard, Split, Task, agreed_contract
+from fedward_core.errors import DataError
+
+CONTRACT = Contract(classes=("normal", "covid"))
+
+
+def card(site: str, **changes: Any) -> DatasetCard:
+    return DatasetCard(
+        site=site,
+        dataset="chest-xray",
+        contract=CONTRACT.model_copy(update=changes),
+        num_images={Split.TRAIN: 5},
+        num_patients={Split.TRAIN: 4},
+        class_counts={Split.TRAIN: (3, 2)},
+        digest="0" * 64,
+    )
+
+
+def test_alike_sites_agree() -> None:
+    assert agreed_contract((card("north"), card("south"), card("west"))) == CONTRACT
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"task": Task.MULTI_LABEL},
+        {"classes": ("covid", "normal")},
+        {"channels": 3},
+        {"value_range": (0.0, 255.0)},
+        {"spacing_mm": (1.0, 1.0)},
+    ],
+)
+def test_sites_that_differ_are_named_with_what_differs(change: dict[str, Any]) -> None:
+    (key,) = change
+    with pytest.raises(DataError, match=f"sites 'north' and 'west' do not fit one study: {key} is"):
+        agreed_contract((card("north"), card("south"), card("west", **change)))
+
+
+def test_every_part_of_the_contract_is_compared() -> None:
+    assert set(Contract.model_fields) == {"task", "classes", "channels", "value_range", "spacing_mm"}
+
+
+def test_no_site_at_all_is_an_error() -> None:
+    with pytest.raises(DataError, match="no site has this dataset"):
+        agreed_contract(())
+
+
+def test_a_card_survives_json() -> None:
+    assert DatasetCard.model_validate_json(card("north").model_dump_json()) == card("north")
