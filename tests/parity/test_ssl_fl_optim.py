@@ -1,0 +1,117 @@
+"""Rates, decays and steps against those of SSL-FL's Fed-MAE.
+
+Origin: github.com/rui-yan/SSL-FL at 69c3388d5c9d081451f4aacd5455ba3c2da2b55b, code/util/FedAvg_utils.py,
+code/util/lr_decay.py, code/util/lr_sched.py and code/util/optim_factory.py, on a ViT with three blocks of width 16 and
+a client of five steps a round, 20 rounds; random weights and random gradients. Run with timm 0.3.2 and torch 2.15 on
+CPU. Tolerance: 1e-9 relative for scales, decays and rates; 1e-6 absolute for parameters after three steps.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from fedward_core.cards import Contract
+from fedward_core.spec import Local, Schedule
+from fedward_models.backbones.vit.config import ViTConfig
+from fedward_models.method import Batch, Clock, Method, StepOutput
+from fedward_models.methods.mae.config import MAEConfig
+from fedward_models.methods.supervised.config import SupervisedConfig
+from fedward_models.methods.supervised.supervised import Supervised
+from fedward_models.training.config import AdamWConfig
+from fedward_models.training.optimizer import build_optimizer
+from fedward_models.training.phase import Phase
+from fedward_models.training.schedule import learning_rate
+from fedward_models.training.trainer import Trainer
+
+with safe_open(Path(__file__).with_name("ssl_fl_optim.safetensors"), framework="pt") as file:
+    STORED = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    NAMES = {setting: json.loads(names) for setting, names in file.metadata().items()}
+
+CONTRACT = Contract(classes=("a", "b", "c"), channels=3)
+ROUNDS, STEPS = 20, 5
+LOCAL = {
+    "mae_pretrain": Local(
+        optimizer=AdamWConfig(lr=0.01, betas=(0.9, 0.95)), schedule=Schedule(shape="cosine", warmup_rounds=4)
+    ),
+    "mae_finetune": Local(
+        optimizer=AdamWConfig(lr=0.01),
+        schedule=Schedule(shape="cosine", warmup_rounds=2, final_lr=1e-6),
+        layer_decay=0.65,
+    ),
+}
+
+
+class GivenGradients(Supervised):
+    """A classifier whose loss has the gradients that a batch brings, whatever its weights."""
+
+    no_weight_decay = frozenset({"backbone.cls_token", "backbone.pos_embed"})
+
+    def training_step(self, batch: Batch, clock: Clock) -> StepOutput:
+        parts = [(batch.drawn[name] * parameter).sum() for name, parameter in self.named_parameters()]
+        return StepOutput(loss=torch.stack(parts).sum())
+
+
+@pytest.mark.parametrize("setting", ["mae_pretrain", "mae_finetune"])
+def test_scales_and_decays_of_every_parameter_are_those_of_ssl_fl(setting: str) -> None:
+    method = build(setting)
+    parameters = dict(method.named_parameters())
+    groups = build_optimizer(method, Phase(local=LOCAL[setting]).parameters(method), LOCAL[setting]).param_groups
+    group_of = {id(parameter): group for group in groups for parameter in group["params"]}
+    assert len(group_of) == len(NAMES[setting])
+    ours = [group_of[id(parameters[our_name(name, setting)])] for name in NAMES[setting]]
+    for key in ("lr_scale", "weight_decay"):
+        expected = STORED[f"out/{setting}/{key}"].numpy()
+        np.testing.assert_allclose([group[key] for group in ours], expected, rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("setting", ["mae_pretrain", "mae_finetune"])
+def test_rates_are_those_of_ssl_fl(setting: str) -> None:
+    local = LOCAL[setting]
+    assert isinstance(local.optimizer, AdamWConfig)
+    points = STORED[f"in/{setting}/points"].tolist()
+    rates = [learning_rate(local.schedule, peak=local.optimizer.lr, clock=clock_at(*point)) for point in points]
+    np.testing.assert_allclose(rates, STORED[f"out/{setting}/lr"].numpy(), rtol=1e-9, atol=0)
+
+
+def test_three_steps_lead_where_those_of_ssl_fl_lead() -> None:
+    method = build("mae_finetune")
+    method.load_state_dict(below("state/mae_finetune/"))
+    phase = Phase(local=LOCAL["mae_finetune"])
+    trainer = Trainer(method, phase, phase.parameters(method), torch.device("cpu"))
+    for index, point in enumerate(STORED["in/mae_finetune/step_points"].tolist()):
+        gradients = below(f"in/mae_finetune/grad{index}/")
+        trainer.step(Batch(images=torch.zeros(1), drawn=gradients), clock_at(*point), seed=0)
+    for name, expected in below("out/mae_finetune/after/").items():
+        torch.testing.assert_close(method.state_dict()[name], expected, rtol=0, atol=1e-6)
+
+
+def build(setting: str) -> Method:
+    backbone = ViTConfig(width=16, depth=3, heads=2, mlp_ratio=2, patch_px=8).build(image_px=16, channels=3)
+    if setting == "mae_finetune":
+        return GivenGradients(SupervisedConfig(), backbone=backbone, contract=CONTRACT)
+    config = MAEConfig(decoder_width=8, decoder_depth=1, decoder_heads=2)
+    method: Method = config.build(backbone=backbone, contract=CONTRACT)
+    return method
+
+
+def our_name(name: str, setting: str) -> str:
+    if name == "mask_token":
+        return "decoder.mask_token"
+    if name.startswith("decoder_"):
+        return name.replace("decoder_", "decoder.", 1)
+    above = name.startswith("head.") or (setting == "mae_pretrain" and name.startswith("norm."))
+    return name if above else f"backbone.{name}"
+
+
+def below(prefix: str) -> dict[str, Tensor]:
+    names = [name for name in STORED if name.startswith(prefix)]
+    return {our_name(name.removeprefix(prefix), "mae_finetune"): STORED[name] for name in names}
+
+
+def clock_at(round_: int, step: int) -> Clock:
+    return Clock(round=round_, rounds=ROUNDS, step=step, steps=STEPS)
