@@ -4,6 +4,7 @@ Importing timm takes seconds, so only what builds a transformer imports this mod
 """
 
 from functools import partial
+from typing import Any
 
 import torch
 from timm.models.vision_transformer import Block
@@ -25,14 +26,8 @@ def transformer_blocks(
         mlp_ratio: Hidden units over the width.
         drop_path: The rate of the last block; rates rise linearly from 0 at the first.
     """
-    blocks = nn.ModuleList(
-        Block(width, heads, mlp_ratio=mlp_ratio, qkv_bias=True, drop_path=rate, norm_layer=layer_norm)
-        for rate in torch.linspace(0, drop_path, depth, device="cpu").tolist()
-    )
-    for block in blocks:
-        # timm takes this from the environment, which must never change results.
-        block.attn.fused_attn = True
-    return blocks
+    rates = torch.linspace(0, drop_path, depth, device="cpu").tolist()
+    return nn.ModuleList(_block(width, heads=heads, mlp_ratio=mlp_ratio, drop_path=rate) for rate in rates)
 
 
 def initialise(module: nn.Module) -> None:
@@ -44,3 +39,11 @@ def initialise(module: nn.Module) -> None:
         nn.init.xavier_uniform_(module.weight.flatten(1))
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+
+
+def _block(width: int, *, heads: int, mlp_ratio: float, drop_path: float) -> Block:
+    norm: Any = layer_norm  # timm calls it with a width, whatever its annotation says
+    block = Block(width, heads, mlp_ratio=mlp_ratio, qkv_bias=True, drop_path=drop_path, norm_layer=norm)
+    attention: Any = block.attn
+    attention.fused_attn = True  # timm reads this from the environment, which must never change results
+    return block

@@ -80,7 +80,7 @@ class ViT(Backbone):
     def feature_map(self, images: Tensor) -> Tensor:
         """The normed patch tokens in their places: (B, C, H, W) to (B, E, h, w)."""
         tokens: Tensor = self.fc_norm(self.encode(self.embed(images))[:, 1:])
-        return tokens.transpose(1, 2).unflatten(2, (self.side, self.side))
+        return tokens.transpose(1, 2).reshape(len(images), -1, self.side, self.side)
 
     def become_encoder(self) -> None:
         """Turn into what masked pre-training trains (SSL-FL, Sec. 2.1).
@@ -123,7 +123,7 @@ class ViT(Backbone):
         name = f"blocks.{index}.mlp"
         return ChannelGroup(
             name=name,
-            channels=self.blocks[index].mlp.fc1.out_features,
+            channels=int(self.config.width * self.config.mlp_ratio),
             outputs=tuple(Axis(tensor=f"{name}.fc1.{part}") for part in ("weight", "bias")),
             inputs=(Axis(tensor=f"{name}.fc2.weight", dim=1),),
             activations=(Activation(module=f"{name}.act", dim=-1),),

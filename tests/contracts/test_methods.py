@@ -1,0 +1,168 @@
+"""What every registered method must keep, on every backbone that it can train.
+
+Methods that run without torch have a suite of their own.
+"""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from fedward_core import registry
+from fedward_core.cards import Contract
+from fedward_core.errors import SpecError
+from fedward_core.partition import Partition
+from fedward_models.building import manifest_of, seeded
+from fedward_models.method import Batch, Clock, Method
+
+IMAGE_PX, CONTRACT = 32, Contract(classes=("normal", "pneumonia", "covid"), channels=3)
+# Small enough for a test, with everything on that draws at random; what is not named here is tried with its defaults.
+TINY: dict[str, dict[str, Any]] = {
+    "vit": {"width": 24, "depth": 3, "heads": 3, "patch_px": 8, "drop_path": 0.5},
+    "small_cnn": {"widths": (6, 8), "hidden": (10,)},
+    "mae": {"decoder_width": 16, "decoder_depth": 1, "decoder_heads": 2},
+    "supervised": {"mixup": 0.8, "cutmix": 1.0, "label_smoothing": 0.1},
+}
+METHODS = [name for name in registry.names("methods") if registry.resolve("methods", name).runtime == "torch"]
+REFUSED = {("mae", "small_cnn")}
+PAIRS = [(m, b) for m in METHODS for b in registry.names("backbones") if (m, b) not in REFUSED]
+
+every_method = pytest.mark.parametrize(("name", "backbone"), PAIRS)
+
+
+def build(name: str, backbone: str, *, seed: int = 0, tiny: bool = True) -> Method:
+    method_config, backbone_config = (
+        registry.resolve(kind, key).default(**(TINY.get(key, {}) if tiny else {}))
+        for kind, key in (("methods", name), ("backbones", backbone))
+    )
+    with seeded(seed):
+        network = backbone_config.build(image_px=IMAGE_PX, channels=CONTRACT.channels)
+        method = method_config.build(backbone=network, contract=CONTRACT)
+    assert isinstance(method, Method)
+    return method
+
+
+def raw_batch(size: int = 6) -> Batch:
+    rng = torch.Generator().manual_seed(5)
+    images = torch.randn(size, CONTRACT.channels, IMAGE_PX, IMAGE_PX, generator=rng)
+    return Batch(images=images, labels=torch.arange(size) % len(CONTRACT.classes), seed=11)
+
+
+def prepared(method: Method, seed: int = 0) -> Batch:
+    return method.prepare(raw_batch(), torch.Generator().manual_seed(seed))
+
+
+def loss_of(method: Method, batch: Batch) -> Tensor:
+    """The loss as training computes it: what modules draw themselves comes from the batch's seed."""
+    with seeded(batch.seed):
+        return method.training_step(batch, Clock()).loss
+
+
+@every_method
+def test_it_builds_from_its_defaults(name: str, backbone: str) -> None:
+    method = build(name, backbone, tiny=False)
+    assert torch.isfinite(loss_of(method, prepared(method)))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_wrong_setting_is_refused_by_its_name(name: str) -> None:
+    with pytest.raises(ValueError, match="unknown key 'colour'"):
+        registry.resolve("methods", name).default(colour="green")
+
+
+@pytest.mark.parametrize(("name", "backbone"), REFUSED)
+def test_a_backbone_that_it_cannot_train_is_refused(name: str, backbone: str) -> None:
+    with pytest.raises(SpecError, match="choose the backbone"):
+        build(name, backbone)
+
+
+@every_method
+def test_steps_lower_the_loss_of_one_batch(name: str, backbone: str) -> None:
+    method = build(name, backbone)
+    batch = prepared(method)
+    optimizer = torch.optim.AdamW([p for p in method.parameters() if p.requires_grad], lr=3e-3)
+    before = loss_of(method, batch)
+    for _ in range(8):
+        optimizer.zero_grad()
+        loss_of(method, batch).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    assert float(loss_of(method, batch).detach()) < 0.98 * float(before.detach())
+
+
+@every_method
+def test_gradients_reach_all_that_is_trained_and_nothing_else(name: str, backbone: str) -> None:
+    method = build(name, backbone)
+    method.eval()  # no block is skipped
+    for parameter in method.parameters():
+        parameter.data += 0.05 * torch.randn_like(parameter)
+    loss_of(method, prepared(method)).backward()  # type: ignore[no-untyped-call]
+    reached = {n for n, p in method.named_parameters() if p.grad is not None and bool(p.grad.count_nonzero())}
+    assert reached == {n for n, p in method.named_parameters() if p.requires_grad}
+
+
+@every_method
+def test_the_same_prepared_batch_has_the_same_loss_twice(name: str, backbone: str) -> None:
+    """Also in training mode, where blocks are skipped: all chance is in the batch."""
+    method = build(name, backbone).train()
+    batch = prepared(method)
+    first, second = loss_of(method, batch), loss_of(method, batch)
+    assert torch.equal(first, second)
+
+
+@every_method
+def test_the_same_seed_gives_the_same_numbers(name: str, backbone: str) -> None:
+    losses = []
+    for seed in (0, 0, 1):
+        method = build(name, backbone, seed=seed)
+        losses.append(loss_of(method, prepared(method, seed)).detach())
+    assert torch.equal(losses[0], losses[1])
+    assert not torch.equal(losses[0], losses[2])
+
+
+@every_method
+def test_preparing_leaves_the_batch_and_the_global_generator_alone(name: str, backbone: str) -> None:
+    method, batch = build(name, backbone), raw_batch()
+    before, state = batch.images.clone(), torch.get_rng_state()
+    method.prepare(batch, torch.Generator().manual_seed(0))
+    assert torch.equal(batch.images, before)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@every_method
+def test_what_was_saved_loads_again(name: str, backbone: str) -> None:
+    source, target = build(name, backbone), build(name, backbone, seed=1)
+    target.load_state_dict(source.state_dict())
+    batch = prepared(source)
+    assert torch.equal(loss_of(source, batch), loss_of(target, batch))
+
+
+@every_method
+def test_its_rules_cover_every_tensor(name: str, backbone: str) -> None:
+    method = build(name, backbone)
+    manifest = manifest_of(method)
+    partition = Partition(manifest, method.rules())
+    state = {key: tensor.numpy() for key, tensor in method.state_dict().items()}
+    shared, private = partition.split(state)
+    merged = partition.merge(shared, private)
+    assert set(shared) | set(private) == set(manifest.names())
+    assert all((merged[key] == array).all() for key, array in state.items())
+
+
+@every_method
+def test_evaluation_gives_one_finite_loss_for_each_image(name: str, backbone: str) -> None:
+    method = build(name, backbone).eval()
+    with torch.no_grad():
+        losses = method.evaluation_loss(prepared(method))
+        predictions = method.predict(raw_batch().images)
+    assert losses.shape == (6,)
+    assert bool(torch.isfinite(losses).all())
+    assert len(predictions) == 6
+
+
+@every_method
+def test_a_stage_of_the_same_kind_takes_everything_over(name: str, backbone: str) -> None:
+    source, target = build(name, backbone), build(name, backbone, seed=1)
+    inheritance = target.inherit(source.state_dict(), source)
+    assert sorted(inheritance.taken) == sorted(target.state_dict())
+    assert all(torch.equal(tensor, source.state_dict()[key]) for key, tensor in target.state_dict().items())

@@ -1,0 +1,57 @@
+"""Mixup and CutMix: weights add up, and labels tell what the images hold."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fedward_models.methods.supervised.mixing import mix, paste_box
+
+
+def constant_images(batch: int, height: int = 8, width: int = 6) -> torch.Tensor:
+    """Image i holds the number i everywhere, so that the mean tells the mixture."""
+    return torch.arange(batch, dtype=torch.float32).reshape(-1, 1, 1, 1).expand(-1, 2, height, width).clone()
+
+
+@given(seed=st.integers(0, 10_000), batch=st.integers(1, 5), kind=st.sampled_from(["mixup", "cutmix", "both"]))
+def test_targets_tell_what_the_images_hold(seed: int, batch: int, kind: str) -> None:
+    images, targets = constant_images(batch), torch.eye(batch)
+    settings = {"mixup": 0.8 if kind != "cutmix" else 0.0, "cutmix": 1.0 if kind != "mixup" else 0.0}
+    mixed, labels = mix(images, targets, torch.Generator().manual_seed(seed), **settings)
+    torch.testing.assert_close(mixed.mean(dim=(1, 2, 3)), labels @ torch.arange(batch, dtype=torch.float32))
+    torch.testing.assert_close(labels.sum(dim=1), torch.ones(batch))
+    assert bool((labels >= 0).all())
+
+
+def test_partners_are_those_from_the_other_end() -> None:
+    _, labels = mix(constant_images(4), torch.eye(4), torch.Generator().manual_seed(0), mixup=1.0, cutmix=0.0)
+    assert [row.nonzero().flatten().tolist() for row in labels] == [[0, 3], [1, 2], [1, 2], [0, 3]]
+
+
+def test_both_kinds_come_about_equally_often() -> None:
+    """CutMix keeps every pixel whole, Mixup blends all of them; a box without area counts with CutMix."""
+    images, targets = constant_images(2, 32, 32), torch.eye(2)
+    whole = 0
+    for seed in range(400):
+        mixed, _ = mix(images, targets, torch.Generator().manual_seed(seed), mixup=0.8, cutmix=1.0)
+        whole += bool(torch.isin(mixed, torch.tensor([0.0, 1.0])).all())
+    assert 150 < whole < 250
+
+
+@pytest.mark.parametrize(
+    ("weight", "centre", "rows", "columns"),
+    [
+        (0.75, (0.5, 0.5), (2, 6), (2, 4)),  # half of 8 and of 6 pixels, around the middle; odd halves are rounded down
+        (0.75, (0.0, 0.99), (0, 2), (4, 6)),  # cut at two borders
+        (1.0, (0.5, 0.5), (4, 4), (3, 3)),  # no box
+        (0.0, (0.5, 0.5), (0, 8), (0, 6)),  # all of the partner
+    ],
+)
+def test_a_box_is_cut_at_the_border_and_weighed_as_pasted(
+    weight: float, centre: tuple[float, float], rows: tuple[int, int], columns: tuple[int, int]
+) -> None:
+    mixed, own = paste_box(constant_images(2), weight=weight, centre=centre)
+    expected = constant_images(2)
+    expected[:, :, slice(*rows), slice(*columns)] = torch.tensor([1.0, 0.0]).reshape(2, 1, 1, 1)
+    assert torch.equal(mixed, expected)
+    assert own == 1 - (rows[1] - rows[0]) * (columns[1] - columns[0]) / 48
