@@ -2,7 +2,7 @@
 
     file      the image, from the table's folder; ``path`` is the same
     label     the class, by name or number; several with ``|`` between them for multi-label
-    mask      a grey PNG of class numbers, for segmentation
+    mask      a grey or palette PNG of class numbers, as large as the image, for segmentation
     split     train, val or test
     patient   any name
     site      in a table for several sites
@@ -24,7 +24,7 @@ from fedward_core.cards import Task
 from fedward_core.errors import DataError
 from fedward_core.spec import Dataset
 from fedward_models.data import labels
-from fedward_models.data.pixels import UnusableImageError, decode, is_colour, resize, resize_mask
+from fedward_models.data.pixels import UnusableImageError, decode, decode_mask, is_colour, resize, resize_mask
 from fedward_models.data.reading import BadFile, Reading
 from fedward_models.data.source import Row, Source, read_rows
 
@@ -82,10 +82,11 @@ def _read_pictures(
 
 def _read_picture(folder: Path, row: Row, column: str, dataset: Dataset) -> Picture:
     image = decode(folder / row[column])
+    size = (image.height, image.width)
     mask = None
     if dataset.task is Task.SEGMENTATION and "mask" in row:
-        mask = resize_mask(np.asarray(decode(folder / row["mask"]).convert("L")), dataset.image_px)
-    return Picture(pixels=resize(image, dataset.image_px), size=(image.height, image.width), mask=mask, row=row)
+        mask = resize_mask(decode_mask(folder / row["mask"], size), dataset.image_px)
+    return Picture(pixels=resize(image, dataset.image_px), size=size, mask=mask, row=row)
 
 
 def _stack(pictures: Sequence[Picture], px: int) -> Array:
@@ -114,7 +115,7 @@ def _targets(
 def _classes_of_table(source: Source, task: Task) -> tuple[str, ...]:
     """The labels of the whole table, so that its sites agree; in alphabetical order, or by number."""
     whole = Source(site=source.site, path=source.path)
-    texts = {row.get("label", "").strip() for row in read_rows(whole)}
+    texts = {row["label"].strip() for row in read_rows(whole)} - {""}
     if task is Task.MULTI_LABEL:
         texts = {name for text in texts for name in labels.split_findings(text)}
     if texts and all(text.isdecimal() for text in texts):

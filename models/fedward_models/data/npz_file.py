@@ -14,6 +14,7 @@ Everything but the images may be missing.
 
 import hashlib
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from fedward_models.data.reading import Reading
 from fedward_models.data.source import Source
 
 PER_IMAGE = ("images", "labels", "findings", "masks", "split", "patient", "id")
+PER_FILE = ("classes", "findings_classes", "masks_classes", "spacing_mm")
 
 
 def read_npz(source: Source, dataset: Dataset) -> Reading:
@@ -45,24 +47,24 @@ def read_npz(source: Source, dataset: Dataset) -> Reading:
         classes=_class_names(arrays, key),
         splits=_texts(arrays, "split"),
         patients=_texts(arrays, "patient"),
-        spacing_mm=tuple(map(float, arrays["spacing_mm"])) if "spacing_mm" in arrays else None,
+        spacing_mm=tuple(map(float, np.ravel(arrays["spacing_mm"]))) if "spacing_mm" in arrays else None,
         digest=hashlib.sha256(source.path.read_bytes()).hexdigest(),
     )
 
 
 def load_npz(source: Source) -> dict[str, Array]:
-    """The arrays of a site's file, as they are.
+    """The arrays of a site's file, as they are; others than those named above are left out.
 
     Raises:
         DataError: It is no such file, lacks images, or its arrays do not fit each other.
     """
     try:
         with np.load(source.path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+            arrays = {name: file[name] for name in PER_IMAGE + PER_FILE if name in file.files}
+    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"site '{source.site}': the .npz file is damaged, or holds Python objects") from error
     _check_images(arrays, source.site)
-    _check_lengths(arrays, source.site)
+    _check_shapes(arrays, source.site)
     return arrays
 
 
@@ -78,7 +80,7 @@ def write_npz(path: Path, arrays: Arrays) -> None:
 
 def _check_images(arrays: Mapping[str, Array], site: str) -> None:
     if "images" not in arrays:
-        raise DataError(f"site '{site}': expected an array 'images', found {', '.join(sorted(arrays)) or 'none'}")
+        raise DataError(f"site '{site}': the .npz file has no array 'images'")
     images = arrays["images"]
     if images.dtype != np.uint8:
         raise DataError(f"site '{site}': images are {images.dtype}, expected uint8 with 0 for black and 255 for white")
@@ -86,13 +88,15 @@ def _check_images(arrays: Mapping[str, Array], site: str) -> None:
         raise DataError(f"site '{site}': images have shape {images.shape}, expected (N, H, W) or (N, H, W, 3)")
 
 
-def _check_lengths(arrays: Mapping[str, Array], site: str) -> None:
-    count = len(arrays["images"])
+def _check_shapes(arrays: Mapping[str, Array], site: str) -> None:
+    count, *size = arrays["images"].shape[:3]
     for key in PER_IMAGE:
-        if key in arrays and len(arrays[key]) != count:
+        if key in arrays and arrays[key].shape[:1] != (count,):
             raise DataError(
-                f"site '{site}': {len(arrays[key])} entries in '{key}', expected one for each of {count} images"
+                f"site '{site}': '{key}' has shape {arrays[key].shape}, expected one entry for each of {count} images"
             )
+    if "masks" in arrays and arrays["masks"].shape[1:] != tuple(size):
+        raise DataError(f"site '{site}': masks have shape {arrays['masks'].shape}, expected that of the images")
 
 
 def _resized(images: Array, px: int) -> Array:
@@ -112,9 +116,9 @@ def _label_key(arrays: Mapping[str, Array], task: Task) -> str:
 
 def _labels(arrays: Mapping[str, Array], key: str, dataset: Dataset) -> Array | None:
     labels = arrays.get(key)
-    if labels is None or key != "masks" or labels.ndim != 3:
+    if labels is None or key != "masks" or not len(labels):
         return labels
-    return np.stack([resize_mask(mask, dataset.image_px) for mask in labels]) if len(labels) else labels
+    return np.stack([resize_mask(mask, dataset.image_px) for mask in labels])
 
 
 def _class_names(arrays: Mapping[str, Array], key: str) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from fedward_core.arrays import Array
 
 GREY_MODES = frozenset({"1", "L", "LA"})
 DEEP_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
+MASK_MODES = frozenset({"1", "L", "P"})
 COLOUR_MODES = frozenset({"RGB", "RGBA", "P", "PA"})
 
 # Mean distance of the channels from their mean, in levels of 255. JPEG compression alone leaves a grey film below 0.2,
@@ -34,14 +35,26 @@ def decode(path: Path) -> Image.Image:
     Raises:
         UnusableImageError: The file is missing, damaged, or has other channels.
     """
-    try:
-        with Image.open(path) as image:
-            image.load()
-            return _to_8_bit(image)
-    except UnusableImageError:
-        raise
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UnusableImageError("missing or damaged: expected a PNG or JPEG file that decodes") from error
+    return _to_8_bit(_load(path))
+
+
+def decode_mask(path: Path, size: tuple[int, int]) -> Array:
+    """Decode a PNG whose grey levels, or palette entries, are class numbers.
+
+    Args:
+        path: The file.
+        size: The height and width that the mask must have.
+
+    Returns:
+        (H, W), uint8.
+
+    Raises:
+        UnusableImageError: The file is missing, damaged, of another size, or not one number for each pixel.
+    """
+    mask = _load(path)
+    if mask.mode not in MASK_MODES or (mask.height, mask.width) != size:
+        raise UnusableImageError("mask: expected an 8-bit grey or palette PNG as large as its image")
+    return np.asarray(mask).astype(np.uint8)
 
 
 def is_colour(pixels: Array) -> bool:
@@ -68,6 +81,15 @@ def resize_mask(mask: Array, px: int) -> Array:
     rows = (np.arange(px) * 2 + 1) * height // (2 * px)
     columns = (np.arange(px) * 2 + 1) * width // (2 * px)
     return mask[np.ix_(rows, columns)]
+
+
+def _load(path: Path) -> Image.Image:
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return image
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise UnusableImageError("missing or damaged: expected a PNG or JPEG file that decodes") from error
 
 
 def _to_8_bit(image: Image.Image) -> Image.Image:

@@ -14,7 +14,7 @@ from fedward_models.data.splits import deal_parts
 
 
 def split_site(data: Path, site: str, parts: int, out: Path, seed: int) -> tuple[Path, ...]:
-    """Deal a site's patients, class by class, to pseudo-sites ``<site>-1.npz`` and so on.
+    """Deal a site's patients to pseudo-sites ``<site>-1.npz`` and so on, evenly in each class and split.
 
     Args:
         data: The folder with the site's ``.npz`` file.
@@ -31,7 +31,7 @@ def split_site(data: Path, site: str, parts: int, out: Path, seed: int) -> tuple
     patients = arrays.get("patient", np.arange(len(arrays["images"])))
     if len(np.unique(patients)) < parts:
         raise DataError(f"site '{site}' has {len(np.unique(patients))} patients, too few for {parts} parts")
-    dealt = deal_parts(patients, _classes(arrays), parts, seed)
+    dealt = deal_parts(patients, _groups(arrays), parts, seed)
     return _write(arrays, [np.flatnonzero(dealt == part) for part in range(parts)], site, out)
 
 
@@ -61,11 +61,14 @@ def _load(data: Path, site: str) -> dict[str, Array]:
     return load_npz(source)
 
 
-def _classes(arrays: Arrays) -> Array:
-    labels = arrays.get("labels", arrays.get("masks"))
-    if labels is None:
-        return np.zeros((len(arrays["images"]), 0), dtype=bool)
-    return counted_classes(labels, int(labels.max(initial=0)) + 1)
+def _groups(arrays: Arrays) -> Array:
+    """(N, groups) booleans: each image's classes within its split, so that every part has all of both."""
+    count = len(arrays["images"])
+    labels = arrays.get("labels", arrays.get("masks", np.zeros(count, dtype=np.int64)))
+    classes = counted_classes(labels, int(labels.max(initial=0)) + 1)
+    splits = arrays.get("split", np.zeros(count))
+    within = splits[:, None] == np.unique(splits)
+    return np.asarray(classes[:, :, None] & within[:, None, :]).reshape(count, -1)
 
 
 def _write(arrays: Arrays, parts: list[Array], site: str, out: Path) -> tuple[Path, ...]:

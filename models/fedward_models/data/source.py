@@ -58,7 +58,7 @@ def read_rows(source: Source) -> list[Row]:
     """The rows of a site in its table; a short row has empty cells.
 
     Raises:
-        DataError: The table is not UTF-8 text.
+        DataError: The table is not UTF-8 text, or a row has too many cells.
     """
     rows = _rows(source.path)
     return [row for row in rows if row.get("site") == source.site] if source.shared else rows
@@ -97,6 +97,10 @@ def _refuse_twins(sources: list[Source]) -> list[Source]:
 def _rows(table: Path) -> list[Row]:
     try:
         with table.open(encoding="utf-8-sig", newline="") as file:
-            return list(csv.DictReader(file, restval=""))
+            rows = list(csv.DictReader(file, restval=""))
     except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"cannot read a labels.csv: expected comma-separated UTF-8 text ({error})") from error
+        raise DataError("cannot read a labels.csv: expected comma-separated UTF-8 text") from error
+    too_long = sum(None in row for row in rows)
+    if too_long:
+        raise DataError(f"{too_long} rows of a labels.csv have more cells than its first row: quote cells with commas")
+    return rows
