@@ -3,16 +3,20 @@
 Methods that run without torch have a suite of their own.
 """
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import yaml
 from torch import Tensor
 
 from fedward_core import registry
 from fedward_core.cards import Contract
 from fedward_core.errors import SpecError
 from fedward_core.partition import Partition
+from fedward_core.spec import Spec
 from fedward_models.building import manifest_of, seeded
 from fedward_models.method import Batch, Clock, Method
 
@@ -27,6 +31,8 @@ TINY: dict[str, dict[str, Any]] = {
 METHODS = [name for name in registry.names("methods") if registry.resolve("methods", name).runtime == "torch"]
 REFUSED = {("mae", "small_cnn")}
 PAIRS = [(m, b) for m in METHODS for b in registry.names("backbones") if (m, b) not in REFUSED]
+
+ZOO = Path(__file__).parents[2] / "docs" / "zoo"
 
 every_method = pytest.mark.parametrize(("name", "backbone"), PAIRS)
 
@@ -166,3 +172,12 @@ def test_a_stage_of_the_same_kind_takes_everything_over(name: str, backbone: str
     inheritance = target.inherit(source.state_dict(), source)
     assert sorted(inheritance.taken) == sorted(target.state_dict())
     assert all(torch.equal(tensor, source.state_dict()[key]) for key, tensor in target.state_dict().items())
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_its_page_names_every_setting_and_holds_a_valid_recipe(name: str) -> None:
+    page = (ZOO / f"{name}.md").read_text()
+    settings = set(registry.resolve("methods", name).model_fields) - {"name"}
+    assert settings == set(re.findall(r"^\| `(\w+)` \| [^|]+ \| [^|]+ \|$", page, flags=re.MULTILINE))
+    (recipe,) = re.findall(r"```yaml\n(.*?)```", page, flags=re.DOTALL)
+    assert Spec.parse(yaml.safe_load(recipe)).stages[-1].method.name == name

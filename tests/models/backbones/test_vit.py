@@ -108,9 +108,8 @@ def test_the_channels_of_a_group_are_where_it_says(part: str, mlp_ratio: float) 
     whole = backbone(images)
     assert not torch.allclose(masked, whole)
 
-    state[above.tensor].select(0, 0)  # the state is a view: what follows edits the network
     assert state[above.tensor].shape[above.dim] == group.channels * above.unit
-    state[above.tensor][:, run] = 0
+    state[above.tensor][:, run] = 0  # the state's tensors are the network's own
     torch.testing.assert_close(backbone(images), masked)
     for axis in group.outputs:
         rows = state[axis.tensor].unflatten(0, (axis.tiles, group.channels, axis.unit))

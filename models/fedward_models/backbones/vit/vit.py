@@ -23,7 +23,6 @@ class ViT(Backbone):
     Attributes:
         config: Its settings.
         image_px: H and W of the images it takes.
-        channels: C.
         num_patches: N.
         side: h and w.
 
@@ -35,7 +34,7 @@ class ViT(Backbone):
 
     def __init__(self, config: ViTConfig, *, image_px: int, channels: int) -> None:
         super().__init__()
-        self.config, self.image_px, self.channels = config, image_px, channels
+        self.config, self.image_px = config, image_px
         self.num_features = width = config.width
         self.patch_embed = PatchEmbedding(image_px=image_px, patch_px=config.patch_px, channels=channels, width=width)
         self.side, self.num_patches = self.patch_embed.side, self.patch_embed.num_patches
