@@ -23,10 +23,10 @@ class Ledger:
         return len(self._values[LOSS])
 
     def add(self, loss: Tensor, figures: Mapping[str, Tensor]) -> None:
-        """Note a step's loss and figures, scalars; their gradients are let go."""
-        self._pending[LOSS].append(loss.detach())
+        """Note a step's loss and figures: detached scalars."""
+        self._pending[LOSS].append(loss)
         for name, figure in figures.items():
-            self._pending[name].append(figure.detach())
+            self._pending[name].append(figure)
 
     def read(self) -> int | None:
         """Read what was noted since the last time: the index of the first loss that is not finite, or None."""

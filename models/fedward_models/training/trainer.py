@@ -58,7 +58,7 @@ class Trainer:
         torch.autograd.backward(self.scaler.scale(loss))
         self._update(clock)
         self.method.after_step(clock)
-        return loss, figures
+        return loss.detach(), figures
 
     def _forward(self, batch: Batch, clock: Clock) -> tuple[Tensor, Mapping[str, Tensor]]:
         _seed_modules(batch.seed, self.device)

@@ -1,0 +1,60 @@
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fedward_core.spec import Schedule
+from fedward_models.method import Clock
+from fedward_models.training.schedule import learning_rate
+
+FINETUNING = Schedule(shape="cosine", warmup_rounds=5, final_lr=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("round_", "step", "expected"),
+    [
+        (0, 0, 0.0),
+        (2, 5, 3e-3 * 2.5 / 5),
+        (4, 9, 3e-3 * 4.9 / 5),
+        (5, 0, 3e-3),
+        (52, 5, 1e-6 + (3e-3 - 1e-6) / 2),
+        (76, 2, 1e-6 + (3e-3 - 1e-6) * 0.5 * (1 + math.cos(math.pi * 71.2 / 95))),
+        (99, 9, 1e-6 + (3e-3 - 1e-6) * 0.5 * (1 + math.cos(math.pi * 94.9 / 95))),
+    ],
+)
+def test_the_rate_follows_the_closed_form(round_: int, step: int, expected: float) -> None:
+    clock = Clock(round=round_, rounds=100, step=step, steps=10)
+    assert learning_rate(FINETUNING, peak=3e-3, clock=clock) == pytest.approx(expected, rel=1e-12, abs=1e-15)
+
+
+def test_a_constant_rate_stays_at_the_peak_after_its_warmup() -> None:
+    schedule = Schedule(shape="constant", warmup_rounds=2)
+    rates = [learning_rate(schedule, peak=0.4, clock=Clock(round=round_, rounds=5)) for round_ in range(5)]
+    assert rates == [0.0, 0.2, 0.4, 0.4, 0.4]
+
+
+def test_local_epochs_share_the_time_of_their_round() -> None:
+    schedule = Schedule(shape="cosine", warmup_rounds=4)
+    half = Clock(round=1, rounds=8, epoch=1, epochs=2, step=0, steps=7)
+    assert learning_rate(schedule, peak=1.0, clock=half) == pytest.approx(1.5 / 4)
+
+
+@given(
+    warmup=st.floats(0, 6),
+    round_=st.integers(0, 5),
+    step=st.integers(0, 6),
+    final=st.floats(0, 0.1),
+)
+def test_the_rate_stays_between_nothing_and_the_peak(warmup: float, round_: int, step: int, final: float) -> None:
+    schedule = Schedule(shape="cosine", warmup_rounds=warmup, final_lr=final)
+    clock = Clock(round=round_, rounds=6, step=step, steps=7)
+    assert 0 <= learning_rate(schedule, peak=0.1, clock=clock) <= 0.1 + 1e-12
+
+
+@given(st.integers(1, 50), st.integers(1, 50), st.integers(0, 9))
+def test_sites_of_different_size_have_the_same_rate_at_the_start_of_a_round(one: int, other: int, round_: int) -> None:
+    rates = [
+        learning_rate(FINETUNING, peak=1.0, clock=Clock(round=round_, rounds=10, steps=steps)) for steps in (one, other)
+    ]
+    assert rates[0] == rates[1]
