@@ -59,8 +59,8 @@ def load_npz(source: Source) -> dict[str, Array]:
         DataError: It is no such file, lacks images, or its arrays do not fit each other.
     """
     try:
-        with np.load(source.path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in PER_IMAGE + PER_FILE if name in file.files}
+        with source.path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in PER_IMAGE + PER_FILE if name in archive.files}
     except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"site '{source.site}': the .npz file is damaged, or holds Python objects") from error
     _check_images(arrays, source.site)

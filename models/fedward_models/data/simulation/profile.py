@@ -48,12 +48,12 @@ PROFILES = (
     ),
     # A children's clinic: small chests in a wide field, clear bones, much pneumonia.
     Profile(
-        name="hill", gamma=1.25, noise=0.025, spacing_mm=6.0, size=0.86, bone=1.25, heart=1.1, mix=(0.35, 0.55, 0.10)
+        name="hill", gamma=1.25, noise=0.025, spacing_mm=6.0, size=0.86, bone=1.25, heart=1.1, mix=(0.35, 0.45, 0.20)
     ),
     # An emergency room with a portable unit: hard contrast and coarse noise.
     Profile(name="coast", window=(0.18, 1.0), gamma=1.1, blur=0.007, noise=0.045, heart=1.08, mix=(0.45, 0.25, 0.30)),
     # A screening centre: mostly healthy, dark films.
-    Profile(name="forest", gamma=1.6, blur=0.004, noise=0.012, size=1.02, mix=(0.70, 0.20, 0.10)),
+    Profile(name="forest", gamma=1.6, blur=0.004, noise=0.012, size=1.02, mix=(0.65, 0.20, 0.15)),
     # A small island practice with an old, narrow field.
     Profile(name="island", gamma=0.75, blur=0.009, noise=0.030, spacing_mm=4.9, bone=0.85, mix=(0.40, 0.25, 0.35)),
     # A lung clinic of grown men, at high voltage: bones almost vanish.

@@ -1,0 +1,171 @@
+"""Image files listed in a table."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fedward_core.cards import Split
+from fedward_core.errors import DataError
+from fedward_core.spec import Dataset
+from fedward_models.data.card import describe
+from fedward_models.data.site_data import read_site
+
+Writer = Callable[..., Path]
+
+
+def rows_of(count: int, **cells: str) -> list[dict[str, str]]:
+    return [{"file": f"{index:02d}.png", "label": "normal", **cells} for index in range(count)]
+
+
+def photograph() -> Image.Image:
+    pixels = np.zeros((10, 12, 3), dtype=np.uint8)
+    pixels[..., 0] = 200
+    return Image.fromarray(pixels)
+
+
+def test_labels_are_names_of_the_studys_classes(write_table: Writer, dataset: Dataset) -> None:
+    rows = rows_of(3)
+    rows[1]["label"], rows[2]["label"] = "effusion", "1"
+    content = read_site(write_table(rows, folder="hill"), "hill", dataset)
+    assert content.labels is not None
+    assert content.labels.tolist() == [0, 2, 1]
+    assert content.sizes.tolist() == [[10, 12]] * 3
+
+
+def test_an_unknown_label_is_named_with_the_classes(write_table: Writer, dataset: Dataset) -> None:
+    with pytest.raises(DataError, match=r"label 'flu' is none of the 3 classes \(normal, pneumonia, effusion\)"):
+        read_site(write_table(rows_of(2, label="flu"), folder="hill"), "hill", dataset)
+
+
+def test_a_missing_label_is_refused(write_table: Writer, unnamed: Dataset) -> None:
+    rows = rows_of(3)
+    rows[1]["label"] = ""
+    with pytest.raises(DataError, match=r"label '' is none of the 1 classes \(normal\)"):
+        read_site(write_table(rows, folder="hill"), "hill", unnamed)
+
+
+def test_sites_of_one_table_agree_on_its_classes(write_table: Writer, unnamed: Dataset) -> None:
+    rows = [*rows_of(2, site="hill"), {"file": "x.png", "label": "covid", "site": "coast"}]
+    data = write_table(rows)
+    assert read_site(data, "hill", unnamed).contract.classes == ("covid", "normal")
+    assert read_site(data, "coast", unnamed).contract.classes == ("covid", "normal")
+    assert len(read_site(data, "coast", unnamed).images) == 1
+
+
+def test_numbers_as_labels_are_class_numbers(write_table: Writer, unnamed: Dataset) -> None:
+    rows = rows_of(3, label="0")
+    rows[2]["label"] = "2"
+    content = read_site(write_table(rows, folder="hill"), "hill", unnamed)
+    assert content.contract.classes == ("class 0", "class 1", "class 2")
+
+
+def test_several_findings_stand_in_one_cell(write_table: Writer, findings: Dataset) -> None:
+    rows = rows_of(3, label="nodule | opacity")
+    rows[1]["label"], rows[2]["label"] = "", "nodule"
+    content = read_site(write_table(rows, folder="hill"), "hill", findings)
+    assert content.contract.classes == ("nodule", "opacity")
+    assert content.labels is not None
+    assert content.labels.tolist() == [[1, 1], [0, 0], [1, 0]]
+
+
+def test_a_column_path_serves_as_well(tmp_path: Path, dataset: Dataset) -> None:
+    (tmp_path / "hill").mkdir()
+    photograph().save(tmp_path / "hill" / "a.png")
+    (tmp_path / "hill" / "labels.csv").write_text("path,label\na.png,normal\n")
+    assert len(read_site(tmp_path, "hill", dataset).images) == 1
+
+
+def test_a_table_without_files_is_refused(tmp_path: Path, dataset: Dataset) -> None:
+    (tmp_path / "hill").mkdir()
+    (tmp_path / "hill" / "labels.csv").write_text("image,label\na.png,normal\n")
+    with pytest.raises(DataError, match="has no column 'file'; found image, label"):
+        read_site(tmp_path, "hill", dataset)
+
+
+def test_splits_and_patients_are_read(write_table: Writer, dataset: Dataset) -> None:
+    rows = [row | {"split": "test", "patient": "p"} for row in rows_of(2)]
+    content = read_site(write_table(rows, folder="hill"), "hill", dataset)
+    assert content.indices(Split.TEST).tolist() == [0, 1]
+    assert content.patients.tolist() == ["p", "p"]
+
+
+def test_grey_films_stored_in_colour_are_grey(write_table: Writer, dataset: Dataset) -> None:
+    film = Image.fromarray(np.full((10, 12), 90, dtype=np.uint8))
+    data = write_table(rows_of(2), folder="hill", images={"00.png": film.convert("RGB"), "01.png": film})
+    content = read_site(data, "hill", dataset)
+    assert content.contract.channels == 1
+    assert (content.images == 90).all()
+
+
+def test_one_tinted_film_leaves_a_site_grey(write_table: Writer, dataset: Dataset) -> None:
+    content = read_site(write_table(rows_of(3), folder="hill", images={"01.png": photograph()}), "hill", dataset)
+    assert content.contract.channels == 1
+    assert abs(int(content.images[1].max()) - 0.299 * 200) < 1
+
+
+def test_photographs_make_a_site_colour(write_table: Writer, dataset: Dataset) -> None:
+    images = {"00.png": photograph(), "01.png": photograph()}
+    content = read_site(write_table(rows_of(3), folder="hill", images=images), "hill", dataset)
+    assert content.contract.channels == 3
+    assert content.images[0, :, 0, 0].tolist() == [200, 0, 0]
+
+
+def test_bad_files_are_skipped_counted_and_never_named_on_the_card(write_table: Writer, dataset: Dataset) -> None:
+    data = write_table(rows_of(40), folder="hill")
+    (data / "hill" / "03.png").write_bytes(b"no image")
+    (data / "hill" / "05.png").unlink()
+    card = describe(data, "hill", dataset)
+    assert card.num_skipped == 2
+    assert sum(card.num_images.values()) == 38
+    assert "03.png" not in card.model_dump_json()
+    assert [bad.name for bad in read_site(data, "hill", dataset).bad] == ["03.png", "05.png"]
+
+
+def test_too_many_bad_files_are_refused_without_their_names(write_table: Writer, dataset: Dataset) -> None:
+    data = write_table(rows_of(40), folder="hill")
+    for index in range(3):
+        (data / "hill" / f"{index:02d}.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match="3 of 40 files cannot be used, more than 5%") as refusal:
+        describe(data, "hill", dataset)
+    assert ".png" not in str(refusal.value)
+    assert describe(data, "hill", dataset, max_bad=0.1).num_skipped == 3
+
+
+def test_a_cut_off_file_is_bad(write_table: Writer, dataset: Dataset) -> None:
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 60), dtype=np.uint8))
+    data = write_table(rows_of(2), folder="hill", images={"00.png": noise})
+    content = (data / "hill" / "00.png").read_bytes()
+    (data / "hill" / "00.png").write_bytes(content[: len(content) // 2])
+    assert len(read_site(data, "hill", dataset).bad) == 1
+
+
+def test_masks_beside_images_are_read_as_class_numbers(write_table: Writer, tmp_path: Path, segments: Dataset) -> None:
+    numbers = np.zeros((10, 12), dtype=np.uint8)
+    numbers[:, 6:] = 1
+    palette = Image.fromarray(numbers).convert("P")
+    palette.putpalette([0, 0, 0, 255, 0, 0])
+    data = write_table([{"file": "a.png", "mask": "m.png"}], folder="hill")
+    palette.save(data / "hill" / "m.png")
+    content = read_site(data, "hill", segments)
+    assert content.labels is not None
+    assert content.labels[0, 0].tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
+
+
+def test_a_mask_of_another_size_makes_its_image_unusable(write_table: Writer, segments: Dataset) -> None:
+    data = write_table([{"file": "a.png", "mask": "m.png"}, {"file": "b.png", "mask": "b.png"}], folder="hill")
+    Image.fromarray(np.zeros((10, 11), dtype=np.uint8)).save(data / "hill" / "m.png")
+    Image.fromarray(np.zeros((10, 12), dtype=np.uint8)).save(data / "hill" / "b.png")
+    assert [bad.name for bad in read_site(data, "hill", segments).bad] == ["a.png"]
+
+
+def test_the_digest_follows_the_files(write_table: Writer, dataset: Dataset) -> None:
+    data = write_table(rows_of(4), folder="hill")
+    before = describe(data, "hill", dataset).digest
+    other = Dataset(name="other", image_px=8, classes=dataset.classes)
+    assert describe(data, "hill", other).digest == before
+    photograph().save(data / "hill" / "02.png")
+    third = Dataset(name="third", image_px=8, classes=dataset.classes)
+    assert describe(data, "hill", third).digest != before

@@ -1,0 +1,69 @@
+"""From files to 8-bit pixels."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from fedward_models.data.pixels import UnusableImageError, decode, is_colour, resize_array, resize_mask
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"), [("1", "L"), ("L", "L"), ("LA", "L"), ("RGB", "RGB"), ("RGBA", "RGB"), ("P", "RGB")]
+)
+def test_every_common_mode_becomes_grey_or_rgb(tmp_path: Path, mode: str, expected: str) -> None:
+    Image.new("L", (6, 4), 128).convert(mode).save(tmp_path / "a.png")
+    image = decode(tmp_path / "a.png")
+    assert (image.mode, image.size) == (expected, (6, 4))
+
+
+def test_sixteen_bits_are_scaled_by_the_images_own_range(tmp_path: Path) -> None:
+    levels = np.array([[1000, 2000], [3000, 5000]], dtype=np.uint16)
+    Image.fromarray(levels).save(tmp_path / "a.png")
+    assert np.asarray(decode(tmp_path / "a.png")).tolist() == [[0, 64], [128, 255]]
+
+
+def test_sixteen_bits_of_one_value_are_black(tmp_path: Path) -> None:
+    Image.fromarray(np.full((2, 2), 4000, dtype=np.uint16)).save(tmp_path / "a.png")
+    assert not np.asarray(decode(tmp_path / "a.png")).any()
+
+
+def test_printing_colours_are_unusable(tmp_path: Path) -> None:
+    Image.new("CMYK", (4, 4)).save(tmp_path / "a.jpg")
+    with pytest.raises(UnusableImageError, match="channels 'CMYK': expected grey or RGB"):
+        decode(tmp_path / "a.jpg")
+
+
+def test_a_folder_in_place_of_a_file_is_unusable(tmp_path: Path) -> None:
+    with pytest.raises(UnusableImageError, match="missing or damaged"):
+        decode(tmp_path)
+
+
+def test_equal_channels_are_grey_and_unequal_ones_are_not() -> None:
+    grey = np.repeat(np.arange(64, dtype=np.uint8).reshape(8, 8, 1), 3, axis=2)
+    tinted = grey + np.array([40, 0, 0], dtype=np.uint8)
+    assert not is_colour(grey)
+    assert is_colour(tinted)
+
+
+def test_resizing_averages_so_that_a_fine_grid_turns_grey() -> None:
+    grid = (np.indices((64, 64)).sum(axis=0) % 2 * 255).astype(np.uint8)
+    small = resize_array(grid, 16)
+    assert 120 <= small.min() <= small.max() <= 135
+
+
+@given(height=st.integers(1, 40), width=st.integers(1, 40), px=st.integers(1, 40))
+def test_a_resized_mask_has_only_classes_that_it_had(height: int, width: int, px: int) -> None:
+    mask = np.random.default_rng(height * width).integers(0, 5, (height, width))
+    resized = resize_mask(mask, px)
+    assert resized.shape == (px, px)
+    assert set(resized.flat) <= set(mask.flat)
+
+
+@given(size=st.integers(1, 30))
+def test_a_mask_of_the_right_size_stays_as_it_is(size: int) -> None:
+    mask = np.random.default_rng(size).integers(0, 5, (size, size))
+    np.testing.assert_array_equal(resize_mask(mask, size), mask)
