@@ -1,0 +1,63 @@
+"""A look at the data, at the site."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from fedward_core.spec import Dataset
+from fedward_models.data.inspection import bad_files, inspect
+from fedward_models.data.inspection_picture import inspect_picture
+
+Writer = Callable[..., Path]
+
+
+def test_every_site_is_summarised_in_order(write_site: Writer, dataset: Dataset) -> None:
+    write_site("river")
+    summaries = inspect(write_site("coast"), dataset)
+    assert [summary.card.site for summary in summaries] == ["coast", "river"]
+
+
+def test_figures_are_those_of_the_pixels(write_site: Writer, dataset: Dataset) -> None:
+    data = write_site()
+    with np.load(data / "north.npz") as file:
+        pixels = file["images"] / 255
+    (summary,) = inspect(data, dataset)
+    assert np.isclose(summary.mean, pixels.mean())
+    assert np.isclose(summary.std, pixels.std())
+    expected = np.histogram(pixels, bins=np.append(np.arange(32) * 8, 256) / 255.0000001)[0]
+    assert list(summary.histogram) == expected.tolist()
+    assert sum(summary.histogram) == pixels.size
+
+
+def test_sizes_span_those_of_the_files(write_table: Writer, dataset: Dataset) -> None:
+    rows = [{"file": name, "label": "normal"} for name in ("a.png", "b.png")]
+    images = {"a.png": Image.new("L", (30, 20)), "b.png": Image.new("L", (12, 40))}
+    (summary,) = inspect(write_table(rows, folder="hill", images=images), dataset)
+    assert (summary.smallest, summary.largest) == ((20, 12), (40, 30))
+
+
+def test_bad_files_are_listed_even_when_they_are_too_many(write_table: Writer, dataset: Dataset) -> None:
+    data = write_table([{"file": f"{name}.png", "label": "normal"} for name in "abc"], folder="hill")
+    (data / "hill" / "b.png").write_bytes(b"no image")
+    (summary,) = inspect(data, dataset)
+    assert summary.bad == bad_files(data, "hill", dataset)
+    assert [(bad.name, "missing or damaged" in bad.reason) for bad in summary.bad] == [("b.png", True)]
+
+
+def test_examples_are_of_different_classes(write_site: Writer, dataset: Dataset) -> None:
+    (summary,) = inspect(write_site(), dataset)
+    assert summary.example_classes == ("normal", "pneumonia", "effusion") * 2
+    assert summary.examples.shape == (6, 1, 8, 8)
+
+
+def test_a_picture_is_drawn_with_labels_and_without_in_grey_and_colour(
+    write_site: Writer, tmp_path: Path, dataset: Dataset
+) -> None:
+    write_site("bare", labels=None, images=np.random.default_rng(0).integers(0, 256, (24, 8, 8, 3), dtype=np.uint8))
+    summaries = inspect(write_site("north"), dataset)
+    inspect_picture(summaries, tmp_path / "out" / "sites.png")
+    with Image.open(tmp_path / "out" / "sites.png") as picture:
+        assert picture.width > 1000
+        assert picture.height > 400

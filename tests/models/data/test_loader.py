@@ -1,0 +1,85 @@
+"""Batches of an image set."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from fedward_core.cards import Contract
+from fedward_models.data.image_set import ImageSet
+from fedward_models.data.loader import Loader
+
+
+def numbered(count: int) -> ImageSet:
+    """Images whose label is their place, and whose pixels too."""
+    places = torch.arange(count)
+    return ImageSet(
+        images=places.to(torch.uint8)[:, None, None, None].expand(count, 1, 4, 4).contiguous(),
+        labels=places,
+        patients=tuple(map(str, range(count))),
+        mean=0.25,
+        std=0.5,
+        contract=Contract(classes=("any",)),
+    )
+
+
+def labels_of(loader: Loader, seed: int) -> list[list[int]]:
+    return [batch.labels.tolist() for batch in loader.epoch(seed) if batch.labels is not None]
+
+
+@given(count=st.integers(1, 60), batch_size=st.integers(1, 70), seed=st.integers(0, 1000))
+def test_an_epoch_visits_every_image_at_most_once(count: int, batch_size: int, seed: int) -> None:
+    loader = Loader(numbered(count), batch_size=batch_size, augment=False)
+    batches = labels_of(loader, seed)
+    visited = [label for batch in batches for label in batch]
+    assert len(batches) == loader.num_steps == max(count // batch_size, 1)
+    assert len(set(visited)) == len(visited)
+    assert {len(batch) for batch in batches} == {min(batch_size, count)}
+
+
+@given(count=st.integers(1, 30), batch_size=st.integers(1, 40))
+def test_in_order_visits_every_image_once_as_it_lies(count: int, batch_size: int) -> None:
+    loader = Loader(numbered(count), batch_size=3, augment=True)
+    batches = list(loader.in_order(batch_size))
+    assert torch.cat([batch.labels for batch in batches if batch.labels is not None]).tolist() == list(range(count))
+
+
+@pytest.mark.parametrize("augment", [False, True])
+def test_the_same_seed_gives_the_same_batches(augment: bool) -> None:
+    first, second = (Loader(numbered(20), batch_size=6, augment=augment) for _ in range(2))
+    list(first.epoch(99))  # what ran before changes nothing
+    for one, other in zip(first.epoch(7), second.epoch(7), strict=True):
+        assert one.images.equal(other.images)
+        assert one.seed == other.seed
+
+
+def test_another_seed_gives_another_order_and_other_batch_seeds() -> None:
+    loader = Loader(numbered(40), batch_size=8, augment=False)
+    assert labels_of(loader, 1) != labels_of(loader, 2)
+    assert len({batch.seed for seed in (1, 2) for batch in loader.epoch(seed)}) == 10
+
+
+def test_a_small_site_makes_one_batch_of_all() -> None:
+    loader = Loader(numbered(5), batch_size=32, augment=False)
+    assert (loader.num_examples, loader.num_steps) == (5, 1)
+    assert sorted(labels_of(loader, 0)[0]) == [0, 1, 2, 3, 4]
+
+
+def test_images_are_standardised_as_the_set_says() -> None:
+    (batch,) = Loader(numbered(9), batch_size=9, augment=False).in_order(9)
+    expected: Tensor = (numbered(9).images / 255 - 0.25) / 0.5
+    torch.testing.assert_close(batch.images, expected)
+
+
+def test_a_set_without_labels_gives_batches_without() -> None:
+    images = numbered(6)
+    unlabelled = ImageSet(**{**vars(images), "labels": None})
+    assert all(batch.labels is None for batch in Loader(unlabelled, batch_size=2, augment=True).epoch(0))
+
+
+def test_loading_leaves_the_set_as_it_was() -> None:
+    images = numbered(20)
+    before = images.images.clone()
+    list(Loader(images, batch_size=4, augment=True).epoch(0))
+    assert images.images.equal(before)
