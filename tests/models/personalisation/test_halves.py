@@ -64,6 +64,15 @@ def test_a_pass_through_one_half_does_not_see_the_other(network: dict[str, Any],
     assert not torch.allclose(half_logits(method, half), before)
 
 
+def test_over_a_single_layer_both_halves_add_up_to_the_whole() -> None:
+    """Nothing crosses there, so each feature counts in exactly one half, and the classifier's bias in both."""
+    method = method_over({"name": "small_cnn", "widths": (4,), "hidden": (), "norm": "none"})
+    bias = method.get_parameter("head.bias")
+    bias.data.normal_()
+    halves = half_logits(method, Half.SHARED) + half_logits(method, Half.PRIVATE)
+    torch.testing.assert_close(halves - bias, method.logits(images()))
+
+
 @pytest.mark.parametrize("network", NETWORKS)
 def test_gradients_of_one_half_reach_no_entry_of_the_other(network: dict[str, Any]) -> None:
     method = method_over(network)
