@@ -143,7 +143,8 @@ class Latest:
         """The mean over sites of the first figure that is known."""
         for name in (*self._SHOWN, *self._values):
             if values := self._values.get(name):
-                return f"{name.replace('_', ' ')} {sum(values) / len(values):.3f}"
+                label = "evaluated loss" if name == "loss" else name.replace("_", " ")
+                return f"{label} {sum(values) / len(values):.3f}"
         return ""
 
 

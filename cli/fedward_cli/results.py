@@ -14,7 +14,7 @@ from fedward_core.metric import Metric, Metrics
 EVENTS = "events.jsonl"
 METRICS_TABLE = "metrics.csv"
 METRICS = "metrics.json"
-RECALL = "recall_"  # followed by the class
+RECALL = "recall/"  # followed by the class
 
 
 @dataclass(frozen=True, kw_only=True)

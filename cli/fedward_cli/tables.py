@@ -5,30 +5,41 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from fedward_cli.results import Results, mean_over_sites
-from fedward_core.metric import Metric, Metrics
+from fedward_core.metric import Metrics
 
-FIGURES = ("accuracy", "balanced_accuracy", "auroc")
+FIGURES = ("accuracy", "balanced_accuracy", "auroc", "dice")
+_CAPTION = (
+    "Intervals: 95 %, patients resampled. n: test images. '-': not defined at this site, and not part of the mean;\n"
+    "a site with one class shows its recall."
+)
 
 
 def results_table(results: Results, title: str) -> Table:
-    """The final figures of a run: a row for each site and one for their mean.
-
-    A figure that is not defined at a site, such as AUROC where there is one class, shows as ``-`` with its n.
-    """
+    """The final figures of a run: a row for each site and one for their mean."""
     names = figure_names(results)
     table = Table("site", *(words(name) for name in names), "sent", title=title, title_justify="left")
     for site, metrics in results.final.items():
-        table.add_row(site, *(_cell(metrics, name) for name in names), as_bytes(results.bytes_sent.get(site, 0)))
+        table.add_row(site, *(cell(metrics, name) for name in names), as_bytes(results.bytes_sent.get(site, 0)))
     table.add_section()
     means = [str(mean_over_sites(results.final, name)) for name in names]
     table.add_row("mean of sites", *means, as_bytes(sum(results.bytes_sent.values())), style="bold")
+    table.caption, table.caption_justify = _CAPTION, "left"
     return table
 
 
 def figure_names(results: Results) -> tuple[str, ...]:
-    """The names of all figures: the usual ones first, then the others as they come."""
+    """The usual figures that a run has; for one that has none of them, all it has."""
     found = {name: None for metrics in results.final.values() for name in metrics}
-    return (*(name for name in FIGURES if name in found), *(name for name in found if name not in FIGURES))
+    return tuple(name for name in FIGURES if name in found) or tuple(found)
+
+
+def cell(metrics: Metrics, name: str) -> str:
+    """One figure of one site; where balanced accuracy would need a second class, the recall of the only one."""
+    if name not in metrics:
+        return ""
+    if name == "balanced_accuracy" and metrics[name].value is None and "accuracy" in metrics:
+        return f"recall {metrics['accuracy']}"
+    return str(metrics[name])
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -50,8 +61,3 @@ def as_bytes(count: int) -> str:
             return f"{amount:.0f} B" if unit == "B" else f"{amount:.1f} {unit}"
         amount /= 1000
     return f"{amount:.1f} GB"
-
-
-def _cell(metrics: Metrics, name: str) -> str:
-    metric: Metric | None = metrics.get(name)
-    return "" if metric is None else str(metric)

@@ -48,7 +48,7 @@ class FakeEngine:
         stop_after: Be interrupted after so many rounds of the first stage.
         one_class: A site at which balanced accuracy and AUROC are not defined.
         dropped: A site that never answers.
-        shelf: Stages that were computed, by seed and stages up to it, where a job reuses.
+        shelf: Stages that were computed, by seed and stages up to it; a job that reuses takes all but its last from it.
     """
 
     jobs: ClassVar[list[Job]]
@@ -71,7 +71,7 @@ class FakeEngine:
 
     def _stage(self, job: Job, index: int, stage: Stage) -> None:
         key = f"{job.spec.seed} {job.spec.stages[: index + 1]}"
-        if job.reuse is not None and key in self.shelf:
+        if job.reuse is not None and key in self.shelf and stage != job.spec.stages[-1]:
             self._tell(EventKind.STAGE_REUSED, stage=stage.name)
             return
         self._tell(EventKind.STAGE_STARTED, stage=stage.name, rounds=stage.rounds, notes=[], parameters=10)

@@ -1,0 +1,132 @@
+"""What is computed when arms are set side by side."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fedward_cli.bootstrap import paired_interval
+from fedward_cli.comparison import SITE_PRIOR, compare_arms, pooled, site_prior
+from fedward_cli.results import Moment, Results
+from fedward_core.cards import Contract, DatasetCard, Split
+from fedward_core.metric import Metric, Metrics
+
+CLASSES = ("normal", "pneumonia", "covid")
+Counts = tuple[int, ...]
+
+
+def card(site: str, train: Counts, test: Counts) -> DatasetCard:
+    counts = {Split.TRAIN: train, Split.VALIDATION: (0,) * len(train), Split.TEST: test}
+    sums = {split: sum(count) for split, count in counts.items()}
+    contract = Contract(classes=CLASSES[: len(train)])
+    return DatasetCard(
+        site=site, dataset="x", contract=contract, num_images=sums, num_patients=sums, class_counts=counts, digest="d"
+    )
+
+
+def metrics_of(labels: np.ndarray, predicted: np.ndarray) -> Metrics:
+    """The figures of one site, the slow way."""
+    present = [k for k in range(len(CLASSES)) if (labels == k).any()]
+    recalls = {k: float((predicted[labels == k] == k).mean()) for k in present}
+    balanced = float(np.mean(list(recalls.values()))) if len(present) > 1 else None
+    return {
+        "accuracy": Metric(value=float((predicted == labels).mean()), n=len(labels)),
+        "balanced_accuracy": Metric(value=balanced, n=len(labels)),
+        **{
+            f"recall/{CLASSES[k]}": Metric(value=recalls.get(k), n=int((labels == k).sum()))
+            for k in range(len(CLASSES))
+        },
+    }
+
+
+def run_of(values: Mapping[str, float | None], *, sent: int = 0) -> Results:
+    evaluations = {
+        Moment(stage="s", round=0, site=site): {
+            "balanced_accuracy": Metric(value=value, n=10),
+            "accuracy": Metric(value=0.9, n=10),
+        }
+        for site, value in values.items()
+    }
+    return Results(evaluations=evaluations, sent={Moment(stage="s", round=0, site="a"): sent})
+
+
+CARDS = (card("a", (3, 1), (6, 4)), card("b", (1, 3), (5, 5)))
+
+
+@given(st.integers(0, 10_000), st.integers(2, 5))
+def test_pooled_figures_equal_those_of_all_images_together(seed: int, num_sites: int) -> None:
+    rng = np.random.default_rng(seed)
+    sites = [rng.integers(0, 3, (2, rng.integers(1, 30))) for _ in range(num_sites)]
+    metrics = {str(index): metrics_of(*site) for index, site in enumerate(sites)}
+    labels, predicted = np.concatenate(sites, axis=1)
+    assert pooled(metrics, "accuracy").value == pytest.approx((labels == predicted).mean())
+    recalls = [(predicted[labels == k] == k).mean() for k in range(3) if (labels == k).any()]
+    assert pooled(metrics, "balanced_accuracy").value == pytest.approx(np.mean(recalls))
+    assert pooled(metrics, "balanced_accuracy").n == len(labels)
+
+
+def test_pooled_auroc_is_never_made_up() -> None:
+    assert pooled({"a": {"auroc": Metric(value=0.9, n=10)}}, "auroc").value is None
+
+
+@given(st.integers(0, 10_000))
+def test_the_site_prior_equals_guessing_image_by_image(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    cards, metrics = [], {}
+    for site in ("a", "b", "c"):
+        train, test = rng.integers(0, 9, 3), rng.integers(0, 9, 3)
+        test[rng.integers(3)] += 1
+        cards.append(card(site, tuple(train.tolist()), tuple(test.tolist())))
+        labels = np.repeat(np.arange(3), test)
+        metrics[site] = metrics_of(labels, np.full(len(labels), train.argmax()))
+    guessed = site_prior(cards)
+    for site, expected in metrics.items():
+        for name in ("accuracy", "balanced_accuracy"):
+            assert guessed[site][name].value == pytest.approx(expected[name].value)
+    assert pooled(guessed, "balanced_accuracy").value == pytest.approx(pooled(metrics, "balanced_accuracy").value)
+
+
+def test_differences_are_paired_by_seed() -> None:
+    arms = {
+        "first": [run_of({"a": 0.5, "b": 0.7}), run_of({"a": 0.8, "b": 1.0})],
+        "second": [run_of({"a": 0.6, "b": 0.8}), run_of({"a": 0.9, "b": 1.0})],
+    }
+    first, second, prior = compare_arms(arms, CARDS, metric="balanced_accuracy", seeds=(0, 1)).rows
+    assert first.difference is None
+    assert first.by_seed == pytest.approx((0.6, 0.9))
+    assert second.difference is not None
+    assert second.difference.value == pytest.approx(0.075)
+    assert (second.difference.low, second.difference.high) == pytest.approx((0.05, 0.1))
+    assert (prior.arm, prior.difference) == (SITE_PRIOR, None)
+
+
+def test_one_seed_gives_a_difference_without_an_interval() -> None:
+    arms = {"first": [run_of({"a": 0.5})], "second": [run_of({"a": 0.75})]}
+    difference = compare_arms(arms, CARDS, metric="balanced_accuracy", seeds=(0,)).rows[1].difference
+    assert difference is not None
+    assert (difference.value, difference.low, str(difference)) == (0.25, None, "+0.250")
+
+
+def test_a_site_with_one_class_shows_its_recall_and_is_not_part_of_the_mean() -> None:
+    arms = {"first": [run_of({"a": 0.5, "b": 0.7, "c": None})]}
+    row = compare_arms(arms, CARDS, metric="balanced_accuracy", seeds=(0,)).rows[0]
+    assert row.sites["c"].recall
+    assert str(row.sites["c"]) == "recall 0.900 n=10"
+    assert row.mean.value == pytest.approx(0.6)
+    assert (row.mean.n, row.worst) == (20, "a")
+
+
+def test_bytes_are_averaged_over_seeds() -> None:
+    arms = {"first": [run_of({"a": 0.5}, sent=100), run_of({"a": 0.5}, sent=300)]}
+    assert compare_arms(arms, CARDS, metric="accuracy", seeds=(0, 1)).rows[0].bytes_sent == 200
+
+
+@given(st.lists(st.floats(-1, 1), min_size=2, max_size=8))
+def test_an_interval_lies_within_the_differences_and_is_the_same_every_time(differences: list[float]) -> None:
+    low, high = paired_interval(differences)
+    assert low is not None
+    assert high is not None
+    assert min(differences) - 1e-9 <= low <= high <= max(differences) + 1e-9
+    assert paired_interval(differences) == (low, high)
