@@ -20,9 +20,10 @@ def inspect_picture(summaries: Sequence[SiteSummary], path: Path) -> None:
     import matplotlib as mpl  # noqa: PLC0415 - only here, and slow to import
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
     from matplotlib.figure import Figure  # noqa: PLC0415
+    from matplotlib.layout_engine import ConstrainedLayoutEngine  # noqa: PLC0415
 
     with mpl.rc_context({"font.size": 8, "axes.spines.top": False, "axes.spines.right": False}):
-        figure = Figure(figsize=(14, 2.1 * len(summaries) + 0.4), layout="constrained")
+        figure = Figure(figsize=(14, 2.1 * len(summaries) + 0.4), layout=ConstrainedLayoutEngine(h_pad=0.1))
         FigureCanvasAgg(figure)
         widths = [1.5, 1.5] + [1] * NUM_EXAMPLES
         grid = figure.subplots(len(summaries), len(widths), squeeze=False, width_ratios=widths)
@@ -30,7 +31,7 @@ def inspect_picture(summaries: Sequence[SiteSummary], path: Path) -> None:
             _draw_histogram(axes[0], summary)
             _draw_classes(axes[1], summary)
             _draw_examples(axes[2:], summary)
-        grid[0, 1].legend(frameon=False, fontsize=7)
+        grid[0, 1].legend(frameon=False, fontsize=7, ncols=3, loc="lower left", bbox_to_anchor=(0, 1), borderpad=0)
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=110)
 
@@ -53,6 +54,7 @@ def _draw_classes(axes: "Axes", summary: SiteSummary) -> None:
         left = left + widths
     axes.set_yticks(np.arange(len(left)), names if counts else ["no labels"])
     axes.invert_yaxis()
+    axes.locator_params(axis="x", integer=True, nbins=5)
     axes.set_xlabel("images of each class")
 
 
