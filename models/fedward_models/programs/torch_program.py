@@ -24,6 +24,7 @@ from fedward_models.personalisation.personalisation import Personalisation
 from fedward_models.programs.program import Site
 from fedward_models.training.evaluation import evaluate
 from fedward_models.training.phase import Phase
+from fedward_models.training.surroundings import threads
 from fedward_models.training.terms import LocalTerm
 from fedward_models.training.train_round import RoundWork, starting_entry, starting_state, train_round
 from fedward_models.weights import arrays_of, load_arrays
@@ -53,7 +54,8 @@ class TorchProgram:
 
     def plan(self, contract: Contract, previous: Arrays | None) -> tuple[StagePlan, dict[str, Array]]:
         """Build the method from its seed, and let it inherit."""
-        method = build_method(self._spec, self._index, contract)
+        with threads(1):  # a process that has used several cannot be forked safely
+            method = build_method(self._spec, self._index, contract)
         notes = self._inherit(method, contract, previous) if previous is not None else ()
         plan = StagePlan(manifest=manifest_of(method), rules=self._rules(method), contract=contract, notes=notes)
         plan.partition(self._stage.share_at(0))  # an entry without a rule, or a cut that does not fit, fails here
@@ -83,14 +85,15 @@ class TorchProgram:
         load_arrays(method, starting_state(order, self._stage, partition, incoming, entry))
         settings = self._spec.evaluate
         images = open_split(site.data, site.name, self._spec.dataset, settings.split)
-        return evaluate(
-            method.to(self._device),
-            Loader(images, batch_size=EVALUATION_BATCH, augment=False),
-            _contract(order),
-            device=self._device,
-            bootstrap=settings.bootstrap,
-            seed=derive_seed(self._spec.seed, "evaluation", site.name),
-        )
+        with threads(self._stage.local.threads):
+            return evaluate(
+                method.to(self._device),
+                Loader(images, batch_size=EVALUATION_BATCH, augment=False),
+                _contract(order),
+                device=self._device,
+                bootstrap=settings.bootstrap,
+                seed=derive_seed(self._spec.seed, "evaluation", site.name),
+            )
 
     @cached_property
     def _device(self) -> torch.device:
