@@ -4,7 +4,10 @@ A failure becomes a coded reply. The text of an exception stays in the site's ow
 """
 
 import logging
+import time
+import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +20,8 @@ from fedward_core.spec import Spec
 from fedward_models.programs.program import Program, Site, open_program
 
 Groups = Mapping[str, Arrays]
+
+LOG = "site.log"
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +58,7 @@ def answer(order: Order, incoming: Arrays, settings: SiteSettings) -> tuple[Repl
     try:
         return _do(order, incoming, settings)
     except Exception as error:
-        log.warning("order %s of round %d failed at this site", order.work, order.round, exc_info=True)
+        _note(order, settings, error)
         return Reply(**_heading(order, settings), failure=_code(error)), {}
 
 
@@ -69,6 +74,16 @@ def _do(order: Order, incoming: Arrays, settings: SiteSettings) -> tuple[Reply, 
     update = program.train(order, incoming, site)
     counts = {"num_examples": update.num_examples, "num_steps": update.num_steps}
     return Reply(**heading, **counts, metrics=dict(update.metrics)), update.groups
+
+
+def _note(order: Order, settings: SiteSettings, error: Exception) -> None:
+    """Tell the site's own people, on its own disk and console, what leaves the site as a code only."""
+    log.warning("site %s, %s of round %d: %s", settings.site, order.work, order.round, error or type(error).__name__)
+    lines = "".join(traceback.format_exception(error))
+    with suppress(OSError):  # a full disk may be the very failure
+        settings.private.mkdir(parents=True, exist_ok=True)
+        with (settings.private / LOG).open("a", encoding="utf-8") as file:
+            file.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {order.work} of round {order.round}\n{lines}\n")
 
 
 def _heading(order: Order, settings: SiteSettings) -> dict[str, object]:

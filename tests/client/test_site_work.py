@@ -71,3 +71,4 @@ def test_a_failure_leaves_the_site_as_a_code_without_its_text(
     assert reply.failure is code
     assert not groups
     assert "secret" not in reply.model_dump_json()
+    assert "secret" in (settings.private / "site.log").read_text()
