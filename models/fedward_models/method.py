@@ -170,6 +170,11 @@ class Method(nn.Module):
         """What travels, by state-dict name. By default everything does."""
         return (Rule(pattern=r".*", role=Role.SHARED),)
 
+    @property
+    def no_weight_decay(self) -> frozenset[str]:
+        """Parameters that the weight decay spares, beside biases and norms. By default there are no others."""
+        return frozenset()
+
     def before_step(self, clock: Clock) -> None:
         """Called before the forward pass of every step, e.g. to move a momentum branch."""
 

@@ -49,8 +49,6 @@ LOCAL = {
 class GivenGradients(Supervised):
     """A classifier whose loss has the gradients that a batch brings, whatever its weights."""
 
-    no_weight_decay = frozenset({"backbone.cls_token", "backbone.pos_embed"})
-
     def training_step(self, batch: Batch, clock: Clock) -> StepOutput:
         parts = [(batch.drawn[name] * parameter).sum() for name, parameter in self.named_parameters()]
         return StepOutput(loss=torch.stack(parts).sum())

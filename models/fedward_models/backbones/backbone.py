@@ -73,10 +73,12 @@ class Backbone(nn.Module):
         num_features: E, the width of the features.
         pooled: Modules that serve the features only. Pre-training that reads tokens has none of them, so that a stage
             that follows may start them anew.
+        no_weight_decay: Parameters that fine-tuning spares the weight decay, beside biases and norms.
     """
 
     num_features: int
     pooled: ClassVar[tuple[str, ...]] = ()
+    no_weight_decay: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def forward(self, images: Tensor) -> Tensor:

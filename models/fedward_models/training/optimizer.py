@@ -37,17 +37,15 @@ def build_optimizer(method: Method, parameters: Mapping[str, nn.Parameter], loca
     """The optimiser of a phase.
 
     Args:
-        method: Says which layer a parameter belongs to, and in ``no_weight_decay``, if it has that, the names that
-            decay spares beside biases and norms.
+        method: Says which layer a parameter belongs to, and which parameters the decay spares.
         parameters: What is trained, by name.
         local: The optimiser's settings and the layer decay.
     """
-    spared: frozenset[str] = getattr(method, "no_weight_decay", frozenset())
     trained = [
         Trained(
             parameter=parameter,
             lr_scale=_lr_scale(method, name, local.layer_decay),
-            exempt=parameter.ndim <= 1 or name.endswith(".bias") or name in spared,
+            exempt=parameter.ndim <= 1 or name.endswith(".bias") or name in method.no_weight_decay,
         )
         for name, parameter in parameters.items()
     ]

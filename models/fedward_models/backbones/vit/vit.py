@@ -31,6 +31,7 @@ class ViT(Backbone):
     """
 
     pooled = ("fc_norm",)
+    no_weight_decay = ("cls_token", "pos_embed")  # SSL-FL, code/fed_mae, at fine-tuning
 
     def __init__(self, config: ViTConfig, *, image_px: int, channels: int) -> None:
         super().__init__()

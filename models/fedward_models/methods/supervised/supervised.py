@@ -76,6 +76,11 @@ class Supervised(Method):
         logits = self.logits(images)
         return logits.sigmoid() if self.task is Task.MULTI_LABEL else logits.softmax(dim=1)
 
+    @property
+    def no_weight_decay(self) -> frozenset[str]:
+        """What the backbone spares at fine-tuning."""
+        return frozenset(f"backbone.{name}" for name in self.backbone.no_weight_decay)
+
     def inherit(self, state: Mapping[str, Tensor], source: Method) -> Inheritance:
         """Take the backbone over, and the head too from a supervised stage with as many classes.
 
