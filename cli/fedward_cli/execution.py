@@ -66,17 +66,16 @@ def execute(job: Job, *, engine: str, fresh: bool = False) -> Results:
     found = find_run(job.out)
     if found is not None:
         _check_same(found, job)
-    if found is None or found.state != "completed":
+    finished = found is not None and found.state == "completed"
+    if finished:
+        errors().print(f"'{job.out}' is finished: its results are read. --fresh runs it again.")
+    else:
         _announce(job, found)
         with display_for(errors(), job.spec, len(job.sites)) as display:
             registry.resolve("engines", engine)().run(job, display)
-    else:
-        errors().print(f"'{job.out}' is finished: its results are read. --fresh runs it again.")
     results = read_results(job.out)
-    from fedward_cli.plots import draw_curves  # noqa: PLC0415 - matplotlib is slow to import
-
-    write_metrics(job.out, results)
-    draw_curves(results, job.out / CURVES, title=job.spec.name)
+    if not finished or not (job.out / CURVES).exists():
+        _write(job, results)
     return results
 
 
@@ -103,6 +102,13 @@ def remove_run(out: Path) -> None:
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
+
+
+def _write(job: Job, results: Results) -> None:
+    from fedward_cli.plots import draw_curves  # noqa: PLC0415 - matplotlib is slow to import
+
+    write_metrics(job.out, results)
+    draw_curves(results, job.out / CURVES, title=job.spec.name)
 
 
 def _check_same(found: Found, job: Job) -> None:

@@ -149,21 +149,49 @@ class Latest:
 
 
 def remark(event: Event) -> str:
-    """What must be said at once, whatever the display: resumption, reuse, drop-outs, warnings and failure."""
-    reason = escape(str(event.facts.get("reason", "")))
-    match event.kind:
-        case EventKind.RUN_RESUMED:
-            return f"[cyan]Resumed[/] {_place(event)}".rstrip()
-        case EventKind.STAGE_REUSED:
-            return f"[cyan]{event.stage}[/]: taken from an earlier run with the same settings"
-        case EventKind.SITE_DROPPED:
-            return f"[yellow]{event.site} is left out[/] {_place(event)}: {reason}"
-        case EventKind.WARNING:
-            return f"[yellow]Warning[/]: {reason}"
-        case EventKind.RUN_FAILED:
-            return f"[red]The run failed[/]: {reason}"
-        case _:
-            return ""
+    """What must be said at once, whatever the display: starts, resumption, reuse, drop-outs, warnings and failure."""
+    say = _REMARKS.get(event.kind)
+    return say(event) if say else ""
+
+
+def _introduction(event: Event) -> str:
+    head = f"[cyan]{event.stage}[/]: {event.facts['rounds']} rounds, {event.facts['parameters']:,} weights"
+    return "\n".join((head, *(f"  [dim]{escape(note)}[/]" for note in event.facts["notes"])))
+
+
+def _resumption(event: Event) -> str:  # noqa: ARG001 - the signature of all remarks
+    return "[cyan]Resumed[/]"
+
+
+def _reuse(event: Event) -> str:
+    return f"[cyan]{event.stage}[/]: taken from an earlier run with the same settings"
+
+
+def _drop_out(event: Event) -> str:
+    return f"[yellow]{event.site} is left out[/] {_place(event)}: {_reason(event)}"
+
+
+def _warning(event: Event) -> str:
+    where = f" at {event.site}" if event.site else ""
+    return f"[yellow]Warning{where}[/] {_place(event)}".rstrip() + f": {_reason(event)}"
+
+
+def _failure(event: Event) -> str:
+    return f"[red]The run failed[/]: {_reason(event)}"
+
+
+_REMARKS = {
+    EventKind.STAGE_STARTED: _introduction,
+    EventKind.RUN_RESUMED: _resumption,
+    EventKind.STAGE_REUSED: _reuse,
+    EventKind.SITE_DROPPED: _drop_out,
+    EventKind.WARNING: _warning,
+    EventKind.RUN_FAILED: _failure,
+}
+
+
+def _reason(event: Event) -> str:
+    return escape(str(event.facts["reason"]))
 
 
 def _place(event: Event) -> str:

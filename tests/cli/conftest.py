@@ -1,27 +1,21 @@
 """A bench for the command line: tiny simulated hospitals, specs, and an engine that only tells of training."""
 
 import json
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from typer.testing import CliRunner
 
+from fedward_cli.main import app
 from fedward_core import registry
 from fedward_core.engine import Job
 from fedward_core.events import Event, EventKind, Listener
 from fedward_core.seeds import generator
 from fedward_core.spec import Spec, Stage
 from fedward_models.data import generate
-
-with warnings.catch_warnings():
-    # Flower 1.41 asks for a typer below 0.21, which imports a name that click 8.5 deprecates; goes with a newer Flower.
-    warnings.simplefilter("ignore", DeprecationWarning)
-    from typer.testing import CliRunner
-
-    from fedward_cli.main import app
 
 NUM_TEST = {"hill": 6, "north": 4, "river": 5}
 SPEC = """
