@@ -13,7 +13,7 @@ from fedward_cli.options import Workers
 from fedward_core.spec import Spec
 
 ARMS = ("local", "scratch", "ssl_fl", "ssl_fl_cd2")
-_IMAGES = 200  # of each hospital: enough to learn from, few enough for a laptop
+_IMAGES = 400  # of each hospital: enough to learn from, few enough for a laptop
 _PLACES = {
     "data/": "the simulated hospitals",
     "comparison.md": "the table; also as .csv, .json and .png",
