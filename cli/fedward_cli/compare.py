@@ -1,23 +1,24 @@
 """``fedward compare``: several specs, several seeds, one table."""
 
-import csv
-import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
+from rich.markup import escape
 
 from fedward_cli import hospitals
-from fedward_cli.comparison import SITE_PRIOR, Comparison, Row, compare_arms
-from fedward_cli.consoles import errors, output
+from fedward_cli.comparison import Comparison, compare_arms
+from fedward_cli.comparison_report import show_comparison, write_comparison
+from fedward_cli.consoles import errors, tell
 from fedward_cli.execution import execute, job_for
-from fedward_cli.options import AsJson, EngineName, Workers
+from fedward_cli.options import AsJson, EngineName, Fresh, Workers
 from fedward_cli.results import Results
 from fedward_cli.stage_ledger import StageLedger
-from fedward_cli.tables import as_bytes, markdown, words
+from fedward_core.cards import Task
 from fedward_core.engine import Job
 from fedward_core.errors import SpecError
 from fedward_core.spec import Spec
@@ -31,6 +32,19 @@ class MetricName(StrEnum):
     AUROC = "auroc"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How a comparison is carried out: where the data lies, where everything goes, and the options of the command."""
+
+    data: Path
+    out: Path
+    seeds: int
+    metric: MetricName = MetricName.BALANCED_ACCURACY
+    engine: str = "inline"
+    workers: int = 1
+    fresh: bool = False
+
+
 def compare(  # noqa: PLR0913, PLR0917 - one argument for each option
     specs: Annotated[
         list[Path], typer.Argument(help="Two or more specs; each is an arm, the first is the baseline.", exists=True)
@@ -41,6 +55,7 @@ def compare(  # noqa: PLR0913, PLR0917 - one argument for each option
     metric: Annotated[MetricName, typer.Option(help="The figure to compare by.")] = MetricName.BALANCED_ACCURACY,
     engine: EngineName = "inline",
     workers: Workers = 1,
+    fresh: Fresh = False,
     as_json: AsJson = False,
 ) -> None:
     """Run several specs with the same seeds on the same sites, and set their figures side by side.
@@ -52,12 +67,13 @@ def compare(  # noqa: PLR0913, PLR0917 - one argument for each option
     Example: `fedward compare local.yaml scratch.yaml ssl_fl.yaml --data hospitals/ --out runs/comparison --seeds 5`
     """
     arms = read_arms(specs)
-    comparison = run_arms(arms, data=data, out=out, seeds=seeds, metric=metric, engine=engine, workers=workers)
+    plan = Plan(data=data, out=out, seeds=seeds, metric=metric, engine=engine, workers=workers, fresh=fresh)
+    comparison = run_arms(arms, plan)
     if as_json:
         typer.echo(comparison.model_dump_json(indent=2))
         return
     show_comparison(comparison)
-    errors().print(f"Tables, figures and runs are in '{out}'.")
+    tell(f"Tables, figures and runs are in '{escape(str(out))}'.")
 
 
 def read_arms(paths: Sequence[Path]) -> tuple[Spec, ...]:
@@ -72,114 +88,43 @@ def read_arms(paths: Sequence[Path]) -> tuple[Spec, ...]:
         raise SpecError(
             f"each arm needs a name of its own, found {', '.join(names)}: change 'name' in one of the specs"
         )
-    for arm in arms[1:]:
-        for key in ("name", "classes", "task"):
-            ours, theirs = getattr(arms[0].dataset, key), getattr(arm.dataset, key)
-            if ours != theirs:
-                raise SpecError(
-                    f"arms '{arms[0].name}' and '{arm.name}' can't be compared: dataset.{key} is {ours} and {theirs}"
-                )
+    for arm in arms:
+        _check_comparable(arms[0], arm)
     return arms
 
 
-def run_arms(  # noqa: PLR0913 - what a comparison consists of
-    arms: Sequence[Spec],
-    *,
-    data: Path,
-    out: Path,
-    seeds: int,
-    metric: MetricName,
-    engine: str,
-    workers: int,
-) -> Comparison:
+def run_arms(arms: Sequence[Spec], plan: Plan) -> Comparison:
     """Run every arm with every seed, all arms of a seed before the next seed, and write tables and the figure.
 
     Raises:
         FedwardError: A run failed; those before it are kept.
     """
+    cards = hospitals.cards(plan.data, arms[0])
     results: dict[str, list[Results]] = {arm.name: [] for arm in arms}
     ledger = StageLedger()
-    for seed in range(seeds):
+    for seed in range(plan.seeds):
         for arm in arms:
             errors().rule(f"{arm.name}, seed {seed}", style="dim")
-            job = job_of_arm(arm, seed, data=data, out=out, workers=workers)
-            results[arm.name].append(ledger.charge(job.spec, execute(job, engine=engine)))
-    cards = hospitals.cards(data, arms[0])
-    comparison = compare_arms(results, cards, metric=metric, seeds=range(seeds))
-    write_comparison(out, comparison)
+            job = job_of_arm(arm, seed, plan)
+            done = execute(job, engine=plan.engine, fresh=plan.fresh)
+            results[arm.name].append(ledger.charge(job.spec, done))
+    comparison = compare_arms(results, cards, metric=plan.metric, seeds=range(plan.seeds))
+    write_comparison(plan.out, comparison)
     return comparison
 
 
-def job_of_arm(arm: Spec, seed: int, *, data: Path, out: Path, workers: int = 1) -> Job:
+def job_of_arm(arm: Spec, seed: int, plan: Plan) -> Job:
     """The job of one arm and one seed, in a folder of its own, with the stages that all arms share."""
     seeded = arm.model_copy(update={"seed": seed})
-    sites = hospitals.taking_part(data, seeded)
-    folder = out / arm.name / f"seed-{seed}"
-    return job_for(seeded, sites=sites, data=data, out=folder, workers=workers, reuse=out / "stages")
+    sites = hospitals.taking_part(plan.data, seeded)
+    out, shelf = plan.out / arm.name / f"seed-{seed}", plan.out / "stages"
+    return job_for(seeded, sites=sites, data=plan.data, out=out, workers=plan.workers, reuse=shelf)
 
 
-def show_comparison(comparison: Comparison) -> None:
-    """Print the table with what must be known to read it."""
-    header, rows = cells(comparison)
-    table = Table(*header, title=words(comparison.metric), title_justify="left", caption_justify="left")
-    for row in rows:
-        table.add_row(*row, style="dim" if row[0] == SITE_PRIOR else None)
-    output().print(table)
-    for note in notes(comparison):
-        output().print(f"[dim]{note}[/]")
-
-
-def cells(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
-    """The header and the rows of the table."""
-    header = ["arm", *comparison.sites, "mean of sites", "pooled", "difference", "worst site", "sent"]
-    return header, [_cells(row, comparison.sites) for row in comparison.rows]
-
-
-def notes(comparison: Comparison) -> tuple[str, ...]:
-    """What must be known to read the table."""
-    count = len(comparison.seeds)
-    what = "over 1 seed: no interval" if count == 1 else f"over {count} seeds; intervals resample the seeds"
-    sentences = [
-        f"{words(comparison.metric).capitalize()} on the test images, averaged {what}, paired with the first arm.",
-        "n counts test images. The mean of sites weighs every site alike; pooled is over all test images together.",
-        f"'{SITE_PRIOR}' names each site's commonest training class whatever the image shows.",
-    ]
-    if any(figure.recall for row in comparison.rows for figure in row.sites.values()):
-        sentences.append("A site with test images of one class shows its recall, and is not part of the mean.")
-    if all(row.pooled.value is None for row in comparison.rows):
-        sentences.append(
-            f"{words(comparison.metric)} of pooled images would need every prediction, which stays at its site."
-        )
-    return tuple(sentences)
-
-
-def write_comparison(out: Path, comparison: Comparison) -> None:
-    """Write ``comparison.md``, ``.csv``, ``.json`` and ``.png``."""
-    from fedward_cli.plots import draw_comparison  # noqa: PLC0415 - matplotlib is slow to import
-
-    header, rows = cells(comparison)
-    text = markdown(header, rows) + "\n" + "\n".join(f"- {note}" for note in notes(comparison)) + "\n"
-    (out / "comparison.md").write_text(text, encoding="utf-8")
-    (out / "comparison.json").write_text(json.dumps(comparison.model_dump(), indent=2) + "\n", encoding="utf-8")
-    _write_csv(out / "comparison.csv", comparison)
-    draw_comparison(comparison, out / "comparison.png")
-
-
-def _write_csv(path: Path, comparison: Comparison) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(("arm", "place", "metric", "value", "n", "difference", "low", "high"))
-        for row in comparison.rows:
-            for site, figure in row.sites.items():
-                metric = "recall" if figure.recall else comparison.metric
-                writer.writerow((row.arm, site, metric, figure.value, figure.n, None, None, None))
-            difference = row.difference.model_dump().values() if row.difference else (None, None, None)
-            writer.writerow((row.arm, "mean", comparison.metric, row.mean.value, row.mean.n, *difference))
-            writer.writerow((row.arm, "pooled", comparison.metric, row.pooled.value, row.pooled.n, None, None, None))
-
-
-def _cells(row: Row, sites: Sequence[str]) -> list[str]:
-    figures = [str(row.sites[site]) if site in row.sites else "" for site in sites]
-    difference = str(row.difference) if row.difference else ""
-    sent = "" if row.arm == SITE_PRIOR else as_bytes(row.bytes_sent)
-    return [row.arm, *figures, str(row.mean), str(row.pooled), difference, row.worst or "", sent]
+def _check_comparable(first: Spec, arm: Spec) -> None:
+    if arm.dataset.task is not Task.CLASSIFICATION:
+        raise SpecError(f"arm '{arm.name}': expected the task classification, found {arm.dataset.task}")
+    for name in ("cohort.sites", "dataset.name", "dataset.classes"):
+        ours, theirs = (attrgetter(name)(spec) for spec in (first, arm))
+        if ours != theirs:
+            raise SpecError(f"arms '{first.name}' and '{arm.name}' can't be compared: {name} is {ours} and {theirs}")

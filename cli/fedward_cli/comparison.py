@@ -10,6 +10,7 @@ from statistics import fmean
 from fedward_cli.results import RECALL, Results
 from fedward_core.cards import DatasetCard, Split
 from fedward_core.config import Frozen
+from fedward_core.errors import DataError
 from fedward_core.metric import Metric, Metrics
 
 SITE_PRIOR = "site prior only"
@@ -106,6 +107,9 @@ def site_prior(cards: Sequence[DatasetCard]) -> dict[str, Metrics]:
     """What a site reaches on its test images by always naming the class that most of its training images have.
 
     It needs no image, only to know the site. An arm that does not beat it may have learned to tell sites apart.
+
+    Raises:
+        DataError: A site has no labels.
     """
     return {card.site: _guessed(card) for card in sorted(cards, key=lambda card: card.site)}
 
@@ -189,6 +193,8 @@ def _bytes(runs: Sequence[Results]) -> int:
 
 
 def _guessed(card: DatasetCard) -> Metrics:
+    if not card.class_counts:
+        raise DataError(f"site '{card.site}' has no labels: arms are compared by how well they name classes")
     trained = card.class_counts[Split.TRAIN]
     guess = card.contract.classes[trained.index(max(trained))]
     counts = dict(zip(card.contract.classes, card.class_counts[Split.TEST], strict=True))

@@ -16,6 +16,11 @@ def errors() -> Console:
     return _console(stderr=True)
 
 
+def tell(text: str) -> None:
+    """Say something about what happens, on one line however long; the text is markup."""
+    errors().print(text, soft_wrap=True)
+
+
 def _console(*, stderr: bool) -> Console:
     console = Console(stderr=stderr, highlight=False)
     if not console.is_terminal:

@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from fedward_cli.consoles import errors, output
+from fedward_cli.consoles import output, tell
 from fedward_cli.faults import PoliteGroup
 from fedward_cli.options import AsJson
 from fedward_core.cards import DatasetCard, Split, Task
@@ -72,7 +72,7 @@ def inspect(  # noqa: PLR0913, PLR0917 - one argument for each option
         from fedward_models.data import inspect_picture  # noqa: PLC0415 - imports matplotlib
 
         inspect_picture(summaries, picture)
-        errors().print(f"Drawn into '{picture}'.")
+        tell(f"Drawn into '{escape(str(picture))}'.")
 
 
 @app.command("split")
@@ -132,4 +132,4 @@ def _sizes(summary: "SiteSummary") -> str:
 
 
 def _tell_written(paths: Sequence[Path], out: Path) -> None:
-    errors().print(f"Wrote {', '.join(path.name for path in paths)} into '{out}'.")
+    tell(escape(f"Wrote {', '.join(path.name for path in paths)} into '{out}'."))

@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from fedward_cli import hospitals
-from fedward_cli.compare import MetricName, job_of_arm, read_arms, run_arms, show_comparison
-from fedward_cli.consoles import errors, output
-from fedward_cli.options import Workers
+from fedward_cli.compare import Plan, job_of_arm, read_arms, run_arms
+from fedward_cli.comparison_report import show_comparison
+from fedward_cli.consoles import output, tell
+from fedward_cli.options import Fresh, Workers
 from fedward_core.spec import Spec
 
 ARMS = ("local", "scratch", "ssl_fl", "ssl_fl_cd2")
@@ -25,6 +27,7 @@ _PLACES = {
 def demo(
     out: Annotated[Path, typer.Option("--out", help="Where everything goes.", file_okay=False)] = Path("fedward-demo"),
     workers: Workers = 2,
+    fresh: Fresh = False,
 ) -> None:
     """Simulate three hospitals and compare four ways to train: in about five minutes, without data of your own.
 
@@ -36,11 +39,10 @@ def demo(
     """
     arms = demo_arms()
     data = hospitals.simulated(out / "data", arms[0], images=_IMAGES)
-    metric = MetricName.BALANCED_ACCURACY
-    comparison = run_arms(arms, data=data, out=out, seeds=1, metric=metric, engine="inline", workers=workers)
-    show_comparison(comparison)
+    plan = Plan(data=data, out=out, seeds=1, workers=workers, fresh=fresh)
+    show_comparison(run_arms(arms, plan))
     output().print("[dim]This shows that the parts work together; at this size and with one seed no arm is better.[/]")
-    _draw_reconstructions(arms, data, out)
+    _draw_reconstructions(arms, plan)
     _tell_places(out)
 
 
@@ -50,16 +52,15 @@ def demo_arms() -> tuple[Spec, ...]:
     return read_arms([folder / f"{name}.yaml" for name in ARMS])
 
 
-def _draw_reconstructions(arms: Sequence[Spec], data: Path, out: Path) -> None:
+def _draw_reconstructions(arms: Sequence[Spec], plan: Plan) -> None:
     from fedward_cli.reconstructions import draw_reconstructions  # noqa: PLC0415 - imports torch
 
     arm = next(arm for arm in arms if arm.stages[0].method.name == "mae")
-    draw_reconstructions(job_of_arm(arm, 0, data=data, out=out), 0, out / "reconstructions.png")
+    draw_reconstructions(job_of_arm(arm, 0, plan), 0, plan.out / "reconstructions.png")
 
 
 def _tell_places(out: Path) -> None:
-    console = errors()
-    console.print(f"\nEverything is in '{out}':")
+    tell(f"\nEverything is in '{escape(str(out))}':")
     for name, meaning in _PLACES.items():
-        console.print(f"  {name:<24}{meaning}")
-    console.print("Next: `fedward simulate examples/quickstart.yaml`, or `fedward data inspect` on data of your own.")
+        tell(f"  {name:<24}{meaning}")
+    tell("Next: `fedward simulate examples/quickstart.yaml`, or `fedward data inspect` on data of your own.")

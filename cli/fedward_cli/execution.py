@@ -4,8 +4,10 @@ import json
 import shutil
 from pathlib import Path
 
-from fedward_cli.consoles import errors
-from fedward_cli.progress import display_for
+from rich.markup import escape
+
+from fedward_cli.consoles import errors, tell
+from fedward_cli.progress import shown
 from fedward_cli.results import EVENTS, Results, read_events, read_results, write_metrics
 from fedward_core import registry
 from fedward_core.config import Frozen
@@ -68,11 +70,11 @@ def execute(job: Job, *, engine: str, fresh: bool = False) -> Results:
         _check_same(found, job)
     finished = found is not None and found.state == "completed"
     if finished:
-        errors().print(f"'{job.out}' is finished: its results are read. --fresh runs it again.")
+        tell(f"'{escape(str(job.out))}' is finished: its results are read. --fresh runs it again.")
     else:
         _announce(job, found)
-        with display_for(errors(), job.spec, len(job.sites)) as display:
-            registry.resolve("engines", engine)().run(job, display)
+        with shown(errors(), job.spec, len(job.sites)) as listen:
+            registry.resolve("engines", engine)().run(job, listen)
     results = read_results(job.out)
     if not finished or not (job.out / CURVES).exists():
         _write(job, results)
@@ -126,9 +128,9 @@ def _check_same(found: Found, job: Job) -> None:
 
 def _announce(job: Job, found: Found | None) -> None:
     if found is None:
-        errors().print(f"[bold]{job.spec.name}[/] starts at {len(job.sites)} sites: {', '.join(job.sites)}")
+        tell(f"[bold]{job.spec.name}[/] starts at {len(job.sites)} sites: {escape(', '.join(job.sites))}")
         return
-    errors().print(f"[bold]{job.spec.name}[/] goes on in '{job.out}', which {_reached(job.out)}")
+    tell(f"[bold]{job.spec.name}[/] goes on in '{escape(str(job.out))}', which {_reached(job.out)}")
 
 
 def _reached(out: Path) -> str:

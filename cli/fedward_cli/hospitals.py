@@ -5,7 +5,9 @@ Imports of the data package happen here and on use, so that commands which read 
 
 from pathlib import Path
 
-from fedward_cli.consoles import errors
+from rich.markup import escape
+
+from fedward_cli.consoles import tell
 from fedward_core.cards import DatasetCard
 from fedward_core.errors import DataError
 from fedward_core.spec import Spec
@@ -38,11 +40,13 @@ def cards(data: Path, spec: Spec) -> tuple[DatasetCard, ...]:
 def simulated(folder: Path, spec: Spec, *, images: int = 200) -> Path:
     """A folder with simulated hospitals for a spec; made if it does not exist."""
     if folder.exists():
-        errors().print(f"No --data given: the simulated hospitals in '{folder}' are used.")
+        tell(f"No --data given: the simulated hospitals in '{escape(str(folder))}' are used.")
         return folder
     from fedward_models.data import generate  # noqa: PLC0415
 
     num_sites = max(3, spec.cohort.min_sites)
-    errors().print(f"No --data given: {num_sites} hospitals are simulated in '{folder}'.")
-    generate(folder, sites=num_sites, images_per_site=images, image_px=spec.dataset.image_px)
+    tell(f"No --data given: {num_sites} hospitals are simulated in '{escape(str(folder))}'.")
+    unfinished = folder.with_name(f".{folder.name}.part")
+    generate(unfinished, sites=num_sites, images_per_site=images, image_px=spec.dataset.image_px)
+    unfinished.rename(folder)
     return folder

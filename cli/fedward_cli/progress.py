@@ -1,67 +1,56 @@
 """Shows a run while it happens, fed by its events: bars on a terminal, a line now and then anywhere else."""
 
 import math
-from types import TracebackType
-from typing import Protocol, Self
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from fedward_core.events import Event, EventKind
+from fedward_cli.tables import words
+from fedward_core.events import Event, EventKind, Listener
 from fedward_core.spec import Spec
 
 _LINES_A_STAGE = 10
+_FIGURES = ("balanced_accuracy", "accuracy", "auroc", "dice")
 _COLUMNS = ("{task.fields[rate]}", "{task.fields[loss]}", "{task.fields[answered]}", "{task.fields[metric]}")
 
 
-class Display(Protocol):
-    """A listener that shows what it hears for as long as it is entered."""
-
-    def __enter__(self) -> Self:
-        """Begin to show."""
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Stop to show."""
-
-    def __call__(self, event: Event) -> None:
-        """Take in what happened."""
-
-
-def display_for(console: Console, spec: Spec, num_sites: int) -> Display:
-    """The display that suits a console."""
-    return Bars(console, spec, num_sites) if console.is_terminal else Lines(console, spec, num_sites)
+@contextmanager
+def shown(console: Console, spec: Spec, num_sites: int) -> Iterator[Listener]:
+    """A listener that shows a run on a console, in the way that suits it, for as long as the block lasts."""
+    if not console.is_terminal:
+        yield Lines(console, spec, num_sites)
+        return
+    bars = Bars(console, spec, num_sites)
+    with bars.progress:
+        yield bars
 
 
 class Lines:
-    """One line every few rounds, for logs and pipes."""
+    """One line every few rounds and for each evaluation, for logs and pipes."""
 
     def __init__(self, console: Console, spec: Spec, num_sites: int) -> None:
         self._console = console
         self._rounds = {stage.name: stage.rounds for stage in spec.stages}
         self._num_sites = num_sites
-        self._evaluated = Latest()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        pass
+        self._latest = Latest()
 
     def __call__(self, event: Event) -> None:
         """Take in what happened."""
-        self._evaluated.take(event)
-        sentence = remark(event)
-        if sentence:
-            self._console.print(sentence)
-        elif event.kind is EventKind.ROUND_FINISHED and self._is_due(event):
-            parts = (_rate(event), _loss(event), _answered(event, self._num_sites), self._evaluated.sentence())
+        if self._latest.is_over(event):
+            self._print(self._latest.close())
+        self._latest.take(event)
+        self._print(remark(event))
+        if event.kind is EventKind.ROUND_FINISHED and self._is_due(event):
+            parts = (_rate(event), _loss(event), _answered(event, self._num_sites))
             head = f"{event.stage}: round {_done(event)} of {self._rounds[event.stage or '']}"
-            self._console.print(", ".join((head, *(part for part in parts if part))))
+            self._print(", ".join((head, *(part for part in parts if part))))
+
+    def _print(self, text: str) -> None:
+        if text:
+            self._console.print(text, soft_wrap=True)
 
     def _is_due(self, event: Event) -> bool:
         rounds = self._rounds[event.stage or ""]
@@ -70,11 +59,15 @@ class Lines:
 
 
 class Bars:
-    """A bar for each stage, for terminals."""
+    """A bar for each stage, for terminals.
+
+    Attributes:
+        progress: What is drawn; it lives while it is entered.
+    """
 
     def __init__(self, console: Console, spec: Spec, num_sites: int) -> None:
         columns = [TextColumn(f"[dim]{column}") for column in _COLUMNS]
-        self._progress = Progress(
+        self.progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             TextColumn("{task.completed}/{task.total} rounds"),
@@ -84,68 +77,67 @@ class Bars:
         )
         self._tasks: dict[str, TaskID] = {stage.name: self._bar(stage.name, stage.rounds) for stage in spec.stages}
         self._num_sites = num_sites
-        self._evaluated = Latest()
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._progress.stop()
+        self._latest = Latest()
 
     def __call__(self, event: Event) -> None:
         """Take in what happened."""
-        self._evaluated.take(event)
-        sentence = remark(event)
-        if sentence:
-            self._progress.console.print(sentence)
+        self._latest.take(event)
+        if sentence := remark(event):
+            self.progress.console.print(sentence)
         task = self._tasks.get(event.stage or "")
         if task is not None:
             self._move(task, event)
 
     def _bar(self, name: str, rounds: int) -> TaskID:
-        return self._progress.add_task(name, total=rounds, start=False, rate="", loss="", answered="", metric="")
+        return self.progress.add_task(name, total=rounds, start=False, rate="", loss="", answered="", metric="")
 
     def _move(self, task: TaskID, event: Event) -> None:
         if event.kind is EventKind.STAGE_STARTED:
-            self._progress.start_task(task)
+            self.progress.start_task(task)
         elif event.kind is EventKind.STAGE_REUSED:
-            self._progress.update(task, completed=self._progress.tasks[task].total, rate="reused")
+            self.progress.update(task, completed=self.progress.tasks[task].total, rate="reused")
         elif event.kind is EventKind.ROUND_FINISHED:
             answered = _answered(event, self._num_sites)
-            self._progress.update(task, completed=_done(event), rate=_rate(event), loss=_loss(event), answered=answered)
+            self.progress.update(task, completed=_done(event), rate=_rate(event), loss=_loss(event), answered=answered)
         elif event.kind is EventKind.EVALUATED:
-            self._progress.update(task, metric=self._evaluated.sentence())
+            self.progress.update(task, metric=self._latest.figure())
 
 
 class Latest:
-    """The newest evaluation of every site, and what it says in short."""
-
-    _SHOWN = ("balanced_accuracy", "accuracy", "auroc")
+    """The newest evaluation, gathered from the events of the sites."""
 
     def __init__(self) -> None:
-        self._round: tuple[str | None, int | None] = (None, None)
+        self._place: tuple[str | None, int | None] = (None, None)
         self._values: dict[str, list[float]] = {}
+        self._is_open = False
 
     def take(self, event: Event) -> None:
         """Take in an event; evaluations of a new round replace those of the last."""
         if event.kind is not EventKind.EVALUATED:
             return
-        if (event.stage, event.round) != self._round:
-            self._round, self._values = (event.stage, event.round), {}
+        if (event.stage, event.round) != self._place:
+            self._place, self._values, self._is_open = (event.stage, event.round), {}, True
         for name, metric in event.facts["metrics"].items():
             if metric["value"] is not None:
                 self._values.setdefault(name, []).append(metric["value"])
 
-    def sentence(self) -> str:
+    def is_over(self, event: Event) -> bool:
+        """Whether an event ends the evaluation that is being gathered."""
+        return self._is_open and event.kind not in (EventKind.EVALUATED, EventKind.WARNING)
+
+    def close(self) -> str:
+        """The line for a whole evaluation."""
+        self._is_open = False
+        stage, round_ = self._place
+        return f"{stage}: after round {(round_ or 0) + 1} {self.figure()}"
+
+    def figure(self) -> str:
         """The mean over sites of the first figure that is known."""
-        for name in (*self._SHOWN, *self._values):
+        for name in (*_FIGURES, *self._values):
             if values := self._values.get(name):
-                label = "evaluated loss" if name == "loss" else name.replace("_", " ")
+                label = "evaluated loss" if name == "loss" else words(name)
                 return f"{label} {sum(values) / len(values):.3f}"
-        return ""
+        return "without a figure that is defined"
 
 
 def remark(event: Event) -> str:

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -37,10 +37,10 @@ class Results:
         reused: Stages that were taken from an earlier run, which has their losses and bytes.
     """
 
-    evaluations: dict[Moment, Metrics] = field(default_factory=dict)
-    losses: dict[Moment, float] = field(default_factory=dict)
-    sent: dict[Moment, int] = field(default_factory=dict)
-    reused: set[str] = field(default_factory=set)
+    evaluations: Mapping[Moment, Metrics] = field(default_factory=dict)
+    losses: Mapping[Moment, float] = field(default_factory=dict)
+    sent: Mapping[Moment, int] = field(default_factory=dict)
+    reused: frozenset[str] = frozenset()
 
     @cached_property
     def final(self) -> dict[str, Metrics]:
@@ -63,22 +63,23 @@ def read_results(out: Path) -> Results:
     Raises:
         CheckpointError: There are no events, or a line that is none.
     """
-    results = Results()
+    evaluations: dict[Moment, Metrics] = {}
+    losses: dict[Moment, float] = {}
+    sent: dict[Moment, int] = {}
+    reused: set[str] = set()
     for event in read_events(out):
         if event.kind is EventKind.STAGE_REUSED and event.stage is not None:
-            results.reused.add(event.stage)
+            reused.add(event.stage)
         if event.stage is None or event.round is None or event.site is None:
             continue
         moment = Moment(stage=event.stage, round=event.round, site=event.site)
         if event.kind is EventKind.EVALUATED:
-            metrics = {name: Metric.model_validate(metric) for name, metric in event.facts["metrics"].items()}
-            results.evaluations.pop(moment, None)
-            results.evaluations[moment] = metrics
+            evaluations.pop(moment, None)
+            evaluations[moment] = {name: Metric.model_validate(one) for name, one in event.facts["metrics"].items()}
         elif event.kind is EventKind.SITE_TRAINED:
-            results.sent[moment] = event.facts["bytes"]
-            if "loss" in event.facts:
-                results.losses[moment] = event.facts["loss"]
-    return results
+            sent[moment] = event.facts["bytes"]
+            losses[moment] = event.facts["loss"]
+    return Results(evaluations=evaluations, losses=losses, sent=sent, reused=frozenset(reused))
 
 
 def read_events(out: Path) -> Iterator[Event]:

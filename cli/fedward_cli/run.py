@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from fedward_cli import hospitals
-from fedward_cli.consoles import errors, output
+from fedward_cli.consoles import output, tell
 from fedward_cli.execution import execute, find_run, job_for
 from fedward_cli.options import AsJson, DataFolder, EngineName, Fresh, OutFolder, SpecFile, Workers
 from fedward_cli.results import Results, as_json
-from fedward_cli.tables import results_table
+from fedward_cli.tables import NOTE, results_table
 from fedward_core.engine import Job
 from fedward_core.errors import CheckpointError
 from fedward_core.spec import Spec
@@ -80,7 +81,8 @@ def show_results(results: Results, job: Job, *, machine: bool) -> None:
         typer.echo(json.dumps(as_json(results), indent=2))
         return
     output().print(results_table(results, title=f"{job.spec.name}: {job.spec.evaluate.split} split"))
-    errors().print(f"Figures, curves and weights are in '{job.out}'.")
+    output().print(f"[dim]{NOTE}[/]")
+    tell(f"Figures, curves and weights are in '{escape(str(job.out))}'.")
 
 
 def _with_seed(spec: Spec, seed: int | None) -> Spec:

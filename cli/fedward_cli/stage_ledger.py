@@ -32,4 +32,4 @@ def _key(spec: Spec, index: int) -> str:
 def _with_stage(results: Results, stage: str, source: Results) -> Results:
     sent = {moment: count for moment, count in source.sent.items() if moment.stage == stage}
     losses = {moment: loss for moment, loss in source.losses.items() if moment.stage == stage}
-    return replace(results, sent=sent | results.sent, losses=losses | results.losses)
+    return replace(results, sent={**sent, **results.sent}, losses={**losses, **results.losses})

@@ -8,9 +8,9 @@ from fedward_cli.results import Results, mean_over_sites
 from fedward_core.metric import Metrics
 
 FIGURES = ("accuracy", "balanced_accuracy", "auroc", "dice")
-_CAPTION = (
-    "Intervals: 95 %, patients resampled. n: test images. '-': not defined at this site, and not part of the mean;\n"
-    "a site with one class shows its recall."
+NOTE = (
+    "Intervals are of 95 % and resample patients; n counts images. '-' is not defined at a site, such as AUROC with "
+    "one class, and not part of the mean; a site with one class shows its recall."
 )
 
 
@@ -23,7 +23,6 @@ def results_table(results: Results, title: str) -> Table:
     table.add_section()
     means = [str(mean_over_sites(results.final, name)) for name in names]
     table.add_row("mean of sites", *means, as_bytes(sum(results.bytes_sent.values())), style="bold")
-    table.caption, table.caption_justify = _CAPTION, "left"
     return table
 
 

@@ -86,6 +86,23 @@ def test_arms_about_different_data_are_refused(bench: Any) -> None:
     assert "dataset.name" in result.stderr
 
 
+def test_arms_at_other_sites_or_with_another_task_are_refused(bench: Any) -> None:
+    other = bench.spec("other")
+    whole = other.read_text()
+    other.write_text(whole + "cohort: {sites: [hill, north, river]}\n")
+    result = bench.call("compare", bench.spec(), other, "--data", bench.data, "--out", bench.out)
+    assert (result.exit_code, "cohort.sites" in result.stderr) == (1, True)
+    other.write_text(whole.replace("image_px: 16", "image_px: 16, task: segmentation"))
+    result = bench.call("compare", other, "--data", bench.data, "--out", bench.out)
+    assert (result.exit_code, "expected the task classification" in result.stderr) == (1, True)
+
+
+def test_fresh_runs_everything_anew(bench: Any) -> None:
+    compare(bench)
+    assert compare(bench, "--fresh").exit_code == 0
+    assert len(bench.engine.jobs) == 8
+
+
 def test_the_metric_can_be_chosen(bench: Any) -> None:
     stdout = compare(bench, "--metric", "auroc").stdout
     assert "AUROC" in stdout

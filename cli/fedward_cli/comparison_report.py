@@ -1,0 +1,77 @@
+"""A comparison for people and programs: the table, what must be known to read it, and the files."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.table import Table
+
+from fedward_cli.comparison import SITE_PRIOR, Comparison, Row
+from fedward_cli.consoles import output
+from fedward_cli.tables import as_bytes, markdown, words
+
+
+def show_comparison(comparison: Comparison) -> None:
+    """Print the table with what must be known to read it."""
+    header, rows = cells(comparison)
+    table = Table(*header, title=words(comparison.metric), title_justify="left")
+    for row in rows:
+        table.add_row(*row, style="dim" if row[0] == SITE_PRIOR else None)
+    output().print(table)
+    for note in notes(comparison):
+        output().print(f"[dim]{note}[/]")
+
+
+def cells(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
+    """The header and the rows of the table."""
+    header = ["arm", *comparison.sites, "mean of sites", "pooled", f"to {comparison.rows[0].arm}", "worst site", "sent"]
+    return header, [_cells(row, comparison.sites) for row in comparison.rows]
+
+
+def notes(comparison: Comparison) -> tuple[str, ...]:
+    """What must be known to read the table."""
+    count = len(comparison.seeds)
+    what = "with 1 seed, so without an interval" if count == 1 else f"over {count} seeds; intervals resample the seeds"
+    metric = words(comparison.metric)
+    sentences = [
+        f"{metric[0].upper()}{metric[1:]} of the evaluated split, {what}. Differences are paired by seed.",
+        "n counts images. The mean of sites weighs every site alike; pooled is over all images together.",
+        f"'{SITE_PRIOR}' names each site's commonest training class whatever the image shows.",
+    ]
+    if any(figure.recall for row in comparison.rows for figure in row.sites.values()):
+        sentences.append("A site with test images of one class shows its recall, and is not part of the mean.")
+    if all(row.pooled.value is None for row in comparison.rows):
+        sentences.append(f"{metric} of pooled images would need every prediction, which stays at its site.")
+    return tuple(sentences)
+
+
+def write_comparison(out: Path, comparison: Comparison) -> None:
+    """Write ``comparison.md``, ``.csv``, ``.json`` and ``.png``."""
+    from fedward_cli.plots import draw_comparison  # noqa: PLC0415 - matplotlib is slow to import
+
+    header, rows = cells(comparison)
+    text = markdown(header, rows) + "\n" + "\n".join(f"- {note}" for note in notes(comparison)) + "\n"
+    (out / "comparison.md").write_text(text, encoding="utf-8")
+    (out / "comparison.json").write_text(comparison.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    _write_csv(out / "comparison.csv", comparison)
+    draw_comparison(comparison, out / "comparison.png")
+
+
+def _write_csv(path: Path, comparison: Comparison) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("arm", "place", "metric", "value", "n", "difference", "low", "high"))
+        for row in comparison.rows:
+            for site, figure in row.sites.items():
+                metric = "recall" if figure.recall else comparison.metric
+                writer.writerow((row.arm, site, metric, figure.value, figure.n, None, None, None))
+            difference = row.difference.model_dump().values() if row.difference else (None, None, None)
+            writer.writerow((row.arm, "mean", comparison.metric, row.mean.value, row.mean.n, *difference))
+            writer.writerow((row.arm, "pooled", comparison.metric, row.pooled.value, row.pooled.n, None, None, None))
+
+
+def _cells(row: Row, sites: Sequence[str]) -> list[str]:
+    figures = [str(row.sites[site]) if site in row.sites else "" for site in sites]
+    difference = str(row.difference) if row.difference else ""
+    sent = "" if row.arm == SITE_PRIOR else as_bytes(row.bytes_sent)
+    return [row.arm, *figures, str(row.mean), str(row.pooled), difference, row.worst or "", sent]
