@@ -46,6 +46,11 @@ def test_every_registered_name_loads(entry: EntryPoint) -> None:
         assert callable(registry.load(chosen.implementation))
 
 
+def test_the_first_page_lists_every_registered_name() -> None:
+    page = (ROOT / "README.md").read_text()
+    assert not [entry.name for entry in REGISTERED if f"`{entry.name}`" not in page]
+
+
 @pytest.mark.parametrize("name", ["fedward_core", "fedward_server", "fedward_cli"])
 def test_torch_is_not_imported_where_nothing_trains(name: str) -> None:
     assert "torch" not in imported_with(name)

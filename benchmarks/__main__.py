@@ -1,0 +1,20 @@
+"""Runs every benchmark, each in a process of its own: ``python -m benchmarks``."""
+
+import subprocess
+import sys
+
+from benchmarks.report import machine
+
+QUESTIONS = ("import_time", "empty_round", "cold_start", "training", "aggregation", "server_memory")
+
+
+def main() -> None:
+    """Print the machine, then one table for each question."""
+    print(machine(), flush=True)
+    for question in QUESTIONS:
+        print(flush=True)
+        subprocess.run([sys.executable, "-m", f"benchmarks.{question}"], check=True)
+
+
+if __name__ == "__main__":
+    main()
