@@ -15,7 +15,7 @@ from fedward_cli.comparison import Comparison, compare_arms
 from fedward_cli.comparison_report import show_comparison, write_comparison
 from fedward_cli.consoles import errors, tell
 from fedward_cli.execution import execute, job_for
-from fedward_cli.options import AsJson, EngineName, Fresh, Workers
+from fedward_cli.options import AsJson, DataFolder, EngineName, Fresh, Workers
 from fedward_cli.results import Results
 from fedward_cli.stage_ledger import StageLedger
 from fedward_core.cards import Task
@@ -49,7 +49,7 @@ def compare(  # noqa: PLR0913, PLR0917 - one argument for each option
     specs: Annotated[
         list[Path], typer.Argument(help="Two or more specs; each is an arm, the first is the baseline.", exists=True)
     ],
-    data: Annotated[Path, typer.Option("--data", help="A folder with one folder for each site.", file_okay=False)],
+    data: DataFolder,
     out: Annotated[Path, typer.Option("--out", help="Where runs, tables and figures go.", file_okay=False)],
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="How many seeds; each draws its labels anew.")] = 5,
     metric: Annotated[MetricName, typer.Option(help="The figure to compare by.")] = MetricName.BALANCED_ACCURACY,
@@ -64,7 +64,7 @@ def compare(  # noqa: PLR0913, PLR0917 - one argument for each option
     labelled images, the first weights and the order of images anew. After an interruption the same command goes on;
     runs that are finished are read.
 
-    Example: `fedward compare local.yaml scratch.yaml ssl_fl.yaml --data hospitals/ --out runs/comparison --seeds 5`
+    For example `fedward compare local.yaml scratch.yaml ssl_fl.yaml --data hospitals/ --out runs/comparison --seeds 5`
     """
     arms = read_arms(specs)
     plan = Plan(data=data, out=out, seeds=seeds, metric=metric, engine=engine, workers=workers, fresh=fresh)

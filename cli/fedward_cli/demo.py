@@ -16,6 +16,9 @@ from fedward_core.spec import Spec
 
 ARMS = ("local", "scratch", "ssl_fl", "ssl_fl_cd2")
 _IMAGES = 400  # of each hospital: enough to learn from, few enough for a laptop
+_NOTE = (
+    "This shows that the parts work together. At this size, and with one seed, it is no proof that any arm is better."
+)
 _PLACES = {
     "data/": "the simulated hospitals",
     "comparison.md": "the table; also as .csv, .json and .png",
@@ -41,7 +44,7 @@ def demo(
     data = hospitals.simulated(out / "data", arms[0], images=_IMAGES)
     plan = Plan(data=data, out=out, seeds=1, workers=workers, fresh=fresh)
     show_comparison(run_arms(arms, plan))
-    output().print("[dim]This shows that the parts work together; at this size and with one seed no arm is better.[/]")
+    output().print(f"[dim]{_NOTE}[/]")
     _draw_reconstructions(arms, plan)
     _tell_places(out)
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from rich.markup import escape
 
 from fedward_cli.consoles import tell
-from fedward_core.cards import DatasetCard
-from fedward_core.errors import DataError
-from fedward_core.spec import Spec
+from fedward_core.cards import DatasetCard, Task
+from fedward_core.errors import DataError, SpecError
+from fedward_core.spec import Dataset, Spec
 
 
 def taking_part(data: Path, spec: Spec) -> tuple[str, ...]:
@@ -38,15 +38,32 @@ def cards(data: Path, spec: Spec) -> tuple[DatasetCard, ...]:
 
 
 def simulated(folder: Path, spec: Spec, *, images: int = 200) -> Path:
-    """A folder with simulated hospitals for a spec; made if it does not exist."""
+    """A folder with simulated hospitals for a spec; made if it does not exist.
+
+    Raises:
+        SpecError: The spec names classes that simulated hospitals do not have.
+    """
+    _check_classes(spec.dataset)
+    shown = escape(str(folder))
     if folder.exists():
-        tell(f"No --data given: the simulated hospitals in '{escape(str(folder))}' are used.")
+        tell(f"The simulated hospitals in '{shown}' are used.")
         return folder
     from fedward_models.data import generate  # noqa: PLC0415
 
     num_sites = max(3, spec.cohort.min_sites)
-    tell(f"No --data given: {num_sites} hospitals are simulated in '{escape(str(folder))}'.")
+    tell(f"{num_sites} hospitals are simulated in '{shown}'.")
     unfinished = folder.with_name(f".{folder.name}.part")
     generate(unfinished, sites=num_sites, images_per_site=images, image_px=spec.dataset.image_px)
     unfinished.rename(folder)
     return folder
+
+
+def _check_classes(dataset: Dataset) -> None:
+    from fedward_models.data.simulation.hospitals import CLASSES, FINDINGS, MASKS  # noqa: PLC0415
+
+    known = {Task.CLASSIFICATION: CLASSES, Task.MULTI_LABEL: FINDINGS, Task.SEGMENTATION: MASKS}[dataset.task]
+    if dataset.classes and dataset.classes != known:
+        raise SpecError(
+            f"simulated hospitals have the classes {', '.join(known)}, the spec names {', '.join(dataset.classes)}: "
+            "give --data with images of these"
+        )

@@ -8,15 +8,14 @@ import typer
 SpecFile = Annotated[
     Path, typer.Argument(help="The spec: a YAML file that describes the run.", exists=True, dir_okay=False)
 ]
-DataFolder = Annotated[
-    Path | None,
-    typer.Option(
-        "--data", help="A folder with one folder for each site. Left out, hospitals are simulated.", file_okay=False
-    ),
+_DATA_HELP = "A folder with one .npz file or one folder for each site."
+DataFolder = Annotated[Path, typer.Option("--data", help=_DATA_HELP, file_okay=False)]
+DataFolderOrNone = Annotated[
+    Path | None, typer.Option("--data", help=f"{_DATA_HELP} Left out, hospitals are simulated.", file_okay=False)
 ]
 OutFolder = Annotated[
     Path | None,
-    typer.Option("--out", help="Where the run lives; default: runs/NAME. The same again resumes it.", file_okay=False),
+    typer.Option("--out", help="The folder of the run; runs/NAME by default.", file_okay=False),
 ]
 EngineName = Annotated[
     str,

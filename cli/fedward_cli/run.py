@@ -10,7 +10,7 @@ from rich.markup import escape
 from fedward_cli import hospitals
 from fedward_cli.consoles import output, tell
 from fedward_cli.execution import execute, find_run, job_for
-from fedward_cli.options import AsJson, DataFolder, EngineName, Fresh, OutFolder, SpecFile, Workers
+from fedward_cli.options import AsJson, DataFolder, DataFolderOrNone, EngineName, Fresh, OutFolder, SpecFile, Workers
 from fedward_cli.results import Results, as_json
 from fedward_cli.tables import NOTE, results_table
 from fedward_core.engine import Job
@@ -23,7 +23,7 @@ Resume = Annotated[bool, typer.Option("--resume", help="Only go on with a run th
 
 def simulate(  # noqa: PLR0913, PLR0917 - one argument for each option
     spec: SpecFile,
-    data: DataFolder = None,
+    data: DataFolderOrNone = None,
     out: OutFolder = None,
     engine: EngineName = "inline",
     workers: Workers = 1,
@@ -53,7 +53,7 @@ def simulate(  # noqa: PLR0913, PLR0917 - one argument for each option
 def train(  # noqa: PLR0913, PLR0917 - one argument for each option
     spec: SpecFile,
     site: Annotated[str, typer.Option("--site", help="The site whose data is trained on.")],
-    data: Annotated[Path, typer.Option("--data", help="A folder with one folder for each site.", file_okay=False)],
+    data: DataFolder,
     out: OutFolder = None,
     engine: EngineName = "inline",
     seed: Seed = None,
@@ -63,7 +63,7 @@ def train(  # noqa: PLR0913, PLR0917 - one argument for each option
 ) -> None:
     """Run a spec at one site: a federation of one, with the same rounds and the same steps.
 
-    Example: `fedward train examples/quickstart.yaml --data hospitals/ --site north`
+    For example `fedward train examples/quickstart.yaml --data hospitals/ --site north`
     """
     chosen = _with_seed(Spec.read(spec), seed)
     alone = chosen.cohort.model_copy(update={"sites": (site,), "min_sites": 1})

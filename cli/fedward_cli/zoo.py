@@ -80,7 +80,7 @@ def list_names(
 ) -> None:
     """List every registered name with what it needs and the paper behind it.
 
-    Example: `fedward zoo list --kind method`
+    For example `fedward zoo list --kind method`
     """
     found = exhibits(kind)
     if as_json:
@@ -102,7 +102,7 @@ def show(
 ) -> None:
     """Show one entry: what it is, its paper, and every setting with its default and meaning.
 
-    Example: `fedward zoo show channel_decoupling`
+    For example `fedward zoo show channel_decoupling`
     """
     found = exhibits()
     named = [exhibit for exhibit in found if exhibit.name == name]

@@ -45,6 +45,14 @@ def test_hospitals_are_simulated_where_no_data_is_given_and_used_again(bench: An
     assert "are used" in again.stderr
 
 
+def test_hospitals_are_not_simulated_for_classes_that_they_do_not_have(bench: Any) -> None:
+    spec = bench.spec()
+    spec.write_text(spec.read_text().replace("image_px: 16", "image_px: 16, classes: [normal, covid]"))
+    result = bench.call("simulate", spec, "--out", bench.out)
+    assert result.exit_code == 1
+    assert "give --data" in result.stderr
+
+
 def test_the_seed_replaces_the_one_of_the_spec(bench: Any) -> None:
     bench.simulate("--seed", 7, "--workers", 2)
     assert bench.engine.jobs[0].spec.seed == 7
