@@ -1,6 +1,7 @@
 """Every engine carries the same run to the same bits, and nothing private leaves a site on the way."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -83,16 +84,21 @@ def run(hospitals: Path, tmp_path: Path) -> RunJob:
     return run_job
 
 
-def run_apart(job: Job, engine: str) -> list[Event]:
-    """Run in a process of its own: Ray leaves threads and open files behind, which count as failures here."""
+def run_apart(job: Job, engine: str, *, first: str = "pass") -> list[Event]:
+    """Run in a process of its own, which does something else first.
+
+    Ray leaves threads and open files behind, which would count as failures in this process.
+    """
     code = (
+        f"{first};"
         "import sys; from pathlib import Path; from fedward_core import registry; from fedward_core.engine import Job;"
         "from fedward_core.spec import Spec; engine, spec, sites, data, out, workers = sys.argv[1:];"
         "registry.resolve('engines', engine)().run(Job(spec=Spec.model_validate_json(spec), run='run',"
         "sites=tuple(sites.split(',')), data=Path(data), out=Path(out), workers=int(workers)), lambda event: None)"
     )
     arguments = [engine, job.spec.model_dump_json(), ",".join(job.sites), str(job.data), str(job.out), str(job.workers)]
-    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+    command, environment = [sys.executable, "-c", code, *arguments], {**os.environ, "OMP_NUM_THREADS": "2"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
     lines = (job.out / "events.jsonl").read_text(encoding="utf-8").splitlines()
     return [Event.model_validate_json(line) for line in lines]
@@ -130,6 +136,21 @@ def test_order_of_arrival_changes_no_digit(workers: int, run: RunJob, monkeypatc
 
     monkeypatch.setattr(GridExchange, "receive", shuffled)
     assert results(run(spec, "shuffled", workers=workers)) == in_order
+
+
+def test_workers_do_not_wait_for_the_threads_of_a_process_that_has_used_several(
+    hospitals: Path, tmp_path: Path
+) -> None:
+    job = Job(
+        spec=spec_of(VIT, rounds=1),
+        run="run",
+        sites=("hill", "north", "river"),
+        data=hospitals,
+        out=tmp_path / "out",
+        workers=2,
+    )
+    used = "import torch; torch.set_num_threads(2); torch.rand(999, 999).sin() @ torch.rand(999, 999)"
+    assert run_apart(job, "inline", first=used)[-1].kind is EventKind.RUN_FINISHED
 
 
 def test_several_threads_in_several_workers_are_refused(run: RunJob) -> None:

@@ -1,5 +1,6 @@
 """Stages that train a network with torch."""
 
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property
 
@@ -37,6 +38,9 @@ class TorchProgram:
 
     One method serves every site in turn: each round overwrites its whole state, so nothing of a site is left in it.
 
+    Everything that computes does so with the spec's number of threads: a forked worker that used more would wait for
+    ever for the thread pool of the process that it was forked from.
+
     Args:
         spec: The run.
         stage: The index of the stage.
@@ -54,15 +58,27 @@ class TorchProgram:
 
     def plan(self, contract: Contract, previous: Arrays | None) -> tuple[StagePlan, dict[str, Array]]:
         """Build the method from its seed, and let it inherit."""
-        with threads(1):  # a process that has used several cannot be forked safely
+        with self._threads():
             method = build_method(self._spec, self._index, contract)
-        notes = self._inherit(method, contract, previous) if previous is not None else ()
+            notes = self._inherit(method, contract, previous) if previous is not None else ()
         plan = StagePlan(manifest=manifest_of(method), rules=self._rules(method), contract=contract, notes=notes)
         plan.partition(self._stage.share_at(0))  # an entry without a rule, or a cut that does not fit, fails here
         return plan, {name: array.copy() for name, array in arrays_of(method).items()}
 
     def train(self, order: Order, incoming: Arrays, site: Site) -> Update:
         """One round: see :func:`train_round`."""
+        with self._threads():
+            return self._train(order, incoming, site)
+
+    def evaluate(self, order: Order, incoming: Arrays, site: Site) -> Metrics:
+        """The site's own model, shared and private parts together, on its own images."""
+        with self._threads():
+            return self._evaluate(order, incoming, site)
+
+    def _threads(self) -> AbstractContextManager[None]:
+        return threads(self._stage.local.threads)
+
+    def _train(self, order: Order, incoming: Arrays, site: Site) -> Update:
         method, partition = self._ready(order)
         work = RoundWork(
             stage=self._stage,
@@ -78,22 +94,20 @@ class TorchProgram:
         )
         return train_round(method, incoming, site.store, loader, work)
 
-    def evaluate(self, order: Order, incoming: Arrays, site: Site) -> Metrics:
-        """The site's own model, shared and private parts together, on its own images."""
+    def _evaluate(self, order: Order, incoming: Arrays, site: Site) -> Metrics:
         method, partition = self._ready(order)
         entry = starting_entry(order, self._stage, partition, site.store)
         load_arrays(method, starting_state(order, self._stage, partition, incoming, entry))
         settings = self._spec.evaluate
         images = open_split(site.data, site.name, self._spec.dataset, settings.split)
-        with threads(self._stage.local.threads):
-            return evaluate(
-                method.to(self._device),
-                Loader(images, batch_size=EVALUATION_BATCH, augment=False),
-                _contract(order),
-                device=self._device,
-                bootstrap=settings.bootstrap,
-                seed=derive_seed(self._spec.seed, "evaluation", site.name),
-            )
+        return evaluate(
+            method.to(self._device),
+            Loader(images, batch_size=EVALUATION_BATCH, augment=False),
+            _contract(order),
+            device=self._device,
+            bootstrap=settings.bootstrap,
+            seed=derive_seed(self._spec.seed, "evaluation", site.name),
+        )
 
     @cached_property
     def _device(self) -> torch.device:
