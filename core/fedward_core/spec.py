@@ -47,6 +47,16 @@ class MethodConfig(Config):
     runtime: ClassVar[Literal["torch", "numpy"]] = "torch"
 
 
+class FilterConfig(Config):
+    """The base of every filter's configuration.
+
+    Attributes:
+        compresses: Whether the filter leaves fewer bits a value, so that a second one like it finds nothing to do.
+    """
+
+    compresses: ClassVar[bool] = False
+
+
 class PersonalisationConfig(Config):
     """The base of every personalisation: which part of the model stays private, and from which round on."""
 
@@ -63,7 +73,7 @@ PersonalisationChoice = Annotated[
     SerializeAsAny[PersonalisationConfig], BeforeValidator(chosen_from("personalisations"))
 ]
 AggregatorChoice = Annotated[SerializeAsAny[Config], BeforeValidator(chosen_from("aggregators"))]
-FilterChoice = Annotated[SerializeAsAny[Config], BeforeValidator(chosen_from("filters"))]
+FilterChoice = Annotated[SerializeAsAny[FilterConfig], BeforeValidator(chosen_from("filters"))]
 
 
 class Cohort(Frozen):
@@ -78,6 +88,14 @@ class Cohort(Frozen):
     sites: Literal["all"] | tuple[str, ...] = "all"
     min_sites: int = Field(default=3, ge=1)
     round_deadline_s: float = Field(default=900.0, gt=0)
+
+    @model_validator(mode="after")
+    def _check_quorum(self) -> Self:
+        if self.sites != "all" and len(self.sites) < self.min_sites:
+            raise ValueError(
+                f"min_sites is {self.min_sites}, but sites names only {len(self.sites)}: name more, or lower it"
+            )
+        return self
 
 
 class Dataset(Frozen):
@@ -193,6 +211,13 @@ class Stage(Frozen):
             raise ValueError(
                 f"stage '{self.name}' warms up for {self.local.schedule.warmup_rounds} of {self.rounds} rounds"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _refuse_filters_without_effect(self) -> Self:
+        compressing = [config.name for config in self.filters if config.compresses]
+        if len(compressing) > 1:
+            raise ValueError(f"stage '{self.name}' compresses with {' and '.join(compressing)}: choose one of them")
         return self
 
     def share_at(self, round_: int) -> Fraction:

@@ -28,7 +28,7 @@ OTHER: dict[type[Frozen], dict[str, Any]] = {
         "stages": [{**STAGE, "rounds": 5}],
         "evaluate": {"every": 6},
     },
-    Cohort: {"sites": ["north", "south"], "min_sites": 2, "round_deadline_s": 5.0},
+    Cohort: {"sites": ["north", "south", "west"], "min_sites": 2, "round_deadline_s": 5.0},
     Dataset: {"name": "other", "image_px": 32, "classes": ["a", "b"], "task": "multi_label", "label_fraction": 0.5},
     Stage: {
         "name": "other",
@@ -199,6 +199,14 @@ def test_a_final_rate_without_a_cosine_has_no_effect_and_is_refused() -> None:
     assert "final_lr has no effect" in refused(
         {**SPEC, "stages": [{**STAGE, "local": {"schedule": {"final_lr": 0.1}}}]}
     )
+
+
+def test_a_second_compressing_filter_has_no_effect_and_is_refused() -> None:
+    assert "choose one" in refused({**SPEC, "stages": [{**STAGE, "filters": ["bfloat16", "delta_8bit"]}]})
+
+
+def test_a_quorum_that_the_named_sites_cannot_reach_is_refused() -> None:
+    assert "min_sites is 3" in refused({**SPEC, "cohort": {"sites": ["north", "south"], "min_sites": 3}})
 
 
 def test_a_label_fraction_without_labels_has_no_effect_and_is_refused() -> None:
