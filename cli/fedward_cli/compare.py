@@ -13,7 +13,7 @@ from rich.markup import escape
 from fedward_cli import hospitals
 from fedward_cli.comparison import Comparison, compare_arms
 from fedward_cli.comparison_report import show_comparison, write_comparison
-from fedward_cli.consoles import errors, tell
+from fedward_cli.consoles import tell
 from fedward_cli.execution import execute, job_for
 from fedward_cli.options import AsJson, DataFolder, EngineName, Fresh, Workers
 from fedward_cli.results import Results
@@ -104,7 +104,7 @@ def run_arms(arms: Sequence[Spec], plan: Plan) -> Comparison:
     ledger = StageLedger()
     for seed in range(plan.seeds):
         for arm in arms:
-            errors().rule(f"{arm.name}, seed {seed}", style="dim")
+            tell(f"\n[bold]Arm {arm.name}, seed {seed}[/]")
             job = job_of_arm(arm, seed, plan)
             done = execute(job, engine=plan.engine, fresh=plan.fresh)
             results[arm.name].append(ledger.charge(job.spec, done))

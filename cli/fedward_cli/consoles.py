@@ -2,18 +2,18 @@
 
 from rich.console import Console
 
-# A pipe has no width of its own; tables must not be folded at 80 columns there.
-_PIPE_WIDTH = 160
+# A pipe has no width of its own: tables must not be folded at 80 columns there, and sentences stay readable.
+_TABLE_WIDTH, _TEXT_WIDTH = 240, 140
 
 
 def output() -> Console:
     """For results."""
-    return _console(stderr=False)
+    return _console(stderr=False, width=_TABLE_WIDTH)
 
 
 def errors() -> Console:
     """For progress, warnings and errors."""
-    return _console(stderr=True)
+    return _console(stderr=True, width=_TEXT_WIDTH)
 
 
 def tell(text: str) -> None:
@@ -21,8 +21,8 @@ def tell(text: str) -> None:
     errors().print(text, soft_wrap=True)
 
 
-def _console(*, stderr: bool) -> Console:
+def _console(*, stderr: bool, width: int) -> Console:
     console = Console(stderr=stderr, highlight=False)
     if not console.is_terminal:
-        console.width = _PIPE_WIDTH
+        console.width = width
     return console

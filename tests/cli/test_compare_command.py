@@ -4,7 +4,16 @@ import csv
 import json
 from typing import Any
 
+import pytest
+
+from fedward_cli import plots
 from fedward_cli.comparison import Comparison
+
+
+@pytest.fixture(autouse=True)
+def without_curves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Curves are slow to draw, and tried with ``simulate``."""
+    monkeypatch.setattr(plots, "draw_curves", lambda results, path, title: path.touch())
 
 
 def compare(bench: Any, *arguments: object, names: tuple[str, ...] = ("first", "second")) -> Any:

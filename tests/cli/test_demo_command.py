@@ -5,12 +5,18 @@ from typing import Any
 
 import pytest
 
-from fedward_cli import reconstructions
+from fedward_cli import plots, reconstructions
 from fedward_cli.demo import ARMS
 from fedward_cli.reconstructions import draw_reconstructions
 from fedward_core.engine import Job
 from fedward_core.spec import Spec
 from fedward_server.engines.inline import InlineEngine
+
+
+@pytest.fixture(autouse=True)
+def without_curves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Curves are slow to draw, and tried with ``simulate``."""
+    monkeypatch.setattr(plots, "draw_curves", lambda results, path, title: path.touch())
 
 
 @pytest.fixture
