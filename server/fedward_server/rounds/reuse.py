@@ -25,20 +25,17 @@ class StageShelf:
 
     def take(self, index: int, cards: tuple[DatasetCard, ...], final: Path) -> bool:
         """Copy a finished stage to ``final`` if it is on the shelf, except the last stage, which sites evaluate."""
-        source = self._path(index, cards)
-        if source is None or not source.exists() or self._is_last(index):
+        source, is_last = self._path(index, cards), index == len(self._job.spec.stages) - 1
+        if source is None or not source.exists() or is_last:
             return False
         _copy(source, final)
         return True
 
     def put(self, index: int, cards: tuple[DatasetCard, ...], final: Path) -> None:
-        """Put a finished stage on the shelf, if another run could begin like this one."""
+        """Put a finished stage on the shelf: another run may begin like this one."""
         target = self._path(index, cards)
-        if target is not None and not self._is_last(index) and not target.exists():
+        if target is not None and not target.exists():
             _copy(final, target)
-
-    def _is_last(self, index: int) -> bool:
-        return index == len(self._job.spec.stages) - 1
 
     def _path(self, index: int, cards: tuple[DatasetCard, ...]) -> Path | None:
         if self._job.reuse is None:

@@ -1,0 +1,77 @@
+"""Stages that runs have in common are computed once, and only when everything that they depend on is alike."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fedward_core.cards import Contract, DatasetCard
+from fedward_core.engine import Job
+from fedward_core.spec import Spec
+from fedward_server.rounds.reuse import StageShelf
+
+STAGES: list[dict[str, Any]] = [
+    {"name": "first", "method": "rehearsal", "rounds": 2},
+    {"name": "second", "method": "rehearsal", "start_from": "previous", "rounds": 2},
+]
+
+
+def card(digest: str = "d") -> DatasetCard:
+    return DatasetCard(
+        site="north", dataset="toy", contract=Contract(classes=()), num_images={}, num_patients={}, digest=digest
+    )
+
+
+def shelf(tmp_path: Path, *, stages: list[dict[str, Any]] = STAGES, **spec: Any) -> StageShelf:
+    values = {"name": "toy", "cohort": {"min_sites": 1}, "dataset": {"name": "toy"}, "stages": stages} | spec
+    job = Job(
+        spec=Spec.parse(values),
+        run="r",
+        sites=("north",),
+        data=tmp_path,
+        out=tmp_path / "out",
+        reuse=tmp_path / "shelf",
+    )
+    return StageShelf(job)
+
+
+@pytest.fixture
+def finished(tmp_path: Path) -> Path:
+    path = tmp_path / "final.safetensors"
+    path.write_bytes(b"weights")
+    shelf(tmp_path).put(0, (card(),), path)
+    return path
+
+
+def test_a_run_that_begins_alike_takes_the_stage(finished: Path, tmp_path: Path) -> None:
+    other = [STAGES[0], {**STAGES[1], "rounds": 9}]
+    assert shelf(tmp_path, stages=other, name="other").take(0, (card(),), tmp_path / "taken")
+    assert (tmp_path / "taken").read_bytes() == b"weights"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1},
+        {"dataset": {"name": "other"}},
+        {"cohort": {"min_sites": 1, "round_deadline_s": 5}},
+        {"stages": [{**STAGES[0], "rounds": 3}, STAGES[1]]},
+    ],
+    ids=["seed", "dataset", "cohort", "stage"],
+)
+def test_a_run_that_differs_in_anything_does_not(change: dict[str, Any], finished: Path, tmp_path: Path) -> None:
+    assert not shelf(tmp_path, **change).take(0, (card(),), tmp_path / "taken")
+
+
+def test_other_images_at_a_site_are_another_stage(finished: Path, tmp_path: Path) -> None:
+    assert not shelf(tmp_path).take(0, (card("changed"),), tmp_path / "taken")
+
+
+def test_the_last_stage_is_never_taken_because_sites_evaluate_it(finished: Path, tmp_path: Path) -> None:
+    assert not shelf(tmp_path, stages=STAGES[:1]).take(0, (card(),), tmp_path / "taken")
+
+
+def test_the_last_stage_of_one_run_may_be_the_beginning_of_another(tmp_path: Path) -> None:
+    (tmp_path / "final").write_bytes(b"weights")
+    shelf(tmp_path, stages=STAGES[:1]).put(0, (card(),), tmp_path / "final")
+    assert shelf(tmp_path).take(0, (card(),), tmp_path / "taken")
