@@ -1,7 +1,7 @@
 """The only place of the server that knows Flower.
 
 Flower's and Ray's telemetry and update checks are switched off before either is imported, unless the environment says
-otherwise: nothing calls home from a hospital network. The last entry is Ray's coming default; it keeps Ray from warning.
+otherwise: nothing calls home from a hospital network. The last entry is Ray's coming default, which keeps it quiet.
 """
 
 import os
