@@ -6,6 +6,9 @@ BIN := .venv/bin
 # A site trains with one thread, so that every engine and every machine gives the same bits.
 export OMP_NUM_THREADS ?= 1
 
+# Without compiled files beside its libraries, every start of Python would compile torch anew, for many seconds.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow test-gpu lint format bench constraints clean
 

@@ -121,12 +121,13 @@ class Schedule(Frozen):
     """The learning rate over a stage: linear warm-up from 0, then a half cosine to the final rate, at every step.
 
     Attributes:
-        shape: ``cosine``, or ``constant`` after the warm-up.
+        shape: ``cosine``, or ``constant`` after the warm-up. ``cosine_table`` is Fed-BEiT's: both parts are tables over
+            steps that begin and end on their own, so that the last step of the warm-up and the first after it are alike.
         warmup_rounds: Rounds of warm-up.
         final_lr: The rate at the end of the cosine.
     """
 
-    shape: Literal["cosine", "constant"] = "constant"
+    shape: Literal["cosine", "cosine_table", "constant"] = "constant"
     warmup_rounds: float = Field(default=0.0, ge=0)
     final_lr: float = Field(default=0.0, ge=0)
 

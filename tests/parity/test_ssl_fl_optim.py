@@ -1,4 +1,4 @@
-"""Rates, decays and steps against those of SSL-FL's Fed-MAE.
+"""Rates, decays and steps against those of SSL-FL: all of Fed-MAE's, and the rates of Fed-BEiT.
 
 Origin: github.com/rui-yan/SSL-FL at 69c3388d5c9d081451f4aacd5455ba3c2da2b55b, code/util/FedAvg_utils.py,
 code/util/lr_decay.py, code/util/lr_sched.py and code/util/optim_factory.py, on a ViT with three blocks of width 16 and
@@ -43,6 +43,12 @@ LOCAL = {
         schedule=Schedule(shape="cosine", warmup_rounds=2, final_lr=1e-6),
         layer_decay=0.65,
     ),
+    "beit_pretrain": Local(
+        optimizer=AdamWConfig(lr=0.002), schedule=Schedule(shape="cosine_table", warmup_rounds=3, final_lr=1e-5)
+    ),
+    "beit_finetune": Local(
+        optimizer=AdamWConfig(lr=0.008), schedule=Schedule(shape="cosine_table", warmup_rounds=2, final_lr=1e-6)
+    ),
 }
 
 
@@ -67,7 +73,7 @@ def test_scales_and_decays_of_every_parameter_are_those_of_ssl_fl(setting: str) 
         np.testing.assert_allclose([group[key] for group in ours], expected, rtol=1e-9, atol=0)
 
 
-@pytest.mark.parametrize("setting", ["mae_pretrain", "mae_finetune"])
+@pytest.mark.parametrize("setting", LOCAL)
 def test_rates_are_those_of_ssl_fl(setting: str) -> None:
     local = LOCAL[setting]
     assert isinstance(local.optimizer, AdamWConfig)
