@@ -122,7 +122,7 @@ class Schedule(Frozen):
 
     Attributes:
         shape: ``cosine``, or ``constant`` after the warm-up. ``cosine_table`` is Fed-BEiT's: both parts are tables over
-            steps that begin and end on their own, so that the last step of the warm-up and the first after it are alike.
+            steps, and the peak stands in both, at the last step of the warm-up and at the first after it.
         warmup_rounds: Rounds of warm-up.
         final_lr: The rate at the end of the cosine.
     """
