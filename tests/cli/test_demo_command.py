@@ -39,7 +39,7 @@ def test_the_demo_runs_four_arms_over_three_hospitals_and_says_where_things_lie(
     assert all(len(job.sites) == 3 for job in bench.engine.jobs)
     for arm in ARMS:
         assert arm in result.stdout
-    assert "no proof that any arm is better" in " ".join(result.stdout.split())
+    assert "nothing here proves that any arm is better" in " ".join(result.stdout.split())
     assert drawn == [bench.out / "reconstructions.png"]
     assert (bench.out / "comparison.md").exists()
     assert "reconstructions.png" in result.stderr
