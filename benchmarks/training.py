@@ -35,14 +35,16 @@ def main() -> None:
     rows = []
     for workers in WORKERS:
         whole = Spread(tuple(ours[workers]))
-        rows.append((f"`inline`, {workers} workers", whole, limit, whole.over(limit)))
+        rows.append(("`inline`", workers, whole, limit, whole.over(limit)))
     parameters = sum(parameter.numel() for parameter in bare_model().parameters())
     note = (
         f"A small CNN ({parameters:,} parameters), {SITES} sites with {IMAGES} images, {ROUNDS} rounds of one epoch, "
         f"batches of {BATCH}, one thread a site; seed 0, {REPEATS} repeats in fresh processes, in turns. "
         "Imports and evaluation are not counted, checkpoints are."
     )
-    print_table("Training over a bare loop on one core", ("run", "s", "bare loop, s", "ratio"), rows, note)
+    print_table(
+        "Training over a bare loop on one core", ("engine", "workers", "s", "bare loop, s", "ratio"), rows, note
+    )
 
 
 def federated_seconds(workers: int) -> float:
