@@ -108,7 +108,8 @@ def run_arms(arms: Sequence[Spec], plan: Plan) -> Comparison:
             job = job_of_arm(arm, seed, plan)
             done = execute(job, engine=plan.engine, fresh=plan.fresh)
             results[arm.name].append(ledger.charge(job.spec, done))
-    comparison = compare_arms(results, cards, metric=plan.metric, seeds=range(plan.seeds))
+    split = arms[0].evaluate.split
+    comparison = compare_arms(results, cards, metric=plan.metric, seeds=range(plan.seeds), split=split)
     write_comparison(plan.out, comparison)
     return comparison
 

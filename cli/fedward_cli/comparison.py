@@ -87,7 +87,12 @@ class Comparison(Frozen):
 
 
 def compare_arms(
-    arms: Mapping[str, Sequence[Results]], cards: Sequence[DatasetCard], *, metric: str, seeds: Sequence[int]
+    arms: Mapping[str, Sequence[Results]],
+    cards: Sequence[DatasetCard],
+    *,
+    metric: str,
+    seeds: Sequence[int],
+    split: Split = Split.TEST,
 ) -> Comparison:
     """Make a comparison.
 
@@ -96,22 +101,23 @@ def compare_arms(
         cards: The sites' dataset cards, for the row of the site prior.
         metric: ``accuracy``, ``balanced_accuracy`` or ``auroc``.
         seeds: The seeds, in the order of the results.
+        split: The split that was evaluated.
     """
     rows = [_row(arm, [run.final for run in runs], metric, _bytes(runs)) for arm, runs in arms.items()]
     paired = [rows[0], *(_with_difference(row, rows[0]) for row in rows[1:])]
-    prior = _row(SITE_PRIOR, [site_prior(cards)], metric, 0)
+    prior = _row(SITE_PRIOR, [site_prior(cards, split)], metric, 0)
     return Comparison(metric=metric, seeds=tuple(seeds), rows=(*paired, prior))
 
 
-def site_prior(cards: Sequence[DatasetCard]) -> dict[str, Metrics]:
-    """What a site reaches on its test images by always naming the class that most of its training images have.
+def site_prior(cards: Sequence[DatasetCard], split: Split = Split.TEST) -> dict[str, Metrics]:
+    """What a site reaches on the images of a split by always naming the class that most of its training images have.
 
     It needs no image, only to know the site. An arm that does not beat it may have learned to tell sites apart.
 
     Raises:
         DataError: A site has no labels.
     """
-    return {card.site: _guessed(card) for card in sorted(cards, key=lambda card: card.site)}
+    return {card.site: _guessed(card, split) for card in sorted(cards, key=lambda card: card.site)}
 
 
 def pooled(sites: Mapping[str, Metrics], metric: str) -> Figure:
@@ -192,12 +198,12 @@ def _bytes(runs: Sequence[Results]) -> int:
     return round(fmean(sum(run.bytes_sent.values()) for run in runs))
 
 
-def _guessed(card: DatasetCard) -> Metrics:
+def _guessed(card: DatasetCard, split: Split) -> Metrics:
     if not card.class_counts:
         raise DataError(f"site '{card.site}' has no labels: arms are compared by how well they name classes")
     trained = card.class_counts[Split.TRAIN]
     guess = card.contract.classes[trained.index(max(trained))]
-    counts = dict(zip(card.contract.classes, card.class_counts[Split.TEST], strict=True))
+    counts = dict(zip(card.contract.classes, card.class_counts[split], strict=True))
     present = [name for name, count in counts.items() if count]
     n, right = sum(counts.values()), counts[guess]
     several = len(present) > 1

@@ -17,8 +17,8 @@ from fedward_core.spec import Spec
 ARMS = ("local", "scratch", "ssl_fl", "ssl_fl_cd2")
 _IMAGES = 400  # of each hospital: enough to learn from, few enough for a laptop
 _NOTE = (
-    "This shows that the parts work together. The settings were chosen so that every arm learns within minutes; at this "
-    "size, and with one seed, nothing here proves that any arm is better."
+    "This shows that the parts work together. The settings were chosen so that every arm learns within minutes; at "
+    "this size, and with one seed, nothing here proves that any arm is better."
 )
 _PLACES = {
     "data/": "the simulated hospitals",

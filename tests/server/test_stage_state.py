@@ -34,15 +34,17 @@ def test_a_checkpoint_gives_back_what_was_saved(tmp_path: Path) -> None:
     aggregator, loaded = moved_adam(), FedAdamConfig().build()
     StageFolder(tmp_path, IDENTITY).save(state(7), aggregator)  # type: ignore[arg-type]
     back = StageFolder(tmp_path, IDENTITY).load(loaded)
-    assert back is not None
     assert (back.round, back.bases, back.digest) == (7, state(7).bases, state(7).digest)
     ours, theirs = aggregator.state()[0], loaded.state()[0]  # type: ignore[attr-defined]
     assert ours.keys() == theirs.keys()
     assert all((ours[name] == theirs[name]).all() for name in ours)
 
 
-def test_without_a_checkpoint_there_is_nothing_to_load(tmp_path: Path) -> None:
-    assert StageFolder(tmp_path, IDENTITY).load(FedAdamConfig().build()) is None
+def test_a_stage_has_begun_with_its_first_checkpoint(tmp_path: Path) -> None:
+    folder = StageFolder(tmp_path, IDENTITY)
+    assert not folder.has_begun
+    folder.save(state(0), FedAdamConfig().build())
+    assert folder.has_begun
 
 
 def test_a_checkpoint_of_another_architecture_is_refused(tmp_path: Path) -> None:
@@ -73,6 +75,5 @@ def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path: Path, monkeypatch:
         folder.save(state(2), FedAdamConfig().build())
     monkeypatch.undo()
     back = folder.load(FedAdamConfig().build())
-    assert back is not None
     assert back.round == 1
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-00001.safetensors"]

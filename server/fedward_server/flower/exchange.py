@@ -52,8 +52,10 @@ class GridExchange:
         records: dict[int, ArrayRecord] = {}
         messages: dict[str, Message] = {}
         for site, errand in errands.items():
-            record = records.setdefault(id(errand.arrays), _record(errand.arrays))
-            messages[site] = self._message(site, errand.order, record)
+            key = id(errand.arrays)
+            if key not in records:
+                records[key] = _record(errand.arrays)
+            messages[site] = self._message(site, errand.order, records[key])
         self._grid.push_messages(list(messages.values()))
         for site, message in messages.items():
             if message.metadata.message_id:
@@ -71,9 +73,10 @@ class GridExchange:
                 raise KeyboardInterrupt
             arrived = False
             for message_id in list(self._out):
-                for reply in self._grid.pull_messages([message_id]):
+                replies = list(self._grid.pull_messages([message_id]))
+                while replies:
                     arrived = True
-                    yield _answer(self._out.pop(message_id), reply)
+                    yield _answer(self._out.pop(message_id), replies.pop())
             if not arrived and self._poll_s:
                 time.sleep(self._poll_s)
         self._out.clear()
@@ -116,7 +119,10 @@ def _record(arrays: Arrays) -> ArrayRecord:
 
 
 def _answer(site: str, message: Message) -> Answer:
-    """Read a reply. An error's text stays unread: it is a site's, and may quote what must not leave it."""
+    """Read a reply, and take it apart meanwhile: one model is held, not two.
+
+    An error's text stays unread: it is a site's, and may quote what must not leave it.
+    """
     if message.has_error():
         return Answer(
             site=site, fault=f"its client app failed (Flower error {message.error.code}); its own log says why"
@@ -124,7 +130,7 @@ def _answer(site: str, message: Message) -> Answer:
     try:
         reply = Reply.model_validate_json(str(message.content.config_records["reply"]["json"]))
         groups = {
-            key.removeprefix(GROUP): {name: array.numpy() for name, array in record.items()}
+            key.removeprefix(GROUP): {name: record.pop(name).numpy() for name in list(record)}
             for key, record in message.content.array_records.items()
             if key.startswith(GROUP)
         }

@@ -1,6 +1,6 @@
 """One round: orders out, updates in and folded, the next state."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fedward_core.aggregation.base import Aggregator
@@ -46,14 +46,25 @@ class StageContext:
     exchange: Exchange
     recorder: Recorder
 
-    def errand(self, work: Work, site: str, state: StageState, *, joining: bool = False) -> Errand:
-        """The order for a site, with the weights that it lacks.
+    def errands(
+        self, work: Work, sites: Iterable[str], state: StageState, *, joining: bool = False
+    ) -> dict[str, Errand]:
+        """The orders for sites, with the weights that each lacks.
 
-        A site gets what travelled at its last counted round; one that joins gets everything. A training order belongs
-        to the state's round, an evaluation to the round before.
+        A site gets what travelled at its last counted round; one that joins gets everything. Sites that get the same
+        share one set of arrays. A training order belongs to the state's round, an evaluation to the round before.
         """
-        base = None if joining else state.bases.get(site)
-        order = Order(
+        bases = {site: None if joining else state.bases.get(site) for site in sites}
+        travelling = {base: self._travelling(base, state) for base in set(bases.values())}
+        return {site: Errand(order=self._order(work, b, state), arrays=travelling[b]) for site, b in bases.items()}
+
+    def _travelling(self, base: Base | None, state: StageState) -> Arrays:
+        if base is None:
+            return state.weights
+        return self.plan.partition(self.stage.share_at(base.round)).split(state.weights)[0]
+
+    def _order(self, work: Work, base: Base | None, state: StageState) -> Order:
+        return Order(
             run=self.run,
             attempt=self.attempt,
             work=work,
@@ -63,12 +74,6 @@ class StageContext:
             base=base,
             plan=self.plan,
         )
-        return Errand(order=order, arrays=self._travelling(base, state))
-
-    def _travelling(self, base: Base | None, state: StageState) -> Arrays:
-        if base is None:
-            return state.weights
-        return self.plan.partition(self.stage.share_at(base.round)).split(state.weights)[0]
 
 
 @dataclass
@@ -107,9 +112,10 @@ class Round:
         self._rejoined: set[str] = set()
         for site in self.inbox.sites():
             self._take(self.inbox.read(site), arrived_before=True)
-        self._send({site: self.context.errand(Work.TRAIN, site, self.state) for site in sorted(self._pending)})
+        self._send(self.context.errands(Work.TRAIN, sorted(self._pending), self.state))
         for answer in self.context.exchange.receive(self.context.cohort.round_deadline_s):
             self._take(answer)
+            del answer  # or its arrays would be held while the next answer is decoded
         for site in sorted(self._pending):
             self._drop(site, f"no answer within {self.context.cohort.round_deadline_s:g} s")
         self._check_quorum()
@@ -149,7 +155,7 @@ class Round:
     def _let_join(self, site: str) -> None:
         self._rejoined.add(site)
         self._tell(EventKind.WARNING, site, reason="its private state is missing: it joins the stage anew")
-        self._send({site: self.context.errand(Work.TRAIN, site, self.state, joining=True)})
+        self._send(self.context.errands(Work.TRAIN, [site], self.state, joining=True))
 
     def _update(self, answer: Answer) -> Update:
         """The decoded and checked update of an answer."""

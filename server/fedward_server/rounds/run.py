@@ -6,6 +6,7 @@
 import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import yaml
 
@@ -22,7 +23,7 @@ from fedward_server.rounds.recorder import Recorder
 from fedward_server.rounds.reuse import StageShelf
 from fedward_server.rounds.round import StageContext
 from fedward_server.rounds.stage_run import StageRun
-from fedward_server.rounds.stage_state import StageFolder, StageState, read_final
+from fedward_server.rounds.stage_state import StageFolder, read_final
 
 Planner = Callable[[Spec, int, Contract, Arrays | None], tuple[StagePlan, dict[str, Array]]]
 
@@ -98,28 +99,24 @@ class Run:
     def _run_stages(self) -> None:
         cards = self._describe()
         contract = agreed_contract(cards)
-        previous: Arrays | None = None
-        for index, stage in enumerate(self._job.spec.stages):
-            source = previous if stage.start_from == "previous" else None
-            previous = self._stage(index, contract, cards, source)
+        for index in range(len(self._job.spec.stages)):
+            self._stage(index, contract, cards)
 
-    def _stage(self, index: int, contract: Contract, cards: tuple[DatasetCard, ...], source: Arrays | None) -> Arrays:
-        name = self._job.spec.stages[index].name
-        final = self._job.out / "stages" / name / "final.safetensors"
-        if not final.exists() and self._shelf.take(index, cards, final):
-            self._recorder.tell(EventKind.STAGE_REUSED, stage=name)
+    def _stage(self, index: int, contract: Contract, cards: tuple[DatasetCard, ...]) -> None:
+        final = self._final(index)
         if final.exists():
-            return read_final(final)[1]
-        plan, weights = self._plan(index, contract, source)
-        identity = {"spec": self._job.spec.digest(), "plan": plan.digest()}
-        rounds = StageRun(self._context(index, plan), StageFolder(final.parent, identity), self._job.spec.evaluate)
-        end = rounds.run(StageState(round=0, weights=weights))
+            return
+        if self._shelf.take(index, cards, final):
+            self._recorder.tell(EventKind.STAGE_REUSED, stage=self._job.spec.stages[index].name)
+            return
+        self._begin(index, contract).run()
         self._shelf.put(index, cards, final)
-        return end.weights
 
-    def _plan(self, index: int, contract: Contract, source: Arrays | None) -> tuple[StagePlan, dict[str, Array]]:
+    def _begin(self, index: int, contract: Contract) -> StageRun:
+        """Plan a stage and write its first weights; what was read and built for that is then let go."""
         stage = self._job.spec.stages[index]
-        plan, weights = self._planner(self._job.spec, index, contract, source)
+        previous = read_final(self._final(index - 1))[1] if stage.start_from == "previous" else None
+        plan, weights = self._planner(self._job.spec, index, contract, previous)
         self._recorder.tell(
             EventKind.STAGE_STARTED,
             stage=stage.name,
@@ -127,7 +124,13 @@ class Run:
             notes=list(plan.notes),
             parameters=sum(array.size for array in weights.values()),
         )
-        return plan, weights
+        folder = StageFolder(self._final(index).parent, {"spec": self._job.spec.digest(), "plan": plan.digest()})
+        rounds = StageRun(self._context(index, plan), folder, self._job.spec.evaluate)
+        rounds.begin(weights)
+        return rounds
+
+    def _final(self, index: int) -> Path:
+        return self._job.out / "stages" / self._job.spec.stages[index].name / "final.safetensors"
 
     def _context(self, index: int, plan: StagePlan) -> StageContext:
         return StageContext(

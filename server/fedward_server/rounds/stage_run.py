@@ -3,6 +3,7 @@
 import time
 
 from fedward_core.aggregation.base import Aggregator
+from fedward_core.arrays import Array
 from fedward_core.events import EventKind
 from fedward_core.order import Work
 from fedward_core.spec import Evaluate
@@ -15,7 +16,7 @@ ONE_CLASS_SHARE = 0.95  # SSL-FL replications that failed predicted a single cla
 
 
 class StageRun:
-    """Carries a stage from its first round, or from its newest checkpoint, to its end.
+    """Carries a stage from its newest checkpoint to its end; the first checkpoint is its beginning.
 
     Args:
         context: What stays the same over the rounds.
@@ -28,26 +29,28 @@ class StageRun:
         self._folder = folder
         self._evaluate = evaluate
 
-    def run(self, initial: StageState) -> StageState:
-        """Run the rounds that are left.
+    def begin(self, weights: dict[str, Array]) -> None:
+        """Write the state before round 0, unless the stage has begun. The weights are then read from there.
 
-        Args:
-            initial: The state before round 0, used if there is no checkpoint.
+        Raises:
+            CheckpointError: The disk is full or not writable.
+        """
+        if not self._folder.has_begun:
+            self._folder.save(StageState(round=0, weights=weights), self._context.stage.aggregate.build())
 
-        Returns:
-            The state after the last round.
+    def run(self) -> None:
+        """Run the rounds that are left, and write the stage's result.
 
         Raises:
             QuorumError: A round lacked sites.
             CheckpointError: A checkpoint cannot be written or read.
         """
         aggregator: Aggregator = self._context.stage.aggregate.build()
-        state = self._folder.load(aggregator) or initial
+        state = self._folder.load(aggregator)
         self._catch_up_evaluation(state)
         while state.round < self._context.stage.rounds:
             state = self._round(state, aggregator)
         self._folder.finish(state, self._context.plan)
-        return state
 
     def _round(self, state: StageState, aggregator: Aggregator) -> StageState:
         started = time.monotonic()
@@ -84,8 +87,7 @@ class StageRun:
     def _evaluate_if_due(self, state: StageState) -> None:
         if state.round % self._evaluate.every and state.round != self._context.stage.rounds:
             return
-        errands = {site: self._context.errand(Work.EVALUATE, site, state) for site in self._context.sites}
-        self._context.exchange.send(errands)
+        self._context.exchange.send(self._context.errands(Work.EVALUATE, self._context.sites, state))
         for answer in self._context.exchange.receive(self._context.cohort.round_deadline_s):
             self._tell_evaluation(answer, state.round - 1)
 

@@ -61,20 +61,23 @@ class StageFolder:
         bases = {site: base.model_dump() for site, base in state.bases.items()}
         table = {"round": state.round, "bases": bases, "aggregator": facts, "identity": self._identity}
         write_arrays(self.folder / f"checkpoint-{state.round:05d}.safetensors", arrays, table)
-        for old in sorted(self.folder.glob("checkpoint-*.safetensors"))[:-KEPT]:
+        for old in self._checkpoints()[:-KEPT]:
             old.unlink(missing_ok=True)
 
-    def load(self, aggregator: Aggregator) -> StageState | None:
-        """The newest checkpoint, put into the aggregator too; None if there is none.
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is a checkpoint."""
+        return bool(self._checkpoints())
+
+    def load(self, aggregator: Aggregator) -> StageState:
+        """The newest checkpoint, put into the aggregator too.
 
         Raises:
             CheckpointError: It is damaged, or belongs to another spec or architecture.
         """
-        checkpoints = sorted(self.folder.glob("checkpoint-*.safetensors"))
-        if not checkpoints:
-            return None
-        arrays, facts = read_arrays(checkpoints[-1])
-        self._check(checkpoints[-1], facts.get("identity"))
+        newest = self._checkpoints()[-1]
+        arrays, facts = read_arrays(newest)
+        self._check(newest, facts.get("identity"))
         aggregator.load(_stripped(AGGREGATOR, arrays), facts["aggregator"])
         bases = {site: Base.model_validate(base) for site, base in facts["bases"].items()}
         return StageState(round=facts["round"], weights=_stripped(WEIGHTS, arrays), bases=bases)
@@ -83,6 +86,9 @@ class StageFolder:
         """Write the stage's result."""
         facts = {"plan": plan.model_dump(mode="json"), "digest": state.digest, "identity": self._identity}
         write_arrays(self.folder / "final.safetensors", state.weights, facts)
+
+    def _checkpoints(self) -> list[Path]:
+        return sorted(self.folder.glob("checkpoint-*.safetensors"))
 
     def _check(self, path: Path, identity: object) -> None:
         if identity != self._identity:

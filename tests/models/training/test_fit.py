@@ -59,9 +59,10 @@ def train_plainly(method: Method, loader: Any, optimizer: torch.optim.Optimizer,
 
 
 def plain_adamw(method: Method) -> torch.optim.Optimizer:
-    parameters = list(method.parameters())
-    decayed = {"params": [p for p in parameters if p.ndim > 1], "weight_decay": 0.05}
-    spared = {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0}
+    spares = {"backbone.cls_token", "backbone.pos_embed"}
+    named = dict(method.named_parameters())
+    decayed = {"params": [p for n, p in named.items() if p.ndim > 1 and n not in spares], "weight_decay": 0.05}
+    spared = {"params": [p for n, p in named.items() if p.ndim <= 1 or n in spares], "weight_decay": 0.0}
     return torch.optim.AdamW([decayed, spared], fused=True)
 
 
