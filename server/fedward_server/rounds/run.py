@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 
 from fedward_core.arrays import Array, Arrays, replacing
-from fedward_core.cards import Contract, DatasetCard, agreed_contract
+from fedward_core.cards import Contract, DatasetCard, Split, agreed_contract
 from fedward_core.engine import Job
 from fedward_core.errors import CheckpointError, DataError, FedwardError, QuorumError
 from fedward_core.events import EventKind, Listener
@@ -162,9 +162,24 @@ class Run:
         self._exchange.send({site: Errand(order=order) for site in sites})
         answers = {a.site: a for a in self._exchange.receive(self._job.spec.cohort.round_deadline_s)}
         cards = tuple(self._card(site, answers.get(site)) for site in sites)
+        for card in cards:
+            self._check(card)
         text = json.dumps([card.model_dump(mode="json") for card in cards], indent=2)
         (self._job.out / "cards.json").write_text(text + "\n", encoding="utf-8")
         return cards
+
+    def _check(self, card: DatasetCard) -> None:
+        """Refuse before training what would fail in it, and tell of files that a site skips."""
+        labels_needed = any(stage.method.needs_labels for stage in self._job.spec.stages)
+        if card.num_images and not card.num_images.get(Split.TRAIN):
+            raise DataError(
+                f"site '{card.site}' has no training images: leave it out with cohort.sites, or split its data"
+            )
+        if labels_needed and not card.class_counts:
+            raise DataError(f"site '{card.site}' has no labels, and a stage of the spec trains with them")
+        if card.num_skipped:
+            reason = f"{card.num_skipped} of its files cannot be used; there, 'fedward data inspect' names them"
+            self._recorder.tell(EventKind.WARNING, site=card.site, reason=reason)
 
     def _card(self, site: str, answer: Answer | None) -> DatasetCard:
         reply = answer.reply if answer else None
