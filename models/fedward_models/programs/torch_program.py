@@ -23,14 +23,12 @@ from fedward_models.data.loader import Loader
 from fedward_models.method import Inheritance, Method
 from fedward_models.personalisation.personalisation import Personalisation
 from fedward_models.programs.program import Site
-from fedward_models.training.evaluation import evaluate
+from fedward_models.training.evaluation import BATCH_SIZE, evaluate
 from fedward_models.training.phase import Phase
 from fedward_models.training.surroundings import threads
 from fedward_models.training.terms import LocalTerm
 from fedward_models.training.train_round import RoundWork, starting_entry, starting_state, train_round
 from fedward_models.weights import arrays_of, load_arrays
-
-EVALUATION_BATCH = 128
 
 
 class TorchProgram:
@@ -102,7 +100,7 @@ class TorchProgram:
         images = open_split(site.data, site.name, self._spec.dataset, settings.split)
         return evaluate(
             method.to(self._device),
-            Loader(images, batch_size=EVALUATION_BATCH, augment=False),
+            Loader(images, batch_size=BATCH_SIZE, augment=False),
             _contract(order),
             device=self._device,
             bootstrap=settings.bootstrap,

@@ -12,7 +12,8 @@ from fedward_server.rounds.inbox import Inbox
 from fedward_server.rounds.round import Round, StageContext
 from fedward_server.rounds.stage_state import StageFolder, StageState
 
-ONE_CLASS_SHARE = 0.95  # SSL-FL replications that failed predicted a single class without anybody seeing it
+# Sites send it only if it should warn: SSL-FL replications that failed predicted one class without anybody seeing it.
+COLLAPSED = "largest_class_share"
 
 
 class StageRun:
@@ -99,9 +100,9 @@ class StageRun:
             return
         metrics = {name: metric.model_dump() for name, metric in reply.evaluation.items()}
         self._tell(EventKind.EVALUATED, round_, answer.site, metrics=metrics)
-        share = reply.evaluation.get("largest_class_share")
-        if share is not None and share.value is not None and share.value > ONE_CLASS_SHARE:
-            reason = f"one class takes {share.value:.0%} of the predictions on {share.n} images"
+        collapsed = reply.evaluation.get(COLLAPSED)
+        if collapsed is not None and collapsed.value is not None:
+            reason = f"one class takes {collapsed.value:.0%} of the predictions on {collapsed.n} images"
             self._tell(EventKind.WARNING, round_, answer.site, reason=reason)
 
     def _tell(self, kind: EventKind, round_: int, site: str | None = None, **facts: object) -> None:
