@@ -1,0 +1,122 @@
+"""Starts, follows and stops Flower runs: the only module that speaks to Flower's Control API.
+
+The Control API has no authentication: its SuperLink must listen on loopback, and nothing may forward it.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+from flwr.app import UserConfig
+from flwr.common.serde import fab_to_proto, user_config_to_proto
+from flwr.proto import control_pb2 as messages
+from flwr.supercore.control import ControlHttpClient
+from flwr.supercore.fab import Fab
+from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
+
+from fedward_core.errors import FedwardError
+
+FINISHED = "finished"
+
+
+class RunRefusedError(FedwardError):
+    """The SuperLink does not take a run, or does not know it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowerStatus:
+    """Where a Flower run stands.
+
+    Attributes:
+        status: ``pending``, ``starting``, ``running`` or ``finished``.
+        outcome: ``completed``, ``failed`` or ``stopped`` once finished, else empty.
+        details: Flower's own words.
+    """
+
+    status: str
+    outcome: str
+    details: str
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has ended, in whatever way."""
+        return self.status == FINISHED
+
+
+@dataclass(frozen=True, kw_only=True)
+class Node:
+    """A SuperNode as the SuperLink sees it.
+
+    Attributes:
+        id: Flower's id, an unsigned 64-bit number: store it as text.
+        name: The name under which it was registered; empty without registration.
+        online: Whether it has been heard of lately.
+    """
+
+    id: int
+    name: str
+    online: bool
+
+
+class FlowerControl:
+    """A client of one SuperLink's Control API.
+
+    Args:
+        address: ``host:port`` of the SuperLink, on loopback.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._client = ControlHttpClient.from_server_address(
+            server_address=address,
+            insecure=True,
+            root_certificates=None,
+            interceptors=[RuntimeVersionHttpInterceptor(component_name="fedward-server")],
+        )
+
+    def start_run(self, bundle: bytes, config: UserConfig) -> int:
+        """Submit a bundle.
+
+        Args:
+            bundle: The app bundle's bytes, at most 10 MB.
+            config: The run config; its keys must be declared in the bundle.
+
+        Returns:
+            The Flower run's id, an unsigned 64-bit number: store it as text.
+
+        Raises:
+            RunRefusedError: The SuperLink did not take it.
+        """
+        fab = fab_to_proto(Fab(hashlib.sha256(bundle).hexdigest(), bundle, {}))
+        request = messages.StartRunRequest(fab=fab, override_config=user_config_to_proto(config))
+        reply = self._client.StartRun(request)
+        if not reply.HasField("run_id"):
+            raise RunRefusedError("the SuperLink did not take the run: see its log")
+        return reply.run_id
+
+    def status(self, run_id: int) -> FlowerStatus:
+        """Where a run stands.
+
+        Raises:
+            RunRefusedError: The SuperLink does not know the run.
+        """
+        runs = self._client.ListRuns(messages.ListRunsRequest(run_id=run_id)).run_dict
+        if run_id not in runs:
+            raise RunRefusedError(f"the SuperLink knows no run {run_id}: was its database replaced?")
+        status = runs[run_id].status
+        return FlowerStatus(status=status.status, outcome=status.sub_status, details=status.details)
+
+    def stop_run(self, run_id: int) -> None:
+        """Stop a run. Its ServerApp ends within seconds; work that a site has begun goes on until its agent ends it."""
+        self._client.StopRun(messages.StopRunRequest(run_id=run_id))
+
+    def nodes(self) -> tuple[Node, ...]:
+        """Every node that the SuperLink knows."""
+        found = self._client.ListNodes(messages.ListNodesRequest()).nodes_info
+        return tuple(Node(id=node.node_id, name=node.name, online=node.status == "online") for node in found)
+
+    def register_node(self, public_key: bytes, name: str) -> int:
+        """Register a site's public key under the site's name, and give the node's id."""
+        return self._client.RegisterNode(messages.RegisterNodeRequest(public_key=public_key, name=name)).node_id
+
+    def close(self) -> None:
+        """End the connection."""
+        self._client.close()

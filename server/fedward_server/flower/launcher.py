@@ -1,0 +1,107 @@
+"""The server's SuperExec: takes the SuperLink's ServerApp tasks, and starts those whose jobs were approved here.
+
+Any client that reaches the SuperLink's Control API can submit a run, so a run that nobody here knows is not started.
+"""
+
+import sysconfig
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx
+from flwr.common.constant import SubStatus
+from flwr.proto.runtime_pb2 import AcquireTaskRequest, PushTaskOutputRequest
+from flwr.supercore.constant import TaskType
+from flwr.supercore.interceptors import RuntimeTokenHttpInterceptor, RuntimeVersionHttpInterceptor
+from flwr.supercore.protobuf.client import ProtobufClientInterceptor
+from flwr.supercore.runtime import RuntimeHttpClient
+
+from fedward_core.engine import Job
+from fedward_core.processes import Child, end_child, start_child
+from fedward_server.flower.job_file import JOB_FILE, write_job
+
+
+class ServerAppLauncher:
+    """Takes tasks of one SuperLink; a context manager that ends what it started.
+
+    Args:
+        address: ``host:port`` of the SuperLink, on loopback.
+        home: Its folder: jobs, tokens, logs, and what Flower keeps.
+    """
+
+    def __init__(self, address: str, home: Path) -> None:
+        home.mkdir(parents=True, exist_ok=True)
+        self._address = address
+        self._home = home
+        self._approved: dict[int, Job] = {}
+        self._children: dict[int, Child] = {}
+        self._client = self._connect()
+
+    def approve(self, run_id: int, job: Job) -> None:
+        """Let a Flower run carry out a job; until then its task is left where it is."""
+        self._approved[run_id] = job
+
+    def step(self) -> None:
+        """Take one task if there is one and a job waits; a SuperLink that does not answer is asked at the next step."""
+        if not self._approved.keys() - self._children.keys():
+            return
+        try:
+            offer = self._client.AcquireTask(AcquireTaskRequest(supported_task_types=[TaskType.SERVER_APP]))
+        except httpx.HTTPError:
+            return
+        if offer.HasField("task") and offer.token:
+            self._take(offer.task.run_id, offer.token)
+
+    def ended(self, run_id: int) -> bool:
+        """Whether the process of a run was started and has ended."""
+        return run_id in self._children and self._children[run_id].poll() is not None
+
+    def close(self) -> None:
+        """End every ServerApp, and the connection."""
+        for child in self._children.values():
+            end_child(child)
+        for token in self._home.glob("*.token"):
+            token.unlink()
+        self._children.clear()
+        self._client.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _take(self, run_id: int, token: str) -> None:
+        if run_id in self._approved:
+            self._children[run_id] = self._start(run_id, token)
+        else:
+            self._refuse(token)
+
+    def _start(self, run_id: int, token: str) -> Child:
+        job_file, token_file = self._home / f"{run_id}.job.json", self._home / f"{run_id}.token"
+        write_job(job_file, self._approved[run_id])
+        token_file.touch(mode=0o600)
+        token_file.write_text(token, encoding="utf-8")
+        program = Path(sysconfig.get_path("scripts")) / "flwr-serverapp"
+        command = [str(program), "--insecure", "--runtime-api-address", self._address, "--token-file", str(token_file)]
+        environment = {"FLWR_HOME": str(self._home / "flower"), JOB_FILE: str(job_file)}
+        return start_child(command, log=self._home / "server-app.log", environment=environment)
+
+    def _refuse(self, token: str) -> None:
+        client = self._connect(RuntimeTokenHttpInterceptor(token))
+        try:
+            client.PushTaskOutput(
+                PushTaskOutputRequest(sub_status=SubStatus.FAILED, details="no job was approved for this run")
+            )
+        finally:
+            client.close()
+
+    def _connect(self, *interceptors: ProtobufClientInterceptor) -> RuntimeHttpClient:
+        return RuntimeHttpClient.from_server_address(
+            server_address=self._address,
+            insecure=True,
+            root_certificates=None,
+            interceptors=[RuntimeVersionHttpInterceptor(component_name="fedward-server"), *interceptors],
+        )

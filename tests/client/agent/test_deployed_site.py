@@ -1,0 +1,76 @@
+"""The ClientApp at a hospital: which runs and attempts it serves."""
+
+from pathlib import Path
+
+import pytest
+from flwr.app import ConfigRecord, Context, Message, RecordDict
+from flwr.supercore.task_identity import TaskIdentity
+
+from fedward_client.agent.fence import Fence
+from fedward_client.agent.settings import AgentSettings
+from fedward_client.flower.deployed_site import app
+from fedward_client.flower.warm_helper import SETTINGS
+from fedward_core.order import Order, Reply, Work
+from fedward_core.refusal import REFUSED, Ground, Refusal
+from fedward_core.spec import Spec
+from fedward_models.data import generate
+
+SPEC = {
+    "name": "drill",
+    "dataset": {"name": "simulated", "image_px": 16},
+    "stages": [{"name": "only", "method": "rehearsal", "rounds": 1}],
+}
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    data = tmp_path / "data"
+    generate(data, sites=2, images_per_site=20, image_px=16, seed=1)
+    settings = AgentSettings(
+        site="north",
+        superlink="127.0.0.1:1",
+        data=data,
+        private=tmp_path / "private",
+        home=tmp_path,
+        approved=frozenset(),
+    )
+    monkeypatch.setenv(SETTINGS, settings.model_dump_json())
+    monkeypatch.setattr(TaskIdentity, "_task_id", 1)
+    monkeypatch.setattr(TaskIdentity, "_run_id", 1)
+    monkeypatch.setattr(TaskIdentity, "_node_id", 1)
+    return tmp_path
+
+
+def ask(*, attempt: int = 1, run: str = "drill") -> Message:
+    order = Order(run=run, attempt=attempt, work=Work.DESCRIBE).model_dump_json()
+    message = Message(content=RecordDict({"order": ConfigRecord({"json": order})}), dst_node_id=1, message_type="query")
+    config: dict[str, bool | float | int | str] = {"run": run, "spec": Spec.parse(SPEC).model_dump_json()}
+    return app(message, Context(run_id=1, node_id=1, node_config={}, state=RecordDict(), run_config=config))
+
+
+def test_a_lower_attempt_than_seen_is_refused_and_a_higher_one_served(site: Path) -> None:
+    for attempt in (2, 2, 3):
+        reply = Reply.model_validate_json(str(ask(attempt=attempt).content.config_records["reply"]["json"]))
+        assert reply.card is not None
+        assert reply.card.site == "north"
+    error = ask(attempt=2).error
+    assert error.code == REFUSED
+    assert Refusal.model_validate_json(error.reason or "") == Refusal(site="north", ground=Ground.LOWER_ATTEMPT)
+
+
+@pytest.mark.parametrize("run", ["../other", "", ".hidden", "a/b", "run\n"])
+def test_a_run_whose_id_is_no_plain_name_is_refused_and_writes_nothing(run: str, site: Path) -> None:
+    error = ask(run=run).error
+    assert Refusal.model_validate_json(error.reason or "").ground is Ground.RUN_NAME
+    assert not (site / "private").exists()
+
+
+def test_a_fence_outlives_the_process(tmp_path: Path) -> None:
+    assert Fence(tmp_path / "run").admits(5)
+    assert not Fence(tmp_path / "run").admits(4)
+    assert Fence(tmp_path / "run").admits(5)
+
+
+@pytest.mark.parametrize("ground", Ground)
+def test_every_ground_has_a_sentence(ground: Ground) -> None:
+    assert Refusal(site="north", ground=ground).sentence().startswith("the site refused: ")

@@ -1,0 +1,36 @@
+"""The one change to Flower: shorter pauses in the SuperNode's main loop. These hold for the pinned version."""
+
+import ast
+import inspect
+import time
+
+import pytest
+from flwr.supernode import start_client_internal
+
+from fedward_client.flower.supernode import IDLE_S, BriskClock
+from fedward_client.pace import Pace
+
+
+def test_flowers_main_loop_uses_of_time_only_sleep_and_sleeps_longest_when_idle() -> None:
+    tree = ast.parse(inspect.getsource(start_client_internal))
+    uses = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "time"
+    ]
+    assert {use.attr for use in uses} == {"sleep"}
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and node.func in uses]
+    seconds = sorted(ast.literal_eval(call.args[0]) for call in calls)
+    assert seconds == [0.5, 0.5, IDLE_S]
+
+
+def test_pauses_are_short_while_a_message_is_at_work_and_for_a_while_after(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, slept = [0.0], list[float]()
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "sleep", slept.append)
+    clock = BriskClock(Pace(brisk_s=0.05, idle_s=1.0, active_s=60.0))
+    now[0] = 61.0
+    for seconds, later in ((3, 0.0), (0.5, 59.0), (3, 1.0), (3, 0.0)):
+        clock.sleep(seconds)
+        now[0] += later
+    assert slept == [1.0, 0.05, 0.05, 1.0]
