@@ -1,0 +1,83 @@
+"""Carries one attempt of a run out: ``python -m fedward_server.attempt FOLDER``.
+
+FOLDER/job.json  -->  the run's files in FOLDER  -->  FOLDER/outcome.json
+
+SIGTERM stops the run; what it has reached stays, and the next attempt goes on from there.
+"""
+
+import fcntl
+import os
+import signal
+import sys
+import traceback
+from pathlib import Path
+from types import FrameType
+
+from fedward_core import registry
+from fedward_core.arrays import replacing
+from fedward_core.config import Frozen
+from fedward_core.engine import Job
+from fedward_core.errors import FedwardError
+from fedward_core.events import Event
+from fedward_core.spec import Spec
+from fedward_server.engines.attempts import AttemptJob, Outcome
+from fedward_server.engines.processes import Process
+from fedward_server.runs.folder import RunFolder
+
+ALREADY_RUNNING = 75  # EX_TEMPFAIL of sysexits.h
+
+
+def main(folder: RunFolder) -> int:
+    """Run, or take up, what the folder's job says.
+
+    Returns:
+        0 when there is an outcome; 75 if another attempt is alive in the folder.
+    """
+    signal.signal(signal.SIGTERM, _interrupt)
+    lock = os.open(folder.lock, os.O_CREAT | os.O_RDWR, 0o600)  # forked workers end with this process, and so does it
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return ALREADY_RUNNING
+    process = Process.of(os.getpid())
+    assert process is not None
+    _write(folder.attempt, process)
+    _write(folder.outcome, _carry_out(folder))
+    return 0
+
+
+def _carry_out(folder: RunFolder) -> Outcome:
+    try:
+        job = AttemptJob.model_validate_json(folder.job.read_bytes())
+        registry.resolve("engines", job.engine)().run(_job(job, folder.path), _ignore)
+    except FedwardError as error:
+        return Outcome(state="failed", reason=str(error))
+    except KeyboardInterrupt:
+        return Outcome(state="stopped")
+    except Exception as error:  # noqa: BLE001 - whatever it is, the run must not end without a reason
+        traceback.print_exc()
+        return Outcome(state="failed", reason=f"a fault of Fedward itself ({type(error).__name__}): its log tells more")
+    return Outcome(state="completed")
+
+
+def _job(job: AttemptJob, out: Path) -> Job:
+    spec = Spec.parse(job.spec)
+    return Job(spec=spec, run=job.run, sites=job.sites, data=Path(job.data), out=out, workers=job.workers)
+
+
+def _ignore(_event: Event) -> None:
+    """The coordinator reads events from the folder, and so misses none while it is away."""
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # being asked again must not disturb the clearing up
+    raise KeyboardInterrupt
+
+
+def _write(path: Path, value: Frozen) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(value.model_dump_json(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main(RunFolder(Path(sys.argv[1]))))

@@ -1,0 +1,57 @@
+"""The folder in which a coordinator keeps everything, and that only one coordinator uses.
+
+<home>/coordinator.db   keys, studies, runs and events
+<home>/runs/<id>/       one folder a run
+<home>/studies/         empty folders of studies without data
+"""
+
+import fcntl
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedward_server.errors import ConflictError
+from fedward_server.runs.folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Home:
+    """Names what lies in the folder.
+
+    Attributes:
+        path: The folder, absolute.
+    """
+
+    path: Path
+
+    @property
+    def database(self) -> Path:
+        """The database."""
+        return self.path / "coordinator.db"
+
+    def run(self, run: str) -> RunFolder:
+        """The folder of a run."""
+        return RunFolder(self.path / "runs" / run)
+
+    def empty(self, study: str) -> Path:
+        """The empty folder that stands for the data of a study without any."""
+        return self.path / "studies" / study
+
+    def claim(self) -> int:
+        """Make the folder and lock it until this process ends or the descriptor is closed.
+
+        Returns:
+            The descriptor of the lock.
+
+        Raises:
+            ConflictError: Another coordinator uses the folder.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        self.path.chmod(0o700)  # the database and the private stores of simulated sites are nobody else's
+        descriptor = os.open(self.path / "coordinator.lock", os.O_CREAT | os.O_RDWR, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise ConflictError("another coordinator uses this home folder: end it, or choose another --home") from None
+        return descriptor

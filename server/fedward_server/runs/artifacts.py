@@ -1,0 +1,81 @@
+"""What a run that has ended leaves, in one zip file; nothing of the simulated sites' private folders is in it.
+
+run.json  spec.json  cards.json  events.jsonl  metrics.json  stages/<stage>/final.safetensors  digests.json
+"""
+
+import hashlib
+import json
+import tempfile
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from fedward_core.config import Frozen
+from fedward_server.errors import ConflictError
+from fedward_server.runs import service
+from fedward_server.runs.folder import RunFolder
+from fedward_server.runs.metrics import read_metrics
+from fedward_server.runs.models import RunEvent, RunMetrics, RunWithSpec
+
+EVERYTHING = 10**9
+
+
+class Findings(Frozen):
+    """What the database holds of a run that has ended."""
+
+    run: RunWithSpec
+    events: tuple[RunEvent, ...]
+    metrics: RunMetrics
+
+
+async def gather(session: AsyncSession, run: str) -> Findings:
+    """Read what the database holds of a run.
+
+    Raises:
+        NotFoundError: There is no such run.
+        ConflictError: It has not ended.
+    """
+    found = await service.show_run(session, run)
+    if not found.state.is_end:
+        raise ConflictError(f"run '{run}' is {found.state}: its artifacts can be downloaded when it has ended")
+    events = await service.list_events(session, run, 0, EVERYTHING)
+    return Findings(run=found, events=tuple(events), metrics=await read_metrics(session, run))
+
+
+def write_zip(findings: Findings, folder: RunFolder) -> Path:
+    """Write the zip to a temporary file, which the caller removes."""
+    with tempfile.NamedTemporaryFile(prefix="fedward-artifacts-", suffix=".zip", delete=False) as file:
+        path = Path(file.name)
+    digests: dict[str, str] = {}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, text in _texts(findings).items():
+            archive.writestr(name, text, zipfile.ZIP_DEFLATED)
+            digests[name] = hashlib.sha256(text.encode()).hexdigest()
+        for name, source in _files(findings, folder):
+            archive.write(source, name)
+            with source.open("rb") as opened:
+                digests[name] = hashlib.file_digest(opened, "sha256").hexdigest()
+        archive.writestr("digests.json", _as_text(digests))
+    return path
+
+
+def _texts(findings: Findings) -> dict[str, str]:
+    return {
+        "run.json": _as_text(findings.run.model_dump(mode="json", exclude={"spec"})),
+        "spec.json": _as_text(findings.run.spec),
+        "metrics.json": _as_text(findings.metrics.model_dump(mode="json")),
+        "events.jsonl": "".join(event.model_dump_json() + "\n" for event in findings.events),
+    }
+
+
+def _files(findings: Findings, folder: RunFolder) -> Iterable[tuple[str, Path]]:
+    stages = [stage["name"] for stage in findings.run.spec["stages"]]
+    named = {f"stages/{stage}/final.safetensors": folder.final(stage) for stage in stages}
+    named["cards.json"] = folder.path / "cards.json"
+    return [(name, source) for name, source in named.items() if source.is_file()]
+
+
+def _as_text(values: object) -> str:
+    return json.dumps(values, indent=2) + "\n"

@@ -1,0 +1,77 @@
+"""What is asked of the tables of runs and events."""
+
+from collections.abc import Collection, Sequence
+
+from sqlalchemy import func, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from fedward_server.errors import NotFoundError
+from fedward_server.runs.rows import EventRow, RunRow
+from fedward_server.runs.states import ACTIVE, ENDS, RunState
+
+
+async def run_named(session: AsyncSession, run: str) -> RunRow:
+    """One run; no other transaction that writes may change it until this one ends.
+
+    Raises:
+        NotFoundError: There is none of this id.
+    """
+    row = await session.get(RunRow, run, with_for_update=True)
+    if row is None:
+        raise NotFoundError(f"there is no run '{run}'")
+    return row
+
+
+async def run_submitted_with(session: AsyncSession, key: str) -> RunRow | None:
+    """The run that was submitted with an idempotency key."""
+    return (await session.scalars(select(RunRow).where(RunRow.idempotency_key == key))).one_or_none()
+
+
+async def newest_runs(session: AsyncSession, state: RunState | None, limit: int) -> Sequence[RunRow]:
+    """Runs, the newest first."""
+    query = select(RunRow).order_by(RunRow.created_s.desc(), RunRow.id).limit(limit)
+    if state is not None:
+        query = query.where(RunRow.state == state)
+    return (await session.scalars(query)).all()
+
+
+async def events_after(session: AsyncSession, run: str, after: int, limit: int) -> Sequence[EventRow]:
+    """Events of a run behind a sequence number, in order."""
+    query = select(EventRow).where(EventRow.run == run, EventRow.sequence > after)
+    return (await session.scalars(query.order_by(EventRow.sequence).limit(limit))).all()
+
+
+async def events_of_kinds(session: AsyncSession, run: str, kinds: Collection[str]) -> Sequence[EventRow]:
+    """All events of a run that are of some kinds, in order."""
+    kind = EventRow.event["kind"].as_string()
+    query = select(EventRow).where(EventRow.run == run, kind.in_(kinds))
+    return (await session.scalars(query.order_by(EventRow.sequence))).all()
+
+
+async def next_due(session: AsyncSession, now_s: float, max_active: int) -> RunRow | None:
+    """The run that has waited longest for the scheduler and that nobody works on.
+
+    Args:
+        session: A transaction that writes.
+        now_s: Seconds since the epoch.
+        max_active: With so many runs under way, none that is only submitted is due.
+    """
+    active = await session.scalar(select(func.count()).where(RunRow.state.in_(ACTIVE)))
+    resting = (*ENDS, RunState.SUBMITTED) if (active or 0) >= max_active else ENDS
+    query = select(RunRow).where(
+        RunRow.state.not_in(resting),
+        RunRow.due_s <= now_s,
+        or_(RunRow.lease_token.is_(None), RunRow.lease_expires_s <= now_s),
+    )
+    order = (RunRow.due_s, RunRow.created_s, RunRow.id)
+    return (await session.scalars(query.order_by(*order).limit(1).with_for_update(skip_locked=True))).one_or_none()
+
+
+async def active_runs(session: AsyncSession) -> Sequence[RunRow]:
+    """Runs that may have an attempt under way."""
+    return (await session.scalars(select(RunRow).where(RunRow.state.in_(ACTIVE)))).all()
+
+
+async def forget_leases(session: AsyncSession) -> None:
+    """Let go of every lease: for a coordinator that has just started, and knows that it is the only one."""
+    await session.execute(update(RunRow).values(lease_token=None))

@@ -1,0 +1,92 @@
+"""``/runs``."""
+
+import asyncio
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.responses import FileResponse, StreamingResponse
+from starlette.background import BackgroundTask
+
+from fedward_server.home import Home
+from fedward_server.keys.access import READER, RESEARCHER, Tables
+from fedward_server.runs import artifacts, metrics, service
+from fedward_server.runs.models import CreateRunRequest, Run, RunEvent, RunMetrics, RunWithSpec
+from fedward_server.runs.states import RunState
+from fedward_server.runs.stream import stream_events
+
+router = APIRouter(prefix="/runs", tags=["runs"])
+
+IdempotencyKey = Annotated[str | None, Header(max_length=200)]
+After = Annotated[int, Query(ge=0)]
+
+
+@router.post("", status_code=201, dependencies=[RESEARCHER])
+async def submit_run(
+    request: CreateRunRequest, response: Response, database: Tables, idempotency_key: IdempotencyKey = None
+) -> Run:
+    """Submit a run. Submitting the same again, by id or Idempotency-Key, answers 200 with the run that is there."""
+    async with database.writing() as session:
+        run, is_new = await service.submit_run(session, request, idempotency_key)
+    response.status_code = 201 if is_new else 200
+    return run
+
+
+@router.get("", dependencies=[READER])
+async def list_runs(
+    database: Tables, state: RunState | None = None, limit: Annotated[int, Query(ge=1, le=1000)] = 100
+) -> list[Run]:
+    """Runs, the newest first."""
+    async with database.reading() as session:
+        return await service.list_runs(session, state, limit)
+
+
+@router.get("/{run}", dependencies=[READER])
+async def show_run(run: str, database: Tables) -> RunWithSpec:
+    """One run with its spec."""
+    async with database.reading() as session:
+        return await service.show_run(session, run)
+
+
+@router.post("/{run}/stop", status_code=202, dependencies=[RESEARCHER])
+async def stop_run(run: str, database: Tables) -> Run:
+    """Ask a run to end. Asking for the end of what has ended is fine."""
+    async with database.writing() as session:
+        return await service.stop_run(session, run)
+
+
+@router.get("/{run}/events", dependencies=[READER])
+async def list_events(
+    run: str, database: Tables, after: After = 0, limit: Annotated[int, Query(ge=1, le=10_000)] = 1000
+) -> list[RunEvent]:
+    """Events behind a sequence number, in order."""
+    async with database.reading() as session:
+        return await service.list_events(session, run, after, limit)
+
+
+@router.get("/{run}/events/stream", dependencies=[READER], response_class=StreamingResponse)
+async def follow_events(
+    run: str, database: Tables, after: After = 0, last_event_id: Annotated[int | None, Header(ge=0)] = None
+) -> StreamingResponse:
+    """Events as they happen, as server-sent events; the last one is `end`."""
+    async with database.reading() as session:
+        await service.show_run(session, run)  # an unknown run is an answer, not an empty stream
+    events = stream_events(database, run, last_event_id if last_event_id is not None else after)
+    return StreamingResponse(events, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+
+
+@router.get("/{run}/metrics", dependencies=[READER])
+async def show_metrics(run: str, database: Tables) -> RunMetrics:
+    """Losses and figures so far."""
+    async with database.reading() as session:
+        return await metrics.read_metrics(session, run)
+
+
+@router.get("/{run}/artifacts/download", dependencies=[READER], response_class=FileResponse)
+async def download_artifacts(run: str, request: Request, database: Tables) -> FileResponse:
+    """Spec, cards, events, metrics, final weights and digests of a run that has ended, as one zip file."""
+    home: Home = request.app.state.home
+    async with database.reading() as session:
+        findings = await artifacts.gather(session, run)
+    path = await asyncio.to_thread(artifacts.write_zip, findings, home.run(run))
+    remove = BackgroundTask(path.unlink, missing_ok=True)
+    return FileResponse(path, media_type="application/zip", filename=f"{run}.zip", background=remove)

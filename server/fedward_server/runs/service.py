@@ -1,0 +1,128 @@
+"""Rules of runs: how they are submitted, shown and stopped."""
+
+import secrets
+import time
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from fedward_core import registry
+from fedward_core.spec import Spec
+from fedward_server.errors import ConflictError, InvalidError
+from fedward_server.runs import queries
+from fedward_server.runs.models import CreateRunRequest, Run, RunEvent, RunWithSpec
+from fedward_server.runs.rows import RunRow
+from fedward_server.runs.states import RUN_MOVED, RunState, add_event, move_run
+from fedward_server.studies.queries import study_named
+from fedward_server.studies.service import as_study, fit_spec
+
+
+async def submit_run(session: AsyncSession, request: CreateRunRequest, idempotency_key: str | None) -> tuple[Run, bool]:
+    """Check a run and queue it; submitting the same again gives the run that is there.
+
+    Returns:
+        The run, and whether it is new.
+
+    Raises:
+        SpecError: The spec is wrong or does not fit the study.
+        InvalidError: There is no such engine.
+        NotFoundError: There is no such study.
+        ConflictError: Another run has this id or idempotency key.
+    """
+    if request.engine not in registry.names("engines"):
+        known = registry.names("engines")
+        raise InvalidError(registry.unknown(f"engine '{request.engine}'", request.engine, known))
+    study = as_study(await study_named(session, request.study))
+    spec, sites = fit_spec(Spec.parse(request.spec), study)
+    row = _row(request, spec, sites, idempotency_key)
+    there = await _already(session, request.run, idempotency_key)
+    if there is not None:
+        _check_same(there, row)
+        return as_run(there), False
+    session.add(row)
+    await session.flush()
+    facts = {"from": "", "to": row.state, "reason": ""}
+    add_event(session, row, {"kind": RUN_MOVED, "time_s": row.created_s, "facts": facts})
+    return as_run(row), True
+
+
+async def stop_run(session: AsyncSession, run: str) -> Run:
+    """Ask a run to end. Asking for the end of what has ended, or is about to, is fine.
+
+    Raises:
+        NotFoundError: There is no such run.
+    """
+    row = await queries.run_named(session, run)
+    if row.state == RunState.SUBMITTED:
+        move_run(session, row, RunState.CANCELLED, "stopped before it started")
+    elif row.state in (RunState.STARTING, RunState.RUNNING):
+        move_run(session, row, RunState.STOPPING, "stop was asked for")
+    return as_run(row)
+
+
+async def list_runs(session: AsyncSession, state: RunState | None, limit: int) -> list[Run]:
+    """Runs, the newest first."""
+    return [as_run(row) for row in await queries.newest_runs(session, state, limit)]
+
+
+async def show_run(session: AsyncSession, run: str) -> RunWithSpec:
+    """One run with its spec.
+
+    Raises:
+        NotFoundError: There is no such run.
+    """
+    row = await queries.run_named(session, run)
+    return RunWithSpec(**as_run(row).model_dump(), spec=row.spec)
+
+
+async def list_events(session: AsyncSession, run: str, after: int, limit: int) -> list[RunEvent]:
+    """Events of a run behind a sequence number, in order.
+
+    Raises:
+        NotFoundError: There is no such run.
+    """
+    await queries.run_named(session, run)
+    rows = await queries.events_after(session, run, after, limit)
+    return [RunEvent(sequence=row.sequence, **row.event) for row in rows]
+
+
+def as_run(row: RunRow) -> Run:
+    """The run of a row."""
+    plain = {name: getattr(row, name) for name in Run.model_fields if name not in {"name", "sites"}}
+    return Run(**plain, name=row.spec["name"], sites=tuple(row.sites))
+
+
+def _row(request: CreateRunRequest, spec: Spec, sites: tuple[str, ...], idempotency_key: str | None) -> RunRow:
+    now = time.time()
+    return RunRow(
+        id=request.run or f"{spec.name}-{secrets.token_hex(4)}",
+        study=request.study,
+        idempotency_key=idempotency_key,
+        spec=spec.model_dump(mode="json"),
+        spec_digest=spec.digest(),
+        sites=list(sites),
+        engine=request.engine,
+        workers=request.workers,
+        state=RunState.SUBMITTED,
+        reason="",
+        attempt=0,
+        num_events=0,
+        created_s=now,
+        moved_s=now,
+    )
+
+
+async def _already(session: AsyncSession, run: str | None, idempotency_key: str | None) -> RunRow | None:
+    by_key = await queries.run_submitted_with(session, idempotency_key) if idempotency_key else None
+    by_id = await session.get(RunRow, run) if run else None
+    if by_key is not None and run and by_key.id != run:
+        raise ConflictError(f"this idempotency key belongs to run '{by_key.id}': choose another key")
+    return by_key or by_id
+
+
+def _check_same(there: RunRow, wanted: RunRow) -> None:
+    for what in ("spec_digest", "study", "sites", "engine", "workers"):
+        if getattr(there, what) != getattr(wanted, what):
+            raise ConflictError(
+                f"run '{there.id}' is there already, with another {what.replace('_', ' ')}: "
+                "choose another id or idempotency key"
+            )

@@ -1,0 +1,34 @@
+"""Events as they happen, in the form of server-sent events."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+from fedward_server.database.database import Database
+from fedward_server.runs import service
+
+POLL_S = 0.25
+BATCH = 500
+# Decided here: proxies commonly close a connection after a minute of silence.
+SILENCE_S = 15.0
+
+
+async def stream_events(database: Database, run: str, after: int) -> AsyncIterator[str]:
+    """Events behind a sequence number, until the run has ended and all is told; then one last event ``end``."""
+    spoke_s = time.monotonic()
+    while True:
+        async with database.reading() as session:
+            state = (await service.show_run(session, run)).state
+            events = await service.list_events(session, run, after, BATCH)
+        for event in events:
+            yield f"id: {event.sequence}\nevent: {event.kind}\ndata: {event.model_dump_json()}\n\n"
+            after, spoke_s = event.sequence, time.monotonic()
+        if events:
+            continue
+        if state.is_end:
+            yield f'event: end\ndata: {{"state": "{state}"}}\n\n'
+            return
+        if time.monotonic() - spoke_s > SILENCE_S:
+            yield ": nothing new\n\n"
+            spoke_s = time.monotonic()
+        await asyncio.sleep(POLL_S)

@@ -1,0 +1,153 @@
+"""One run that is due: leased with a token, worked on outside any transaction, and written back if the lease holds."""
+
+import json
+import secrets
+import time
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from fedward_core.events import EventKind
+from fedward_server.engines.attempts import AttemptJob, Handle
+from fedward_server.runs import queries
+from fedward_server.runs.rows import RunRow
+from fedward_server.runs.states import RunState, add_event, move_run
+from fedward_server.studies.queries import study_named
+
+LEASE_S = 60.0
+POLL_S = 0.3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What the scheduler knows of a run while it works on it.
+
+    Attributes:
+        run: The run's id.
+        token: Of the lease.
+        state: Where the run stood when it was leased.
+        moved_s: Since when, in seconds since the epoch.
+        attempt: The newest attempt.
+        crashes: Attempts that died since the last finished round.
+        handle: How its process is found.
+        bytes_read: How far its events were read.
+        spec: The whole spec.
+        sites: The sites that take part.
+        engine: What carries it out.
+        workers: Sites that train side by side.
+        study: The study.
+        data: The study's data folder, if it has one.
+    """
+
+    run: str
+    token: str
+    state: RunState
+    moved_s: float
+    attempt: int
+    crashes: int
+    handle: Handle | None
+    bytes_read: int
+    spec: dict[str, Any]
+    sites: tuple[str, ...]
+    engine: str
+    workers: int
+    study: str
+    data: str | None
+
+    def job(self, data: str) -> AttemptJob:
+        """What an attempt of the run carries out, with the data of a folder."""
+        return AttemptJob(
+            run=self.run, spec=self.spec, sites=self.sites, data=data, engine=self.engine, workers=self.workers
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What came out of the work on a task.
+
+    Attributes:
+        to: The state that the run moves to; None to stay.
+        reason: Why.
+        handle: The process of the attempt.
+        crashed: Whether an attempt died without a word.
+        lines: New events, each a line of JSON.
+        bytes_read: How far events have been read now.
+    """
+
+    to: RunState | None = None
+    reason: str = ""
+    handle: Handle | None = None
+    crashed: bool = False
+    lines: tuple[str, ...] = ()
+    bytes_read: int = 0
+
+    def moving(self, to: RunState, reason: str = "") -> "Finding":
+        """The same, and the run moves."""
+        return replace(self, to=to, reason=reason)
+
+
+async def lease_task(session: AsyncSession, *, max_active: int, now_s: float | None = None) -> Task | None:
+    """Lease the run that has waited longest, or None if no run is due.
+
+    Args:
+        session: A transaction that writes.
+        max_active: Runs that may be under way at a time.
+        now_s: The time, in seconds since the epoch; now, if it is left out.
+    """
+    now_s = time.time() if now_s is None else now_s
+    row = await queries.next_due(session, now_s, max_active)
+    if row is None:
+        return None
+    row.lease_token, row.lease_expires_s = secrets.token_hex(16), now_s + LEASE_S
+    data = (await study_named(session, row.study)).data
+    return _task(row, row.lease_token, data)
+
+
+async def write_back(session: AsyncSession, task: Task, finding: Finding) -> bool:
+    """Write what came out of a task, and let go of it.
+
+    A run that was moved by somebody else meanwhile, because it was told to stop, is not moved again.
+
+    Returns:
+        Whether the lease still held; if not, nothing was written.
+    """
+    row = await queries.run_named(session, task.run)
+    if row.lease_token != task.token:
+        return False
+    row.lease_token, row.due_s = None, time.time() + POLL_S
+    _take_events(session, row, finding)
+    row.crashes += finding.crashed
+    row.handle = finding.handle
+    if finding.to is not None and row.state == task.state:
+        row.attempt += finding.to is RunState.STARTING
+        move_run(session, row, finding.to, finding.reason)
+    return True
+
+
+def _take_events(session: AsyncSession, row: RunRow, finding: Finding) -> None:
+    for line in finding.lines:
+        event = json.loads(line)
+        add_event(session, row, event)
+        if event["kind"] == EventKind.ROUND_FINISHED:
+            row.crashes = 0
+    row.bytes_read = finding.bytes_read
+
+
+def _task(row: RunRow, token: str, data: str | None) -> Task:
+    return Task(
+        run=row.id,
+        token=token,
+        state=RunState(row.state),
+        moved_s=row.moved_s,
+        attempt=row.attempt,
+        crashes=row.crashes,
+        handle=row.handle,
+        bytes_read=row.bytes_read,
+        spec=row.spec,
+        sites=tuple(row.sites),
+        engine=row.engine,
+        workers=row.workers,
+        study=row.study,
+        data=data,
+    )

@@ -1,0 +1,1 @@
+"""Studies: groups of sites with one dataset and one purpose."""

@@ -1,0 +1,94 @@
+"""Rules of studies: what one is made of, and which specs fit it."""
+
+import time
+from pathlib import Path
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from fedward_core.errors import DataError, SpecError
+from fedward_core.registry import load
+from fedward_core.spec import Spec
+from fedward_server.errors import ConflictError
+from fedward_server.studies import queries
+from fedward_server.studies.models import CreateStudyRequest, Study
+from fedward_server.studies.rows import StudyRow
+
+
+def sites_of(request: CreateStudyRequest) -> tuple[str, ...]:
+    """The sites of a study that is to be made; reads the data folder, and so belongs outside a transaction.
+
+    Raises:
+        DataError: The folder does not exist, holds no site, or lacks one that is named.
+    """
+    if request.data is None:
+        return tuple(sorted(request.sites))
+    found: tuple[str, ...] = load("fedward_models.data.source:sites_in")(Path(request.data))
+    missing = sorted(set(request.sites) - set(found))
+    if missing:
+        raise DataError(f"the data folder has no site {', '.join(missing)}: it has {', '.join(found)}")
+    return tuple(sorted(request.sites)) or found
+
+
+async def create_study(session: AsyncSession, request: CreateStudyRequest, sites: tuple[str, ...]) -> Study:
+    """Make a study; making the same one again is fine.
+
+    Raises:
+        ConflictError: There is another study of this name.
+    """
+    data = str(Path(request.data).resolve()) if request.data is not None else None
+    wanted = StudyRow(
+        name=request.name, data=data, sites=list(sites), classes=list(request.classes), created_s=time.time()
+    )
+    row = await session.get(StudyRow, request.name)
+    if row is None:
+        session.add(wanted)
+        return as_study(wanted)
+    if (row.data, row.sites, row.classes) != (wanted.data, wanted.sites, wanted.classes):
+        raise ConflictError(f"there is another study '{request.name}': choose another name")
+    return as_study(row)
+
+
+async def list_studies(session: AsyncSession) -> list[Study]:
+    """Every study, by name."""
+    return [as_study(row) for row in await queries.all_studies(session)]
+
+
+def fit_spec(spec: Spec, study: Study) -> tuple[Spec, tuple[str, ...]]:
+    """The spec with the study's classes, and the sites that take part.
+
+    Raises:
+        SpecError: The spec wants other classes, sites that the study does not have, or more sites than it has.
+    """
+    named = spec.dataset.classes
+    if study.classes and named and named != study.classes:
+        raise SpecError(
+            f"study '{study.name}' has the classes {', '.join(study.classes)}, the spec names {', '.join(named)}: "
+            "leave dataset.classes out, or name the study's"
+        )
+    sites = _taking_part(spec, study)
+    classes = study.classes or named
+    return spec.model_copy(update={"dataset": spec.dataset.model_copy(update={"classes": classes})}), sites
+
+
+def as_study(row: StudyRow) -> Study:
+    """The study of a row."""
+    return Study(
+        name=row.name,
+        sites=tuple(row.sites),
+        classes=tuple(row.classes),
+        has_data=row.data is not None,
+        created_s=row.created_s,
+    )
+
+
+def _taking_part(spec: Spec, study: Study) -> tuple[str, ...]:
+    sites = study.sites if spec.cohort.sites == "all" else tuple(sorted(spec.cohort.sites))
+    missing = sorted(set(sites) - set(study.sites))
+    if missing:
+        raise SpecError(f"study '{study.name}' has no site {', '.join(missing)}: it has {', '.join(study.sites)}")
+    if len(sites) < spec.cohort.min_sites:
+        raise SpecError(
+            f"cohort.min_sites is {spec.cohort.min_sites}, but {len(sites)} sites of study '{study.name}' take part: "
+            "lower it, or add sites"
+        )
+    return sites

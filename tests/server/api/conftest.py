@@ -1,0 +1,149 @@
+"""A coordinator of its own for each test, on a free port of this machine, with everything that it starts."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from fedward_server.engines.processes import Process
+
+DEADLINE_S = 60.0
+SERVE = (
+    "import sys; from pathlib import Path; from fedward_server.api.app import create_app;"
+    "from fedward_server.api.serving import listening, serve; from fedward_server.home import Home;"
+    "listener = listening('127.0.0.1', 0);"
+    "print(listener.getsockname()[1], flush=True);"
+    "serve(create_app(Home(Path(sys.argv[1])), tell_key=lambda key: print(key, flush=True)), listener)"
+)
+
+
+@dataclass
+class Coordinator:
+    """A coordinator in a process of its own.
+
+    Attributes:
+        home: Its folder.
+        keys: One for each role.
+        process: The process; None while there is none.
+        url: Where the API answers.
+    """
+
+    home: Path
+    keys: dict[str, str] = field(default_factory=dict)
+    process: subprocess.Popen[str] | None = None
+    url: str = ""
+
+    def start(self) -> None:
+        command = [sys.executable, "-c", SERVE, str(self.home)]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout is not None
+        self.url = f"http://127.0.0.1:{int(self.process.stdout.readline())}/api/v1"
+        if not self.keys:
+            self.keys["admin"] = self.process.stdout.readline().strip()
+            for role in ("reader", "researcher"):
+                made = self.call("POST", "/keys", json={"name": role, "role": role})
+                self.keys[role] = made.json()["key"]
+
+    def kill(self) -> None:
+        """As a power cut would: nothing can be cleared up."""
+        self._end(signal.SIGKILL)
+
+    def close(self) -> None:
+        self._end(signal.SIGTERM)
+
+    def call(self, method: str, path: str, *, role: str | None = "admin", **arguments: Any) -> httpx.Response:
+        headers = arguments.pop("headers", {})
+        if role is not None:
+            headers = {"Authorization": f"Bearer {self.keys[role]}", **headers}
+        return httpx.request(method, self.url + path, headers=headers, timeout=30, **arguments)
+
+    def submit(self, rounds: int = 2, **request: Any) -> Any:
+        """Submit a rehearsal to a study without data, which is made if need be."""
+        self.call("POST", "/studies", json={"name": "drill", "sites": ["hill", "north", "river"]})
+        body = {"study": "drill", "spec": rehearsal(rounds), "run": "drill-1", **request}
+        answer = self.call("POST", "/runs", json=body)
+        assert answer.is_success, answer.text
+        return answer.json()
+
+    def run(self, run: str) -> Any:
+        return self.call("GET", f"/runs/{run}").json()
+
+    def kinds(self, run: str) -> list[str]:
+        return [event["kind"] for event in self.call("GET", f"/runs/{run}/events?limit=10000").json()]
+
+    def wait(self, run: str, state: str) -> Any:
+        wait_until(lambda: self.run(run)["state"] in {state, "failed"})
+        found = self.run(run)
+        assert found["state"] == state, found
+        return found
+
+    def _end(self, number: int) -> None:
+        assert self.process is not None
+        assert self.process.stdout is not None
+        self.process.send_signal(number)
+        self.process.wait(timeout=DEADLINE_S)
+        self.process.stdout.close()
+        self.process = None
+
+
+def rehearsal(rounds: int) -> dict[str, Any]:
+    """A run that reads no images and trains nothing."""
+    stage = {"name": "only", "method": "rehearsal", "rounds": rounds}
+    return {"name": "drill", "seed": 7, "dataset": {"name": "none"}, "evaluate": {"every": 50}, "stages": [stage]}
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while not holds():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def coordinator(tmp_path: Path) -> Iterator[Coordinator]:
+    made = Coordinator(tmp_path / "home")
+    made.start()
+    yield made
+    if made.process is None:
+        made.start()  # it ends the attempts that a killed one left behind
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def shared_coordinator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Coordinator]:
+    """One for tests that do not disturb each other."""
+    made = Coordinator(tmp_path_factory.mktemp("coordinator") / "home")
+    made.start()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def attempt_of(coordinator: Coordinator) -> Callable[[str], int]:
+    """The process id of the attempt of a run."""
+
+    def read(run: str) -> int:
+        text = (coordinator.home / "runs" / run / "attempt.json").read_text()
+        return Process.model_validate_json(text).pid
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def drill() -> Callable[[int], dict[str, Any]]:
+    """Specs of rehearsals."""
+    return rehearsal
+
+
+@pytest.fixture
+def end() -> Callable[[int], None]:
+    """Kill a process at once."""
+    return lambda pid: os.kill(pid, signal.SIGKILL)
