@@ -15,9 +15,9 @@ from fedward_core.errors import RoundError
 from fedward_core.events import Event, Listener
 from fedward_core.processes import end_child, start_child
 from fedward_server.flower.bundle import build_bundle, run_config
-from fedward_server.flower.control import FlowerControl
+from fedward_server.flower.control import FlowerControl, SuperLinkAwayError
 from fedward_server.flower.launcher import ServerAppLauncher
-from fedward_server.flower.superlink import SuperLink
+from fedward_server.flower.superlink import SuperLink, SuperLinkError
 
 AGENT = "fedward_client.agent"  # named, not imported: server and client know each other only by their messages
 POLL_S = 0.05
@@ -37,12 +37,15 @@ class DeploymentEngine:
             for site in job.sites:
                 stack.enter_context(_agent(job, site, superlink.address, bundle.digest))
             launcher = stack.enter_context(ServerAppLauncher(superlink.address, home / "server"))
-            control = FlowerControl(superlink.address)
-            stack.callback(control.close)
+            control = stack.enter_context(FlowerControl(superlink.address))
             reader = EventReader(job.out / "events.jsonl", listen)
             run_id = control.start_run(bundle.content, run_config(job))
             launcher.approve(run_id, job)
-            _follow(launcher, control, run_id, reader)
+            for _ in _looks(launcher, control, run_id):
+                reader.read()
+                if not superlink.alive:
+                    raise SuperLinkError("the SuperLink ended: network/superlink.log says why; run again to go on")
+            reader.read()
         _check_outcome(job)
 
 
@@ -72,18 +75,24 @@ class EventReader:
                 self._listen(Event.model_validate_json(line))
 
 
-def _follow(launcher: ServerAppLauncher, control: FlowerControl, run_id: int, reader: EventReader) -> None:
-    """Until the ServerApp has ended, or Flower says that the run has."""
+def _looks(launcher: ServerAppLauncher, control: FlowerControl, run_id: int) -> Iterator[None]:
+    """Look after a run every moment until its ServerApp has ended, or Flower says that the run has."""
     asked = time.monotonic()
     while not launcher.ended(run_id):
         launcher.step()
-        reader.read()
         if time.monotonic() - asked > STATUS_EVERY_S:
             asked = time.monotonic()
-            if control.status(run_id).finished:
-                break
+            if _finished(control, run_id):
+                return
+        yield
         time.sleep(POLL_S)
-    reader.read()
+
+
+def _finished(control: FlowerControl, run_id: int) -> bool:
+    try:
+        return control.status(run_id).finished
+    except SuperLinkAwayError:
+        return False
 
 
 def _check_outcome(job: Job) -> None:

@@ -4,8 +4,13 @@ The Control API has no authentication: its SuperLink must listen on loopback, an
 """
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
 
+import httpx
 from flwr.app import UserConfig
 from flwr.common.serde import fab_to_proto, user_config_to_proto
 from flwr.proto import control_pb2 as messages
@@ -20,6 +25,10 @@ FINISHED = "finished"
 
 class RunRefusedError(FedwardError):
     """The SuperLink does not take a run, or does not know it."""
+
+
+class SuperLinkAwayError(FedwardError):
+    """The SuperLink does not answer, or cannot at the moment, e.g. because its database is busy: ask again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +67,9 @@ class Node:
 
 
 class FlowerControl:
-    """A client of one SuperLink's Control API.
+    """A client of one SuperLink's Control API; a context manager that ends the connection.
+
+    Every call may raise :class:`SuperLinkAwayError`, and :class:`RunRefusedError` where the SuperLink says no.
 
     Args:
         address: ``host:port`` of the SuperLink, on loopback.
@@ -87,36 +98,56 @@ class FlowerControl:
         """
         fab = fab_to_proto(Fab(hashlib.sha256(bundle).hexdigest(), bundle, {}))
         request = messages.StartRunRequest(fab=fab, override_config=user_config_to_proto(config))
-        reply = self._client.StartRun(request)
+        with _errors_translated():
+            reply = self._client.StartRun(request)
         if not reply.HasField("run_id"):
             raise RunRefusedError("the SuperLink did not take the run: see its log")
         return reply.run_id
 
     def status(self, run_id: int) -> FlowerStatus:
-        """Where a run stands.
-
-        Raises:
-            RunRefusedError: The SuperLink does not know the run.
-        """
-        runs = self._client.ListRuns(messages.ListRunsRequest(run_id=run_id)).run_dict
-        if run_id not in runs:
-            raise RunRefusedError(f"the SuperLink knows no run {run_id}: was its database replaced?")
+        """Where a run stands."""
+        with _errors_translated():
+            runs = self._client.ListRuns(messages.ListRunsRequest(run_id=run_id)).run_dict
         status = runs[run_id].status
         return FlowerStatus(status=status.status, outcome=status.sub_status, details=status.details)
 
     def stop_run(self, run_id: int) -> None:
         """Stop a run. Its ServerApp ends within seconds; work that a site has begun goes on until its agent ends it."""
-        self._client.StopRun(messages.StopRunRequest(run_id=run_id))
+        with _errors_translated():
+            self._client.StopRun(messages.StopRunRequest(run_id=run_id))
 
     def nodes(self) -> tuple[Node, ...]:
         """Every node that the SuperLink knows."""
-        found = self._client.ListNodes(messages.ListNodesRequest()).nodes_info
+        with _errors_translated():
+            found = self._client.ListNodes(messages.ListNodesRequest()).nodes_info
         return tuple(Node(id=node.node_id, name=node.name, online=node.status == "online") for node in found)
 
     def register_node(self, public_key: bytes, name: str) -> int:
         """Register a site's public key under the site's name, and give the node's id."""
-        return self._client.RegisterNode(messages.RegisterNodeRequest(public_key=public_key, name=name)).node_id
+        with _errors_translated():
+            return self._client.RegisterNode(messages.RegisterNodeRequest(public_key=public_key, name=name)).node_id
 
     def close(self) -> None:
         """End the connection."""
         self._client.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+@contextmanager
+def _errors_translated() -> Iterator[None]:
+    try:
+        yield
+    except httpx.HTTPStatusError as error:
+        status = error.response.status_code
+        if error.response.is_client_error:
+            raise RunRefusedError(f"the SuperLink refused (HTTP {status}): does it know the run? See its log") from None
+        raise SuperLinkAwayError(f"the SuperLink cannot answer now (HTTP {status}): see its log") from None
+    except httpx.HTTPError:
+        raise SuperLinkAwayError("the SuperLink does not answer: is it running?") from None

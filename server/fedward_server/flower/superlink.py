@@ -19,7 +19,7 @@ POLL_S = 0.1
 
 
 class SuperLinkError(FedwardError):
-    """The SuperLink did not start."""
+    """The SuperLink did not start, or has ended."""
 
 
 class SuperLink:
@@ -41,6 +41,11 @@ class SuperLink:
         """The process id of the running SuperLink."""
         assert self._child is not None
         return self._child.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether its process runs."""
+        return self._child is not None and self._child.poll() is None
 
     def start(self) -> None:
         """Start it, and wait until it is healthy.
