@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from fedward_cli import compare, data, demo, run, zoo
+from fedward_cli import compare, data, demo, run, runs_remote, server, zoo
 from fedward_cli.faults import PoliteGroup
 from fedward_core import __version__
 
@@ -17,10 +17,12 @@ app = typer.Typer(
 )
 app.add_typer(zoo.app, name="zoo")
 app.add_typer(data.app, name="data")
+app.add_typer(runs_remote.app, name="run")
 app.command("train")(run.train)
 app.command("simulate")(run.simulate)
 app.command("compare")(compare.compare)
 app.command("demo")(demo.demo)
+app.command("server")(server.server)
 
 
 def _print_version(wanted: bool) -> None:

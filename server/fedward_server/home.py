@@ -7,6 +7,8 @@
 
 import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,21 +39,25 @@ class Home:
         """The empty folder that stands for the data of a study without any."""
         return self.path / "studies" / study
 
-    def claim(self) -> int:
-        """Make the folder and lock it until this process ends or the descriptor is closed.
-
-        Returns:
-            The descriptor of the lock.
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Make the folder if need be, and hold it for this coordinator while the block lasts.
 
         Raises:
-            ConflictError: Another coordinator uses the folder.
+            ConflictError: Another coordinator uses it.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         self.path.chmod(0o700)  # the database and the private stores of simulated sites are nobody else's
         descriptor = os.open(self.path / "coordinator.lock", os.O_CREAT | os.O_RDWR, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            _lock(descriptor)
+            yield
+        finally:
             os.close(descriptor)
-            raise ConflictError("another coordinator uses this home folder: end it, or choose another --home") from None
-        return descriptor
+
+
+def _lock(descriptor: int) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise ConflictError("another coordinator uses this home folder: end it, or choose another --home") from None

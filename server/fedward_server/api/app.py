@@ -1,7 +1,6 @@
 """The application: routes under ``/api/v1``, and the scheduler that works behind them."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -30,14 +29,13 @@ def create_app(home: Home, *, max_active: int = 1, tell_key: Callable[[str], Non
     """The coordinator of a home folder.
 
     Args:
-        home: Where it keeps everything.
+        home: Where it keeps everything; whoever serves the application has claimed it.
         max_active: Runs that may be under way at a time.
         tell_key: Called with the administrator's first key, where there is no key yet.
     """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        lock = home.claim()
         database = Database(home.database)
         try:
             await _prepare(database, tell_key)
@@ -46,7 +44,6 @@ def create_app(home: Home, *, max_active: int = 1, tell_key: Callable[[str], Non
                 yield
         finally:
             await database.close()
-            os.close(lock)
 
     # The usual pages for trying routes out fetch scripts from elsewhere, which a hospital network does not allow.
     app = FastAPI(

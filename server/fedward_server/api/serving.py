@@ -1,5 +1,6 @@
 """Serves a coordinator on one port until it is told to end."""
 
+import os
 import socket
 
 import uvicorn
@@ -20,7 +21,7 @@ def listening(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port))
     except OSError as error:
-        reason = error.strerror or "the system refused"
+        reason = os.strerror(error.errno) if error.errno else "the system refused"
         raise ConflictError(f"cannot listen on {host}:{port} ({reason}): choose another --port or --host") from error
 
 

@@ -10,13 +10,18 @@ from fedward_server.runs.rows import EventRow, RunRow
 from fedward_server.runs.states import ACTIVE, ENDS, RunState
 
 
-async def run_named(session: AsyncSession, run: str) -> RunRow:
-    """One run; no other transaction that writes may change it until this one ends.
+async def run_named(session: AsyncSession, run: str, *, to_change: bool = False) -> RunRow:
+    """One run.
+
+    Args:
+        session: A transaction, one that writes if the run is to be changed.
+        run: Its id.
+        to_change: Nobody else may change the run until the transaction ends.
 
     Raises:
         NotFoundError: There is none of this id.
     """
-    row = await session.get(RunRow, run, with_for_update=True)
+    row = await session.get(RunRow, run, with_for_update=to_change)
     if row is None:
         raise NotFoundError(f"there is no run '{run}'")
     return row

@@ -51,7 +51,7 @@ async def stop_run(session: AsyncSession, run: str) -> Run:
     Raises:
         NotFoundError: There is no such run.
     """
-    row = await queries.run_named(session, run)
+    row = await queries.run_named(session, run, to_change=True)
     if row.state == RunState.SUBMITTED:
         move_run(session, row, RunState.CANCELLED, "stopped before it started")
     elif row.state in (RunState.STARTING, RunState.RUNNING):

@@ -7,7 +7,7 @@
                    `------------'
                 attempt died: a new one takes the run up
 
-A submitted run may be cancelled at once, any may fail, and one that is being stopped may still end in its own way first.
+A submitted run may be cancelled at once, any may fail, and one that is being stopped may still end in its own way.
 """
 
 import time

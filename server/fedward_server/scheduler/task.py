@@ -112,7 +112,7 @@ async def write_back(session: AsyncSession, task: Task, finding: Finding) -> boo
     Returns:
         Whether the lease still held; if not, nothing was written.
     """
-    row = await queries.run_named(session, task.run)
+    row = await queries.run_named(session, task.run, to_change=True)
     if row.lease_token != task.token:
         return False
     row.lease_token, row.due_s = None, time.time() + POLL_S

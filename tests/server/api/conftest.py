@@ -16,13 +16,18 @@ import pytest
 from fedward_server.engines.processes import Process
 
 DEADLINE_S = 60.0
-SERVE = (
-    "import sys; from pathlib import Path; from fedward_server.api.app import create_app;"
-    "from fedward_server.api.serving import listening, serve; from fedward_server.home import Home;"
-    "listener = listening('127.0.0.1', 0);"
-    "print(listener.getsockname()[1], flush=True);"
-    "serve(create_app(Home(Path(sys.argv[1])), tell_key=lambda key: print(key, flush=True)), listener)"
-)
+SERVE = """
+import sys
+from pathlib import Path
+from fedward_server.api.app import create_app
+from fedward_server.api.serving import listening, serve
+from fedward_server.home import Home
+
+home = Home(Path(sys.argv[1]))
+with listening("127.0.0.1", 0) as listener, home.claimed():
+    print(listener.getsockname()[1], flush=True)
+    serve(create_app(home, tell_key=lambda key: print(key, flush=True)), listener)
+"""
 
 
 @dataclass
@@ -65,10 +70,10 @@ class Coordinator:
             headers = {"Authorization": f"Bearer {self.keys[role]}", **headers}
         return httpx.request(method, self.url + path, headers=headers, timeout=30, **arguments)
 
-    def submit(self, rounds: int = 2, **request: Any) -> Any:
+    def submit(self, run: str, rounds: int, **request: Any) -> Any:
         """Submit a rehearsal to a study without data, which is made if need be."""
         self.call("POST", "/studies", json={"name": "drill", "sites": ["hill", "north", "river"]})
-        body = {"study": "drill", "spec": rehearsal(rounds), "run": "drill-1", **request}
+        body = {"study": "drill", "spec": rehearsal(rounds), "run": run, **request}
         answer = self.call("POST", "/runs", json=body)
         assert answer.is_success, answer.text
         return answer.json()
@@ -117,9 +122,9 @@ def coordinator(tmp_path: Path) -> Iterator[Coordinator]:
     made.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def shared_coordinator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Coordinator]:
-    """One for tests that do not disturb each other."""
+    """One for tests that do not disturb each other: each has runs of its own name."""
     made = Coordinator(tmp_path_factory.mktemp("coordinator") / "home")
     made.start()
     yield made

@@ -41,7 +41,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, drill: Any) -> str:
 def test_a_coordinator_that_was_killed_adopts_the_attempt_that_lives_on(
     coordinator: Any, undisturbed: str, attempt_of: Any
 ) -> None:
-    coordinator.submit(ROUNDS)
+    coordinator.submit("drill-1", ROUNDS)
     reach(coordinator, "drill-1", 3)
     before = attempt_of("drill-1")
     coordinator.kill()
@@ -55,7 +55,7 @@ def test_a_coordinator_that_was_killed_adopts_the_attempt_that_lives_on(
 def test_a_run_whose_attempt_died_with_the_coordinator_is_taken_up(
     coordinator: Any, undisturbed: str, attempt_of: Any, end: Kill
 ) -> None:
-    coordinator.submit(ROUNDS)
+    coordinator.submit("drill-1", ROUNDS)
     reach(coordinator, "drill-1", 3)
     coordinator.kill()
     end(attempt_of("drill-1"))
@@ -70,7 +70,7 @@ def test_a_run_whose_attempt_died_with_the_coordinator_is_taken_up(
 def test_an_attempt_that_was_killed_is_followed_by_another(
     coordinator: Any, undisturbed: str, attempt_of: Any, end: Kill
 ) -> None:
-    coordinator.submit(ROUNDS)
+    coordinator.submit("drill-1", ROUNDS)
     reach(coordinator, "drill-1", 3)
     end(attempt_of("drill-1"))
     assert coordinator.wait("drill-1", "completed")["attempt"] == 2
@@ -81,7 +81,7 @@ def test_an_attempt_that_was_killed_is_followed_by_another(
 def test_a_coordinator_that_ends_takes_its_attempts_along_and_goes_on_when_it_starts_again(
     coordinator: Any, undisturbed: str, attempt_of: Any
 ) -> None:
-    coordinator.submit(ROUNDS)
+    coordinator.submit("drill-1", ROUNDS)
     reach(coordinator, "drill-1", 3)
     coordinator.close()
     assert Process.of(attempt_of("drill-1")) is None

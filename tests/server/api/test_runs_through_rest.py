@@ -11,21 +11,21 @@ import pytest
 from fedward_core.arrays import read_arrays
 
 
-def test_a_run_is_carried_out_and_its_artifacts_downloaded(coordinator: Any, tmp_path: Any) -> None:
-    assert coordinator.submit(3)["state"] == "submitted"
-    run = coordinator.wait("drill-1", "completed")
+def test_a_run_is_carried_out_and_its_artifacts_downloaded(shared_coordinator: Any, tmp_path: Any) -> None:
+    assert shared_coordinator.submit("whole-1", 3)["state"] == "submitted"
+    run = shared_coordinator.wait("whole-1", "completed")
     assert run["attempt"] == 1
-    events = coordinator.call("GET", "/runs/drill-1/events").json()
+    events = shared_coordinator.call("GET", "/runs/whole-1/events").json()
     assert [event["sequence"] for event in events] == list(range(1, len(events) + 1))
     assert [event["kind"] for event in events].count("round_finished") == 3
     moves = [event["facts"]["to"] for event in events if event["kind"] == "run_moved"]
     assert moves == ["submitted", "starting", "running", "completed"]
 
-    metrics = coordinator.call("GET", "/runs/drill-1/metrics").json()
+    metrics = shared_coordinator.call("GET", "/runs/whole-1/metrics").json()
     assert len(metrics["losses"]) == 9
     assert {one["site"] for one in metrics["evaluations"]} == {"hill", "north", "river"}
 
-    answer = coordinator.call("GET", "/runs/drill-1/artifacts/download", role="reader")
+    answer = shared_coordinator.call("GET", "/runs/whole-1/artifacts/download", role="reader")
     archive = zipfile.ZipFile(io.BytesIO(answer.content))
     digests = json.loads(archive.read("digests.json"))
     assert set(archive.namelist()) == {
@@ -38,62 +38,63 @@ def test_a_run_is_carried_out_and_its_artifacts_downloaded(coordinator: Any, tmp
         "stages/only/final.safetensors",
     }
     assert digests.keys() == set(archive.namelist()) - {"digests.json"}
-    assert str(coordinator.home).encode() not in b"".join(archive.read(name) for name in archive.namelist())
+    assert str(shared_coordinator.home).encode() not in b"".join(archive.read(name) for name in archive.namelist())
     archive.extract("stages/only/final.safetensors", tmp_path)
     assert read_arrays(tmp_path / "stages/only/final.safetensors")[0].keys() == {f"tensor_{i}" for i in range(4)}
 
 
-def test_events_stream_until_the_end_and_go_on_from_the_last_one_seen(coordinator: Any) -> None:
-    coordinator.submit(3)
-    headers = {"Authorization": f"Bearer {coordinator.keys['reader']}"}
+def test_events_stream_until_the_end_and_go_on_from_the_last_one_seen(shared_coordinator: Any) -> None:
+    shared_coordinator.submit("told-1", 3)
+    headers = {"Authorization": f"Bearer {shared_coordinator.keys['reader']}"}
     told = []
-    with httpx.stream("GET", f"{coordinator.url}/runs/drill-1/events/stream", headers=headers, timeout=60) as stream:
+    with httpx.stream(
+        "GET", f"{shared_coordinator.url}/runs/told-1/events/stream", headers=headers, timeout=60
+    ) as stream:
         assert stream.headers["content-type"].startswith("text/event-stream")
         told = [line for line in stream.iter_lines() if line]
     sequences = [int(line.removeprefix("id: ")) for line in told if line.startswith("id: ")]
     assert sequences == list(range(1, len(sequences) + 1))
     assert told[-2:] == ["event: end", 'data: {"state": "completed"}']
     last = {"Last-Event-ID": str(sequences[-2])}
-    rest = coordinator.call("GET", "/runs/drill-1/events/stream", headers=last).text
+    rest = shared_coordinator.call("GET", "/runs/told-1/events/stream", headers=last).text
     assert rest.count("id: ") == 1
 
 
-def test_submitting_twice_gives_one_run(coordinator: Any, drill: Any) -> None:
-    first = coordinator.submit(1)
-    body = {"study": "drill", "spec": drill(1), "run": "drill-1"}
-    assert coordinator.call("POST", "/runs", json={**body, "workers": 2}).status_code == 409
+def test_submitting_twice_gives_one_run(shared_coordinator: Any, drill: Any) -> None:
+    first = shared_coordinator.submit("twice-1", 1)
+    body = {"study": "drill", "spec": drill(1), "run": "twice-1"}
+    assert shared_coordinator.call("POST", "/runs", json={**body, "workers": 2}).status_code == 409
     body = {"study": "drill", "spec": drill(1)}
     key = {"Idempotency-Key": "once"}
-    answers = [coordinator.call("POST", "/runs", json=body, headers=key) for _ in range(2)]
+    answers = [shared_coordinator.call("POST", "/runs", json=body, headers=key) for _ in range(2)]
     assert [answer.status_code for answer in answers] == [201, 200]
     assert answers[0].json()["id"] == answers[1].json()["id"] != first["id"]
     other = {"study": "drill", "spec": drill(2)}
-    assert coordinator.call("POST", "/runs", json=other, headers=key).json()["error"]["code"] == "conflict"
-    assert len(coordinator.call("GET", "/runs").json()) == 2
+    assert shared_coordinator.call("POST", "/runs", json=other, headers=key).json()["error"]["code"] == "conflict"
 
 
-def test_a_run_that_is_stopped_ends_cancelled_and_may_be_stopped_again(coordinator: Any) -> None:
-    coordinator.submit(100_000)
-    coordinator.submit(1, run="drill-2")
-    assert coordinator.call("POST", "/runs/drill-2/stop").json()["state"] == "cancelled"
-    coordinator.wait("drill-1", "running")
-    assert coordinator.call("POST", "/runs/drill-1/stop").json()["state"] == "stopping"
-    run = coordinator.wait("drill-1", "cancelled")
+def test_a_run_that_is_stopped_ends_cancelled_and_may_be_stopped_again(shared_coordinator: Any) -> None:
+    shared_coordinator.submit("stopped-1", 100_000)
+    shared_coordinator.submit("stopped-2", 1)
+    assert shared_coordinator.call("POST", "/runs/stopped-2/stop").json()["state"] == "cancelled"
+    shared_coordinator.wait("stopped-1", "running")
+    assert shared_coordinator.call("POST", "/runs/stopped-1/stop").json()["state"] == "stopping"
+    run = shared_coordinator.wait("stopped-1", "cancelled")
     assert run["reason"] == "stopped on request"
-    assert coordinator.call("POST", "/runs/drill-1/stop").json()["state"] == "cancelled"
+    assert shared_coordinator.call("POST", "/runs/stopped-1/stop").json()["state"] == "cancelled"
 
 
-def test_a_run_that_fails_says_why_without_a_path(coordinator: Any, tmp_path: Any, drill: Any) -> None:
+def test_a_run_that_fails_says_why_without_a_path(shared_coordinator: Any, tmp_path: Any, drill: Any) -> None:
     (tmp_path / "data" / "north").mkdir(parents=True)
     (tmp_path / "data" / "north" / "labels.csv").write_text("nothing\n")
     study = {"name": "broken", "data": str(tmp_path / "data")}
-    assert coordinator.call("POST", "/studies", json=study).json()["sites"] == ["north"]
-    (coordinator.home / "runs" / "bad" / "run.json").mkdir(parents=True)
+    assert shared_coordinator.call("POST", "/studies", json=study).json()["sites"] == ["north"]
+    (shared_coordinator.home / "runs" / "bad" / "run.json").mkdir(parents=True)
     body = {"study": "broken", "spec": drill(1) | {"cohort": {"min_sites": 1}}, "run": "bad"}
-    coordinator.call("POST", "/runs", json=body)
-    run = coordinator.wait("bad", "failed")
+    shared_coordinator.call("POST", "/runs", json=body)
+    run = shared_coordinator.wait("bad", "failed")
     assert run["reason"]
-    assert str(tmp_path) not in json.dumps(run) + coordinator.call("GET", "/runs/bad/events").text
+    assert str(tmp_path) not in json.dumps(run) + shared_coordinator.call("GET", "/runs/bad/events").text
 
 
 @pytest.mark.parametrize(
@@ -107,17 +108,19 @@ def test_a_run_that_fails_says_why_without_a_path(coordinator: Any, tmp_path: An
 )
 def test_a_wrong_spec_is_refused_with_its_faults(change: Any, word: str, shared_coordinator: Any, drill: Any) -> None:
     shared_coordinator.call("POST", "/studies", json={"name": "drill", "sites": ["hill", "north", "river"]})
-    answer = shared_coordinator.call("POST", "/runs", json={"study": "drill", "spec": drill(1) | change})
+    answer = shared_coordinator.call(
+        "POST", "/runs", json={"study": "drill", "spec": drill(1) | change, "run": "wrong-1"}
+    )
     assert answer.status_code == 422
     assert answer.json()["error"]["code"] == "wrong_spec"
     assert word in answer.json()["error"]["message"]
-    assert shared_coordinator.call("GET", "/runs").json() == []
+    assert not [run for run in shared_coordinator.call("GET", "/runs").json() if run["id"] == "wrong-1"]
 
 
-def test_classes_of_the_study_stand_in_the_spec_that_is_kept(coordinator: Any, drill: Any) -> None:
+def test_classes_of_the_study_stand_in_the_spec_that_is_kept(shared_coordinator: Any, drill: Any) -> None:
     study = {"name": "lungs", "sites": ["hill", "north", "river"], "classes": ["normal", "covid"]}
-    coordinator.call("POST", "/studies", json=study)
-    coordinator.call("POST", "/runs", json={"study": "lungs", "spec": drill(1), "run": "lungs-1"})
-    assert coordinator.run("lungs-1")["spec"]["dataset"]["classes"] == ["normal", "covid"]
+    shared_coordinator.call("POST", "/studies", json=study)
+    shared_coordinator.call("POST", "/runs", json={"study": "lungs", "spec": drill(1), "run": "lungs-1"})
+    assert shared_coordinator.run("lungs-1")["spec"]["dataset"]["classes"] == ["normal", "covid"]
     other = drill(1) | {"dataset": {"name": "none", "classes": ["covid", "normal"]}}
-    assert coordinator.call("POST", "/runs", json={"study": "lungs", "spec": other}).status_code == 422
+    assert shared_coordinator.call("POST", "/runs", json={"study": "lungs", "spec": other}).status_code == 422

@@ -14,7 +14,7 @@ def upgrade() -> None:
         sa.Column("name", sa.String, primary_key=True),
         sa.Column("digest", sa.String, nullable=False, unique=True),
         sa.Column("role", sa.String, nullable=False),
-        sa.Column("created_s", sa.Float, nullable=False),
+        sa.Column("created_s", sa.Double, nullable=False),
     )
     op.create_table(
         "studies",
@@ -22,7 +22,7 @@ def upgrade() -> None:
         sa.Column("data", sa.String, nullable=True),
         sa.Column("sites", sa.JSON, nullable=False),
         sa.Column("classes", sa.JSON, nullable=False),
-        sa.Column("created_s", sa.Float, nullable=False),
+        sa.Column("created_s", sa.Double, nullable=False),
     )
     _create_runs()
     op.create_table(
@@ -51,9 +51,9 @@ def _create_runs() -> None:
         sa.Column("handle", sa.JSON, nullable=True),
         sa.Column("num_events", sa.Integer, nullable=False),
         sa.Column("bytes_read", sa.Integer, nullable=False),
-        sa.Column("created_s", sa.Float, nullable=False),
-        sa.Column("moved_s", sa.Float, nullable=False),
-        sa.Column("due_s", sa.Float, nullable=False),
+        sa.Column("created_s", sa.Double, nullable=False),
+        sa.Column("moved_s", sa.Double, nullable=False),
+        sa.Column("due_s", sa.Double, nullable=False),
         sa.Column("lease_token", sa.String, nullable=True),
-        sa.Column("lease_expires_s", sa.Float, nullable=False),
+        sa.Column("lease_expires_s", sa.Double, nullable=False),
     )

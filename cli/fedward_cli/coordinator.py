@@ -1,0 +1,121 @@
+"""Speaks to a coordinator: one request a call, and every refusal as a sentence.
+
+FEDWARD_URL  where the coordinator is, http://127.0.0.1:8080 by default
+FEDWARD_KEY  the API key
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from fedward_core.arrays import replacing
+from fedward_core.errors import FedwardError
+
+TIMEOUT_S = 30.0
+DEFAULT_URL = "http://127.0.0.1:8080"
+
+
+class CoordinatorError(FedwardError):
+    """The coordinator cannot be reached, or refuses."""
+
+
+class UnreachableError(CoordinatorError):
+    """The coordinator cannot be reached, or went away amid an answer."""
+
+
+class Coordinator:
+    """A coordinator's REST API.
+
+    Args:
+        url: Where it is.
+        key: The API key.
+    """
+
+    def __init__(self, url: str, key: str) -> None:
+        self._url = url.rstrip("/") + "/api/v1"
+        self._headers = {"Authorization": f"Bearer {key}"}
+
+    @classmethod
+    def of_environment(cls) -> "Coordinator":
+        """The coordinator that FEDWARD_URL and FEDWARD_KEY name.
+
+        Raises:
+            CoordinatorError: FEDWARD_KEY is not set.
+        """
+        key = os.environ.get("FEDWARD_KEY", "")
+        if not key:
+            raise CoordinatorError("FEDWARD_KEY is not set: expected an API key of the coordinator, fw_...")
+        return cls(os.environ.get("FEDWARD_URL", DEFAULT_URL), key)
+
+    def get(self, path: str, **query: str | int) -> Any:
+        """Ask for something.
+
+        Raises:
+            CoordinatorError: The coordinator cannot be reached, or refuses.
+        """
+        with self._answer("GET", path, params=query) as answer:
+            return json.loads(answer.read())
+
+    def post(self, path: str, body: Any = None) -> Any:
+        """Ask it to do something.
+
+        Raises:
+            CoordinatorError: The coordinator cannot be reached, or refuses.
+        """
+        with self._answer("POST", path, json=body) as answer:
+            return json.loads(answer.read())
+
+    def download(self, path: str, out: Path) -> None:
+        """Fetch a file, whole or not at all.
+
+        Raises:
+            CoordinatorError: The coordinator cannot be reached, or refuses.
+            CheckpointError: The file cannot be written.
+        """
+        with self._answer("GET", path) as answer, replacing(out) as temporary, temporary.open("wb") as file:
+            for piece in answer.iter_bytes():
+                file.write(piece)
+
+    def events(self, run: str, after: int) -> Iterator[dict[str, Any]]:
+        """Events of a run behind a sequence number, as they happen, to its end.
+
+        Raises:
+            CoordinatorError: The coordinator cannot be reached, went away, or refuses.
+        """
+        with self._answer("GET", f"/runs/{run}/events/stream", params={"after": after}) as answer:
+            kind = ""
+            for line in answer.iter_lines():
+                if line.startswith("event: "):
+                    kind = line.removeprefix("event: ")
+                elif line.startswith("data: ") and kind == "end":
+                    return
+                elif line.startswith("data: "):
+                    yield json.loads(line.removeprefix("data: "))
+        raise UnreachableError("the coordinator went away")
+
+    @contextmanager
+    def _answer(self, method: str, path: str, **arguments: Any) -> Iterator[httpx.Response]:
+        try:
+            with httpx.stream(
+                method, self._url + path, headers=self._headers, timeout=TIMEOUT_S, **arguments
+            ) as answer:
+                if not answer.is_success:
+                    raise CoordinatorError(_refusal(answer))
+                yield answer
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise UnreachableError(
+                f"no coordinator answers at {self._url} ({error or type(error).__name__}): "
+                "is it running, and is FEDWARD_URL right?"
+            ) from error
+
+
+def _refusal(answer: httpx.Response) -> str:
+    try:
+        return str(json.loads(answer.read())["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return f"the answer with status {answer.status_code} is not that of a coordinator: is FEDWARD_URL right?"

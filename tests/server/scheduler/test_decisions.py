@@ -1,0 +1,158 @@
+"""What the scheduler makes of each thing that may happen to a run."""
+
+import json
+from typing import Any
+
+import pytest
+
+from fedward_server.engines.attempts import Outcome
+from fedward_server.runs.queries import events_after
+from fedward_server.runs.service import stop_run
+from fedward_server.runs.states import RunState
+from fedward_server.scheduler.task import lease_task, write_back
+from fedward_server.scheduler.work import GRACE_S, MAX_CRASHES, Work
+
+ROUND = json.dumps({"kind": "round_finished", "time_s": 1.0, "stage": "only", "round": 0, "site": None, "facts": {}})
+
+
+async def stop(office: Any) -> None:
+    async with office.database.writing() as session:
+        await stop_run(session, "run-1")
+
+
+async def kinds(office: Any) -> list[str]:
+    async with office.database.reading() as session:
+        return [row.event["kind"] for row in await events_after(session, "run-1", 0, 100)]
+
+
+def tell(office: Any, text: str) -> None:
+    folder = office.home.run("run-1")
+    folder.path.mkdir(parents=True, exist_ok=True)
+    with folder.events.open("a") as file:
+        file.write(text)
+
+
+@pytest.mark.parametrize(
+    ("ending", "state"), [("completed", RunState.COMPLETED), ("failed", RunState.FAILED)], ids=["well", "badly"]
+)
+def test_a_run_ends_as_its_attempt_did(ending: Any, state: RunState, in_office: Any) -> None:
+    async def check(office: Any) -> None:
+        await office.step_to("running")
+        office.attempts.alive, office.attempts.ending = False, Outcome(state=ending, reason="because")
+        row = await office.step_to(state)
+        assert row.reason == ("because" if ending == "failed" else "")
+
+    in_office(check)
+
+
+def test_a_reason_names_no_folder_of_the_machine(in_office: Any) -> None:
+    async def check(office: Any) -> None:
+        await office.step_to("running")
+        reason = f"cannot read '{office.home.path}/runs/run-1/x'"
+        office.attempts.alive, office.attempts.ending = False, Outcome(state="failed", reason=reason)
+        assert (await office.step_to("failed")).reason == "cannot read '…/runs/run-1/x'"
+
+    in_office(check)
+
+
+def test_an_attempt_that_dies_is_followed_by_another_until_too_many_did(in_office: Any) -> None:
+    async def check(office: Any) -> None:
+        for attempt in range(1, MAX_CRASHES):
+            assert (await office.step_to("running")).attempt == attempt
+            office.attempts.alive = False
+            assert "died" in (await office.step_to("starting")).reason
+        await office.step_to("running")
+        office.attempts.alive = False
+        assert "without finishing a round" in (await office.step_to("failed")).reason
+        assert office.attempts.started == MAX_CRASHES
+
+    in_office(check)
+
+
+def test_a_finished_round_makes_up_for_attempts_that_died(in_office: Any) -> None:
+    async def check(office: Any) -> None:
+        for _ in range(MAX_CRASHES + 2):
+            await office.step_to("running")
+            tell(office, ROUND + "\n")
+            office.attempts.alive = False
+            assert (await office.step_to("starting")).crashes <= 1
+
+    in_office(check)
+
+
+def test_an_attempt_ended_from_outside_does_not_count_as_one_that_died(in_office: Any) -> None:
+    async def check(office: Any) -> None:
+        office.attempts.ending = Outcome(state="stopped")
+        for _ in range(MAX_CRASHES + 2):
+            await office.step_to("running")
+            office.attempts.alive = False
+            assert (await office.step_to("starting")).crashes == 0
+
+    in_office(check)
+
+
+def test_an_attempt_that_cannot_be_started_fails_the_run(in_office: Any) -> None:
+    async def check(office: Any) -> None:
+        office.attempts.refuses = OSError(28, "No space left on device")
+        assert "No space left" in (await office.step_to("failed")).reason
+
+    in_office(check)
+
+
+def test_each_event_is_taken_once_and_a_line_without_an_end_waits(in_office: Any) -> None:
+    async def check(office: Any) -> None:
+        await office.step_to("running")
+        before = len(await kinds(office))
+        tell(office, ROUND + "\n" + ROUND[:10])
+        for _ in range(3):
+            await office.step_to("running")
+        assert len(await kinds(office)) == before + 1
+        tell(office, ROUND[10:] + "\n")
+        await office.step_to("running")
+        assert len(await kinds(office)) == before + 2
+
+    in_office(check)
+
+
+def test_a_run_that_is_stopped_is_asked_first_and_ended_by_force_later(
+    in_office: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def check(office: Any) -> None:
+        await office.step_to("running")
+        await stop(office)
+        await office.step_to("stopping")
+        assert office.attempts.stopped == [False]
+        monkeypatch.setattr("fedward_server.scheduler.work.GRACE_S", -GRACE_S)
+        await office.step_to("stopping")
+        assert office.attempts.stopped == [False, True]
+        office.attempts.alive = False
+        assert (await office.step_to("cancelled")).reason == "stopped on request"
+
+    in_office(check)
+
+
+def test_a_run_that_is_stopped_while_its_attempt_starts_does_not_lose_the_attempt(in_office: Any) -> None:
+    async def check(office: Any) -> None:
+        await office.step_to("starting")
+        async with office.database.writing() as session:
+            task = await lease_task(session, max_active=1)
+        assert task is not None
+        finding = Work(office.home, office.attempts).do(task)
+        await stop(office)
+        async with office.database.writing() as session:
+            assert await write_back(session, task, finding)
+        assert (await office.step_to("stopping")).handle == {"number": 1}
+        assert office.attempts.stopped
+
+    in_office(check)
+
+
+def test_an_attempt_whose_handle_was_never_stored_is_found_and_stopped(in_office: Any) -> None:
+    async def check(office: Any) -> None:
+        await office.step_to("starting")
+        office.attempts.start(None, None)  # and then the coordinator was killed
+        await stop(office)
+        await office.step_to("stopping")
+        assert office.attempts.stopped == [False]
+
+    in_office(check)
