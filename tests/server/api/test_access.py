@@ -67,6 +67,7 @@ def test_health_is_for_anybody(shared_coordinator: Any) -> None:
         ("GET", "/nothing", None, 404),
         ("PUT", "/runs", None, 405),
         ("GET", "/runs?limit=0", None, 422),
+        ("GET", f"/runs/none/events?after={10**30}", None, 422),
         ("POST", "/runs", {"study": "none", "spec": {}}, 404),
         ("POST", "/runs", {"stdy": "none", "spec": {}}, 422),
         ("POST", "/runs", {"study": "none", "spec": {}, "run": "../up"}, 422),

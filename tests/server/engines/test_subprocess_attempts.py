@@ -1,0 +1,104 @@
+"""Attempts as processes: found again by whoever knows the folder, never two at a time, and ended when asked."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from fedward_core.spec import Spec
+from fedward_server.attempt import ALREADY_RUNNING
+from fedward_server.engines.attempts import AttemptJob, Outcome, Status
+from fedward_server.engines.processes import Process
+from fedward_server.engines.subprocess_attempts import SubprocessAttempts
+from fedward_server.runs.folder import RunFolder, read_lines
+
+
+def job(folder: Path, *, rounds: int, sites: tuple[str, ...] = ("a", "b", "c")) -> AttemptJob:
+    stage = {"name": "only", "method": "rehearsal", "rounds": rounds}
+    spec = Spec.parse({"name": "drill", "dataset": {"name": "none"}, "stages": [stage]})
+    values = spec.model_dump(mode="json")
+    return AttemptJob(run="run-1", spec=values, sites=sites, data=str(folder), engine="inline", workers=1)
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    return RunFolder(tmp_path / "run-1")
+
+
+@pytest.fixture
+def attempts(folder: RunFolder) -> Iterator[SubprocessAttempts]:
+    made = SubprocessAttempts()
+    yield made
+    handle = made.find(folder)
+    if handle is not None:
+        made.stop(handle, by_force=True)
+        wait_until(lambda: made.poll(handle) is Status.ENDED)
+
+
+def test_an_attempt_ends_with_its_outcome(attempts: SubprocessAttempts, folder: RunFolder) -> None:
+    handle = attempts.start(folder, job(folder.path, rounds=1))
+    wait_until(lambda: attempts.poll(handle) is Status.ENDED)
+    assert attempts.outcome(folder) == Outcome(state="completed")
+    assert attempts.find(folder) is None
+    attempts.stop(handle)
+    attempts.stop(handle, by_force=True)
+
+
+def test_a_run_that_cannot_go_on_fails_with_its_reason(attempts: SubprocessAttempts, folder: RunFolder) -> None:
+    handle = attempts.start(folder, job(folder.path, rounds=1, sites=("a",)))
+    wait_until(lambda: attempts.poll(handle) is Status.ENDED)
+    outcome = attempts.outcome(folder)
+    assert outcome is not None
+    assert outcome.state == "failed"
+    assert "cohort.min_sites" in outcome.reason
+
+
+def test_a_living_attempt_is_adopted_stopped_and_taken_up(attempts: SubprocessAttempts, folder: RunFolder) -> None:
+    endless = job(folder.path, rounds=100_000)
+    handle = attempts.start(folder, endless)
+    wait_until(lambda: len(read_lines(folder.events, 0)[0]) > 20)
+    after_a_restart = SubprocessAttempts()
+    assert after_a_restart.find(folder) == handle
+    assert after_a_restart.start(folder, endless) == handle
+    second = subprocess.run([sys.executable, "-m", "fedward_server.attempt", str(folder.path)], check=False)
+    assert second.returncode == ALREADY_RUNNING
+    after_a_restart.stop(handle)
+    after_a_restart.stop(handle)
+    wait_until(lambda: attempts.poll(handle) is Status.ENDED)
+    assert attempts.outcome(folder) == Outcome(state="stopped")
+
+    following = attempts.start(folder, endless)
+    assert following != handle
+    assert attempts.outcome(folder) is None
+    wait_until(lambda: any("run_resumed" in line for line in read_lines(folder.events, 0)[0]))
+
+
+def test_a_process_with_the_same_id_but_another_start_is_another(folder: RunFolder) -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        process = Process.of(child.pid)
+        assert process is not None
+        assert process.is_alive
+        assert not process.model_copy(update={"started": process.started - 1}).is_alive
+        assert not process.model_copy(update={"boot": "another"}).is_alive
+        child.kill()
+        wait_until(lambda: not process.is_alive)  # though nobody has waited for it yet
+        assert Process.of(child.pid) is None
+
+
+def test_a_line_without_an_end_is_read_when_it_has_one(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    assert read_lines(path, 0) == ([], 0)
+    path.write_text("ä\nb")
+    assert read_lines(path, 0) == (["ä"], 3)
+    path.write_text("ä\nbc\n")
+    assert read_lines(path, 3) == (["bc"], 6)
