@@ -30,7 +30,8 @@ class SimulatedNetwork:
     def locate(self, context: Context) -> SiteSettings:
         """The site that a node stands for."""
         site = self.sites[int(context.node_config["partition-id"])]
-        return SiteSettings(site=site, spec=self.spec, data=self.data, private=self.private / site)
+        private = self.private / site
+        return SiteSettings(site=site, spec=self.spec, data=self.data, private=private, durable=False)
 
 
 def simulated_client_app(spec: str, sites: tuple[str, ...], data: str, private: str) -> ClientApp:

@@ -55,15 +55,16 @@ class SuperExec:
         """Take one task if there is one.
 
         Returns:
-            Whether there was one. A SuperNode that does not answer, e.g. because it is starting, has none.
+            Whether there was one. A SuperNode that does not answer, e.g. because it is starting, has none; a task whose
+            refusal does not reach it is offered again.
         """
         try:
             offer = self._client.AcquireTask(AcquireTaskRequest(supported_task_types=[TaskType.CLIENT_APP]))
+            if not (offer.HasField("task") and offer.token):
+                return False
+            self.take(offer.task, offer.token)
         except httpx.HTTPError:
             return False
-        if not (offer.HasField("task") and offer.token):
-            return False
-        self.take(offer.task, offer.token)
         return True
 
     def take(self, task: Task, token: str) -> None:
@@ -84,12 +85,14 @@ class SuperExec:
     def _refuse(self, token: str) -> None:
         """Answer the message in the app's stead."""
         client = self._connect(RuntimeTokenHttpInterceptor(token))
+        refusal = Refusal(site=self._settings.site, ground=Ground.UNAPPROVED_APP)
         try:
             message, context, _, _ = pull_task_input(client)
-            refusal = Refusal(site=self._settings.site, ground=Ground.UNAPPROVED_APP)
             error = Error(code=REFUSED, reason=refusal.model_dump_json())
             push_message(client, Message(error, reply_to=message), context)
             push_task_output(client, context, SubStatus.FAILED, refusal.ground)
+        except RuntimeError:  # Flower's word for a message that is no longer there, so that nobody waits for an answer
+            push_task_output(client, None, SubStatus.FAILED, refusal.ground)
         finally:
             client.close()
 

@@ -15,27 +15,32 @@ import traceback
 from flwr.supernode.runtime.run_clientapp import run_clientapp
 
 from fedward_client.agent.settings import AgentSettings
-from fedward_core.processes import end_child, start_child
+from fedward_core.processes import Child, end_child, start_child
 
 SETTINGS = "FEDWARD_AGENT_SETTINGS"
 
 
 class WarmHelper:
-    """The agent's side of the helper.
+    """The agent's side of the helper. A helper that has died is replaced when it is next needed.
 
     Args:
         settings: What client apps are told of their site.
     """
 
     def __init__(self, settings: AgentSettings) -> None:
-        self._child = start_child(
-            [sys.executable, "-m", "fedward_client.flower.warm_helper"],
-            log=settings.home / "client-app.log",
-            environment={"FLWR_HOME": str(settings.home / "flower"), SETTINGS: settings.model_dump_json()},
-        )
+        self._settings = settings
+        self._child = self._start_helper()
+
+    @property
+    def pid(self) -> int:
+        """The helper's process id."""
+        return self._child.pid
 
     def start(self, address: str, token: str) -> None:
         """Start the client app of a task; see :class:`fedward_client.flower.superexec.Launcher`."""
+        if self._child.poll() is not None:
+            end_child(self._child)
+            self._child = self._start_helper()
         assert self._child.stdin is not None
         self._child.stdin.write(json.dumps({"address": address, "token": token}).encode() + b"\n")
         self._child.stdin.flush()
@@ -43,6 +48,13 @@ class WarmHelper:
     def close(self) -> None:
         """End the helper and every client app of it."""
         end_child(self._child)
+
+    def _start_helper(self) -> Child:
+        return start_child(
+            [sys.executable, "-m", "fedward_client.flower.warm_helper"],
+            log=self._settings.home / "client-app.log",
+            environment={"FLWR_HOME": str(self._settings.home / "flower"), SETTINGS: self._settings.model_dump_json()},
+        )
 
 
 def serve() -> None:

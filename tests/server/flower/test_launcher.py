@@ -1,0 +1,70 @@
+"""What the server's SuperExec starts and what it refuses."""
+
+from pathlib import Path
+
+import httpx
+import pytest
+from flwr.proto.runtime_pb2 import AcquireTaskRequest, AcquireTaskResponse, PushTaskOutputRequest
+from flwr.proto.task_pb2 import Task
+from flwr.supercore.constant import TaskType
+
+from fedward_core.engine import Job
+from fedward_core.spec import Spec
+from fedward_server.flower.launcher import ServerAppLauncher
+
+SPEC = {
+    "name": "drill",
+    "dataset": {"name": "simulated", "image_px": 16},
+    "stages": [{"name": "only", "method": "rehearsal", "rounds": 1}],
+}
+
+
+class SuperLink:
+    """Offers the task of one run."""
+
+    def __init__(self, run_id: int) -> None:
+        self.run_id = run_id
+        self.requests: list[list[str]] = []
+        self.outcomes: list[str] = []
+        self.away = False
+
+    def AcquireTask(self, request: AcquireTaskRequest) -> AcquireTaskResponse:
+        if self.away:
+            raise httpx.ConnectError("away")
+        self.requests.append(list(request.supported_task_types))
+        return AcquireTaskResponse(task=Task(type=TaskType.SERVER_APP, run_id=self.run_id), token="token")
+
+    def PushTaskOutput(self, request: PushTaskOutputRequest) -> None:
+        self.outcomes.append(f"{request.sub_status}: {request.details}")
+
+    def close(self) -> None: ...
+
+
+def job_in(folder: Path) -> Job:
+    return Job(spec=Spec.parse(SPEC), run="drill", sites=("north",), data=folder, out=folder / "out")
+
+
+def test_a_run_without_a_job_of_ours_is_refused_and_nothing_is_asked_before_there_is_a_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = SuperLink(run_id=7)
+    monkeypatch.setattr(ServerAppLauncher, "_connect", lambda self, *interceptors: link)
+    with ServerAppLauncher("127.0.0.1:1", tmp_path) as launcher:
+        launcher.step()
+        assert link.requests == []
+        launcher.approve(8, job_in(tmp_path))
+        launcher.step()
+        assert link.requests == [[TaskType.SERVER_APP]]
+        assert link.outcomes == ["failed: no job was approved for this run"]
+        assert not launcher.ended(8)
+        link.away = True
+        launcher.step()
+
+
+def test_a_token_is_for_its_owner_and_gone_in_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ServerAppLauncher, "_connect", lambda self, *interceptors: SuperLink(run_id=7))
+    with ServerAppLauncher("127.0.0.1:1", tmp_path) as launcher:
+        launcher.approve(7, job_in(tmp_path))
+        launcher.step()
+        assert (tmp_path / "7.token").stat().st_mode & 0o777 == 0o600
+    assert not list(tmp_path.glob("*.token"))
