@@ -1,6 +1,7 @@
 """What is done for a run in each state. Nothing here knows the database, and nothing waits."""
 
 import time
+from dataclasses import replace
 
 from fedward_core.errors import CheckpointError
 from fedward_server.engines.attempts import Attempts, Outcome, Status
@@ -42,7 +43,7 @@ class Work:
         except (OSError, CheckpointError) as error:
             why = (error.strerror or type(error).__name__) if isinstance(error, OSError) else str(error)
             return finding.moving(RunState.FAILED, f"the attempt could not be started: {why}")
-        return Finding(handle=handle, bytes_read=task.bytes_read).moving(RunState.RUNNING)
+        return replace(finding, handle=handle).moving(RunState.RUNNING)
 
     def _watch(self, task: Task) -> Finding:
         folder = self._home.run(task.run)
@@ -83,7 +84,7 @@ class Work:
 
 
 def _again(task: Task, finding: Finding, *, crashed: bool) -> Finding:
-    finding = Finding(lines=finding.lines, bytes_read=finding.bytes_read, crashed=crashed)
+    finding = replace(finding, handle=None, crashed=crashed)
     if crashed and task.crashes + 1 >= MAX_CRASHES:
         reason = f"{MAX_CRASHES} attempts died without finishing a round: the machine's own log may tell why"
         return finding.moving(RunState.FAILED, reason)
