@@ -101,7 +101,7 @@ def read_events(out: Path) -> Iterator[Event]:
             ) from error
 
 
-def mean_over_sites(sites: dict[str, Metrics], name: str) -> Metric:
+def mean_over_sites(sites: Mapping[str, Metrics], name: str) -> Metric:
     """The plain mean over the sites where a figure is defined, with the images of these sites as its n."""
     known = [metrics[name] for metrics in sites.values() if name in metrics and metrics[name].value is not None]
     values = [metric.value for metric in known if metric.value is not None]

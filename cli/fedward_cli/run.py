@@ -8,13 +8,16 @@ import typer
 from rich.markup import escape
 
 from fedward_cli import hospitals
+from fedward_cli.comparison import site_prior
 from fedward_cli.consoles import output, tell
 from fedward_cli.execution import execute, find_run, job_for
 from fedward_cli.options import AsJson, DataFolder, DataFolderOrNone, EngineName, Fresh, OutFolder, SpecFile, Workers
 from fedward_cli.results import Results, as_json
 from fedward_cli.tables import NOTE, results_table
+from fedward_core.cards import DatasetCard, Split, Task
 from fedward_core.engine import Job
 from fedward_core.errors import CheckpointError
+from fedward_core.metric import Metrics
 from fedward_core.spec import Spec
 
 Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Takes the place of the spec's seed.")]
@@ -80,9 +83,18 @@ def show_results(results: Results, job: Job, *, machine: bool) -> None:
     if machine:
         typer.echo(json.dumps(as_json(results), indent=2))
         return
-    output().print(results_table(results, title=f"{job.spec.name}: {job.spec.evaluate.split} split"))
+    split = job.spec.evaluate.split
+    output().print(results_table(results, f"{job.spec.name}: {split} split", prior=_prior(job, split)))
     output().print(f"[dim]{NOTE}[/]")
     tell(f"Figures, curves and weights are in '{escape(str(job.out))}'.")
+
+
+def _prior(job: Job, split: Split) -> dict[str, Metrics]:
+    """What guessing would reach, where there are classes to guess."""
+    text = (job.out / "cards.json").read_text(encoding="utf-8")
+    cards = [DatasetCard.model_validate(card) for card in json.loads(text)]
+    guessable = all(card.class_counts and card.contract.task is Task.CLASSIFICATION for card in cards)
+    return site_prior(cards, split) if guessable and job.spec.stages[-1].method.needs_labels else {}
 
 
 def _with_seed(spec: Spec, seed: int | None) -> Spec:

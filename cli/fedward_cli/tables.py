@@ -1,28 +1,41 @@
 """Tables for people: on the terminal and as Markdown."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.table import Table
 
+from fedward_cli.comparison import SITE_PRIOR, pooled
 from fedward_cli.results import Results, mean_over_sites
 from fedward_core.metric import Metrics
 
 FIGURES = ("accuracy", "balanced_accuracy", "auroc", "dice")
 NOTE = (
     "Intervals are of 95 % and resample patients; n counts images. '-' is not defined at a site, such as AUROC with "
-    "one class, and not part of the mean; a site with one class shows its recall."
+    "one class, and not part of the mean; a site with one class shows its recall. 'site prior only' names each site's "
+    "commonest training class whatever the image shows; AUROC of all images would need every prediction."
 )
 
 
-def results_table(results: Results, title: str) -> Table:
-    """The final figures of a run: a row for each site and one for their mean."""
+def results_table(results: Results, title: str, prior: Mapping[str, Metrics] | None = None) -> Table:
+    """The final figures of a run: a row for each site, one for their mean, and one for all images together.
+
+    Args:
+        results: The run's results.
+        title: What stands above.
+        prior: What each site would reach by naming its commonest class, so that nobody takes that for learning.
+    """
     names = figure_names(results)
     table = Table("site", *(words(name) for name in names), "sent", title=title, title_justify="left")
     for site, metrics in results.final.items():
         table.add_row(site, *(cell(metrics, name) for name in names), as_bytes(results.bytes_sent.get(site, 0)))
     table.add_section()
-    means = [str(mean_over_sites(results.final, name)) for name in names]
-    table.add_row("mean of sites", *means, as_bytes(sum(results.bytes_sent.values())), style="bold")
+    sent = as_bytes(sum(results.bytes_sent.values()))
+    table.add_row("mean of sites", *(str(mean_over_sites(results.final, name)) for name in names), sent, style="bold")
+    if prior:
+        table.add_row("all images", *(str(pooled(results.final, name)) for name in names), "")
+        table.add_section()
+        table.add_row(f"{SITE_PRIOR}, mean", *(str(mean_over_sites(prior, name)) for name in names), "")
+        table.add_row(f"{SITE_PRIOR}, all images", *(str(pooled(prior, name)) for name in names), "")
     return table
 
 

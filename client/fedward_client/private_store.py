@@ -19,11 +19,13 @@ class FilePrivateStore:
     Args:
         folder: Holds one stage of one run of one site; made when first written.
         keep: How many entries are kept.
+        durable: Survive a loss of power, and wait for the disk for it. A killed process loses nothing either way.
     """
 
-    def __init__(self, folder: Path, *, keep: int = 3) -> None:
+    def __init__(self, folder: Path, *, keep: int = 3, durable: bool = True) -> None:
         self._folder = folder
         self._keep = keep
+        self._durable = durable
 
     def read(self, round_: int, parent: str) -> PrivateEntry:
         """The entry of a round and parent; a missing or damaged file is a PrivateStateError or CheckpointError."""
@@ -35,7 +37,7 @@ class FilePrivateStore:
 
     def write(self, entry: PrivateEntry) -> None:
         """Keep an entry, and drop the oldest beyond the number that is kept."""
-        write_arrays(self._path(entry.round, entry.parent), entry.arrays, entry.facts)
+        write_arrays(self._path(entry.round, entry.parent), entry.arrays, entry.facts, durable=self._durable)
         for old in sorted(self._folder.glob("round-*.safetensors"))[: -self._keep]:
             old.unlink(missing_ok=True)
 

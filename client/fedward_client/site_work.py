@@ -35,12 +35,14 @@ class SiteSettings:
         spec: The run's spec.
         data: The folder with the site's datasets.
         private: The folder with the site's private state of this run.
+        durable: Whether private state must survive a loss of power; simulated sites do without.
     """
 
     site: str
     spec: Spec
     data: Path
     private: Path
+    durable: bool = True
 
 
 def answer(order: Order, incoming: Arrays, settings: SiteSettings) -> tuple[Reply, Groups]:
@@ -65,7 +67,8 @@ def answer(order: Order, incoming: Arrays, settings: SiteSettings) -> tuple[Repl
 def _do(order: Order, incoming: Arrays, settings: SiteSettings) -> tuple[Reply, Groups]:
     program = _program(settings.spec, order.stage)
     stage = settings.spec.stages[order.stage].name
-    site = Site(name=settings.site, data=settings.data, store=FilePrivateStore(settings.private / stage))
+    store = FilePrivateStore(settings.private / stage, durable=settings.durable)
+    site = Site(name=settings.site, data=settings.data, store=store)
     heading = _heading(order, settings)
     if order.work is Work.DESCRIBE:
         return Reply(**heading, card=program.describe(site)), {}

@@ -15,7 +15,7 @@ from fedward_core.engine import Job
 from fedward_core.events import Event, EventKind, Listener
 from fedward_core.seeds import generator
 from fedward_core.spec import Spec, Stage
-from fedward_models.data import generate
+from fedward_models.data import describe, generate
 
 NUM_TEST = {"hill": 6, "north": 4, "river": 5}
 SPEC = """
@@ -56,6 +56,8 @@ class FakeEngine:
         kind = EventKind.RUN_RESUMED if (job.out / "run.json").exists() else EventKind.RUN_STARTED
         job.out.mkdir(parents=True, exist_ok=True)
         _write_state(job, "running")
+        cards = [describe(job.data, site, job.spec.dataset).model_dump(mode="json") for site in job.sites]
+        (job.out / "cards.json").write_text(json.dumps(cards))
         self._tell = _teller(job, listen)
         self._tell(kind)
         for index, stage in enumerate(job.spec.stages):

@@ -177,3 +177,9 @@ def test_a_damaged_run_file_is_a_clear_error_that_fresh_clears(bench: Any, conte
     assert result.exit_code == 1
     assert "damaged" in result.stderr
     assert bench.simulate("--fresh").exit_code == 0
+
+
+def test_the_table_shows_what_guessing_would_reach(bench: Any) -> None:
+    shown = " ".join(bench.simulate().stdout.split())
+    assert "site prior only, mean" in shown
+    assert "site prior only, all images" in shown
