@@ -15,7 +15,7 @@ import pytest
 
 from fedward_server.engines.processes import Process
 
-DEADLINE_S = 60.0
+DEADLINE_S = 120.0
 SERVE = """
 import sys
 from pathlib import Path

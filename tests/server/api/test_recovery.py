@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from fedward_core import registry
@@ -87,4 +88,20 @@ def test_a_coordinator_that_ends_takes_its_attempts_along_and_goes_on_when_it_st
     assert Process.of(attempt_of("drill-1")) is None
     coordinator.start()
     assert coordinator.wait("drill-1", "completed")["attempt"] == 2
+    assert weights(coordinator.home / "runs" / "drill-1") == undisturbed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(5))
+def test_a_coordinator_killed_twice_at_random_moments_ends_the_run_with_the_same_weights(
+    seed: int, coordinator: Any, undisturbed: str
+) -> None:
+    random = np.random.default_rng(seed)
+    coordinator.submit("drill-1", ROUNDS)
+    for _ in range(2):
+        time.sleep(float(random.uniform(0, 1.5)))  # it may be before, amid or after the start of the attempt
+        coordinator.kill()
+        coordinator.start()
+    assert coordinator.wait("drill-1", "completed")["attempt"] == 1
+    assert coordinator.kinds("drill-1").count("round_finished") == ROUNDS
     assert weights(coordinator.home / "runs" / "drill-1") == undisturbed
