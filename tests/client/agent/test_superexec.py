@@ -62,6 +62,16 @@ def test_an_approved_client_app_is_started(tmp_path: Path, monkeypatch: pytest.M
     assert launcher.tokens == ["token"]
 
 
+def test_a_client_app_that_is_not_approved_is_refused_and_not_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node, launcher, refused = Node(Task(type=TaskType.CLIENT_APP, fab_hash="b" * 64)), Started(), list[str]()
+    monkeypatch.setattr(SuperExec, "_refuse", lambda self, token: refused.append(token))
+    assert superexec_over(node, launcher, tmp_path, monkeypatch).step()
+    assert launcher.tokens == []
+    assert refused == ["token"]
+
+
 @pytest.mark.parametrize("kind", [kind for kind in TaskType if kind is not TaskType.CLIENT_APP])
 def test_every_other_type_of_task_is_refused_even_for_an_approved_app(
     kind: TaskType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -74,6 +74,7 @@ def test_ten_rounds_over_a_superlink_and_two_agents_give_the_bits_of_one_process
     assert not list((tmp_path / "deployed").rglob("*.token"))
 
 
+@pytest.mark.slow
 def test_a_site_that_has_not_approved_the_app_refuses_it_with_a_reason_on_the_run(
     hospitals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -94,6 +95,7 @@ def test_a_site_that_has_not_approved_the_app_refuses_it_with_a_reason_on_the_ru
     assert processes_of(job.out) == {}
 
 
+@pytest.mark.slow
 def test_killing_what_started_the_network_ends_the_whole_network(hospitals: Path, tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from fedward_server.flower.job_file import read_job;"
