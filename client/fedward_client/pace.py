@@ -6,7 +6,7 @@ import time
 class Pace:
     """Waits briefly while a run is active, which it is taken to be for a while after each piece of work.
 
-    Decided here: 0.1 s keeps a round short, and each look costs the SuperLink some 5 ms of a core; a minute without
+    Decided here: 0.1 s keeps a round short, and each look costs the SuperLink some work; a minute without
     work means that the run is over or that a site trains for long, and 1 s does.
 
     Args:

@@ -17,7 +17,7 @@ from fedward_core.refusal import REFUSED, Refusal
 from fedward_server.flower.exchange import MESSAGE_TYPES, GridExchange
 from fedward_server.rounds.exchange import Answer, Errand
 
-POLL_S = 0.1  # each look costs the SuperLink some 5 ms of a core
+POLL_S = 0.1  # short beside a round, and still few looks, each of which costs the SuperLink some work
 JOIN_TIMEOUT_S = 60.0  # as long as Flower may keep a node away that comes back
 
 
