@@ -66,11 +66,8 @@ class SubprocessAttempts:
             child = subprocess.Popen(  # noqa: S603 - our own module
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=_environment()
             )
-        process = Process.of(child.pid)
-        if process is None:
-            raise ChildProcessError("the attempt ended at once")
         self._children[child.pid] = child
-        return process.model_dump()
+        return Process.child(child.pid).model_dump()
 
 
 def _environment() -> dict[str, str]:

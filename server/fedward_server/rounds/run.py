@@ -105,6 +105,7 @@ class Run:
     def _stage(self, index: int, contract: Contract, cards: tuple[DatasetCard, ...]) -> None:
         final = self._final(index)
         if final.exists():
+            read_final(final)  # a damaged one is refused now, not by whoever uses it later
             return
         if self._shelf.take(index, cards, final):
             self._recorder.tell(EventKind.STAGE_REUSED, stage=self._job.spec.stages[index].name)

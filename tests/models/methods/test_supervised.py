@@ -87,7 +87,7 @@ def test_losses_are_those_of_the_task(task: Task) -> None:
     logits, labels = method.logits(batch.images), LABELS[task]
     expected = {
         Task.CLASSIFICATION: lambda: functional.cross_entropy(logits, labels),
-        Task.MULTI_LABEL: lambda: functional.binary_cross_entropy(logits.sigmoid(), labels.float()),
+        Task.MULTI_LABEL: lambda: functional.binary_cross_entropy(logits.double().sigmoid(), labels.double()).float(),
         Task.SEGMENTATION: lambda: functional.cross_entropy(logits, labels),
     }
     torch.testing.assert_close(method.training_step(batch, Clock()).loss, expected[task]())
