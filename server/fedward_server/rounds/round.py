@@ -118,6 +118,7 @@ class Round:
             del answer  # or its arrays would be held while the next answer is decoded
         for site in sorted(self._pending):
             self._drop(site, f"no answer within {self.context.cohort.round_deadline_s:g} s")
+        del self._fold  # it refers back to this round, whose weights would stay in memory until cycles are collected
         self._check_quorum()
         return self._next_state()
 
