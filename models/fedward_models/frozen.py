@@ -1,0 +1,117 @@
+"""Frozen weights: files that every site holds itself, known by their digest; read, and never trained or sent.
+
+    teacher: {weights: {name: mae-vit-large, sha256: 3f2a...}}        in a spec
+                               |
+    $FEDWARD_WEIGHTS/mae-vit-large.safetensors                        at each site and where a run is planned
+
+A file is looked up as ``<name>.safetensors`` in the folders of the environment variable ``FEDWARD_WEIGHTS``, separated
+as in ``PATH``; where it is not set, in ``weights/`` beneath the working folder. The digest is that of the whole file,
+as ``sha256sum`` prints it, so where a file was found changes no result.
+
+Only safetensors are read. A checkpoint that Python pickled can run code of its author when it is opened; convert it
+once, away from patients' data:
+
+    state = torch.load("checkpoint.pth", map_location="cpu", weights_only=True)
+    safetensors.torch.save_file({n: t.contiguous() for n, t in state["model"].items()}, "mae-vit-large.safetensors")
+
+There is no torch here, so that a spec which names weights is checked without it. ``layers.frozen_module`` holds what is
+built from them.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import Field
+from safetensors import SafetensorError, safe_open
+
+from fedward_core.arrays import Array
+from fedward_core.config import Frozen
+from fedward_core.errors import CheckpointError
+
+FOLDERS = "FEDWARD_WEIGHTS"
+_SUFFIX = ".safetensors"
+# A zip archive, as torch writes it, or a bare pickle of protocol 2 to 5.
+_PICKLES = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+_PICKLE_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
+
+
+class FrozenWeights(Frozen):
+    """Which weights.
+
+    Attributes:
+        name: The file's name, without folder and without ``.safetensors``.
+        sha256: The digest of the whole file, 64 hexadecimal digits.
+    """
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+    def note(self, what: str) -> str:
+        """The sentence by which a plan identifies them, e.g. of a teacher."""
+        return f"{what}: frozen weights '{self.name}', sha256 {self.sha256}"
+
+
+def read_frozen(weights: FrozenWeights) -> dict[str, Array]:
+    """Find a file, check its digest, and read it.
+
+    Raises:
+        CheckpointError: There is no such file, its digest is another, or it is no safetensors file; messages name the
+            file without its folder.
+    """
+    path = _find(weights)
+    _refuse_pickle(path)
+    found = file_digest(path)
+    if found != weights.sha256:
+        raise CheckpointError(
+            f"the frozen weights '{path.name}' are not those that the spec names: expected sha256 {weights.sha256}, "
+            f"found {found}. Fetch the right file, or correct the digest in the spec"
+        )
+    return _read(path)
+
+
+def file_digest(path: Path) -> str:
+    """The SHA-256 of a file's bytes, 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _find(weights: FrozenWeights) -> Path:
+    for folder in _folders():
+        if (path := folder / f"{weights.name}{_SUFFIX}").is_file():
+            return path
+    for folder in _folders():
+        for suffix in _PICKLE_SUFFIXES:
+            if (path := folder / f"{weights.name}{suffix}").is_file():
+                _refuse_pickle(path)
+    raise CheckpointError(
+        f"no frozen weights '{weights.name}{_SUFFIX}' on this machine: put the file with sha256 {weights.sha256} into "
+        f"the folder that {FOLDERS} names, or into 'weights' beneath the working folder"
+    )
+
+
+def _folders() -> Iterator[Path]:
+    return (Path(folder) for folder in os.environ.get(FOLDERS, "weights").split(os.pathsep) if folder)
+
+
+def _refuse_pickle(path: Path) -> None:
+    with path.open("rb") as file:
+        start = file.read(4)
+    if path.suffix in _PICKLE_SUFFIXES or start.startswith(_PICKLES):
+        raise CheckpointError(
+            f"'{path.name}' is a pickled checkpoint, which can run code when it is opened, and is not read: convert it "
+            "offline to safetensors (torch.load with weights_only=True, then safetensors.torch.save_file), and name "
+            "the digest of the new file"
+        )
+
+
+def _read(path: Path) -> dict[str, Array]:
+    try:
+        with safe_open(path, framework="np") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    except (OSError, SafetensorError, TypeError) as error:  # numpy knows no bfloat16: a TypeError
+        raise CheckpointError(
+            f"cannot read the frozen weights '{path.name}': expected a safetensors file of 16-, 32- or 64-bit floats "
+            f"that numpy knows ({error})"
+        ) from error
