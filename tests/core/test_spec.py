@@ -54,7 +54,7 @@ OTHER: dict[type[Frozen], dict[str, Any]] = {
         "terms": ["proximal"],
         "augment": True,
     },
-    Schedule: {"shape": "cosine", "warmup_rounds": 1, "final_lr": 0.1},
+    Schedule: {"shape": "cosine", "warmup_rounds": 1, "first_lr": 0.1, "final_lr": 0.1, "peak_at": 0.5},
     Evaluate: {"every": 6, "split": "val", "bootstrap": 0},
 }
 # Fields whose other value needs a second field to make sense.
@@ -81,6 +81,7 @@ def spec_with(table: type[Frozen], values: dict[str, Any]) -> Spec:
 CHANGES = [(table, key) for table, values in OTHER.items() for key in values]
 
 
+TOGETHER |= {"first_lr": {"shape": "cosine_epochs"}, "peak_at": {"shape": "cyclic"}}
 def test_every_field_has_another_value_here() -> None:
     for table, values in OTHER.items():
         known = {key for key in table.model_fields if (table, key) not in WITHOUT_OTHER}

@@ -18,8 +18,9 @@ def learning_rate(schedule: Schedule, *, peak: float, clock: Clock) -> float:
         peak: The optimiser's rate.
         clock: Where training stands.
     """
-    if schedule.shape == "cosine_table":
-        return _table_entry(schedule, peak, clock)
+    other = _SHAPES.get(schedule.shape)
+    if other is not None:
+        return other(schedule, peak, clock)
     warmup = schedule.warmup_rounds
     if clock.position < warmup:
         return peak * clock.position / warmup
@@ -41,3 +42,36 @@ def _table_entry(schedule: Schedule, peak: float, clock: Clock) -> float:
         return peak * step / max(warmup - 1, 1)
     passed = (step - warmup) / (clock.rounds * steps_of_round - warmup)
     return schedule.final_lr + (peak - schedule.final_lr) * 0.5 * (1 + math.cos(math.pi * passed))
+
+
+def _cosine_epochs(schedule: Schedule, peak: float, clock: Clock) -> float:
+    """DeiT's rate (Touvron et al., ICML 2021, released code): constant within an epoch, with a clock for both parts."""
+    epoch, epochs = clock.round * clock.epochs + clock.epoch, clock.rounds * clock.epochs
+    warmup = schedule.warmup_rounds * clock.epochs
+    if epoch < warmup:
+        return schedule.first_lr + (peak - schedule.first_lr) * epoch / warmup
+    return schedule.final_lr + (peak - schedule.final_lr) * 0.5 * (1 + math.cos(math.pi * epoch / epochs))
+
+
+def _cyclic(schedule: Schedule, peak: float, clock: Clock) -> float:
+    """A triangle over the whole stage (Wong et al., ICLR 2020; Andriushchenko and Flammarion, NeurIPS 2020).
+
+    One for all rounds: a peak in each would invite catastrophic overfitting in each.
+    Differs: the latter's code rounds the place of the peak down to a whole epoch.
+    """
+    passed = clock.position / clock.rounds
+    return peak * min(passed / schedule.peak_at, (1 - passed) / (1 - schedule.peak_at))
+
+
+def _piecewise(schedule: Schedule, peak: float, clock: Clock) -> float:  # noqa: ARG001 - the family's signature
+    """A tenth from half of the rounds on, a hundredth from three quarters (Andriushchenko and Flammarion, 2020)."""
+    passed = clock.position / clock.rounds
+    return peak * (1.0 if passed < 0.5 else 0.1 if passed < 0.75 else 0.01)
+
+
+_SHAPES: dict[str, Callable[[Schedule, float, Clock], float]] = {
+    "cosine_table": _table_entry,
+    "cosine_epochs": _cosine_epochs,
+    "cyclic": _cyclic,
+    "piecewise": _piecewise,
+}

@@ -58,3 +58,51 @@ def test_sites_of_different_size_have_the_same_rate_at_the_start_of_a_round(one:
         learning_rate(FINETUNING, peak=1.0, clock=Clock(round=round_, rounds=10, steps=steps)) for steps in (one, other)
     ]
     assert rates[0] == rates[1]
+
+
+def test_deits_schedule_holds_its_rate_within_an_epoch_and_counts_the_cosine_from_the_start() -> None:
+    schedule = Schedule(shape="cosine_epochs", warmup_rounds=5, first_lr=1e-6, final_lr=1e-5)
+
+    def rate(round_: int, step: int = 0) -> float:
+        return learning_rate(schedule, peak=1e-3, clock=Clock(round=round_, rounds=300, step=step, steps=10))
+
+    assert rate(0) == rate(0, 9) == 1e-6
+    assert rate(4) == pytest.approx(1e-6 + (1e-3 - 1e-6) * 4 / 5)
+    assert rate(5) == pytest.approx(1e-5 + 0.5 * (1e-3 - 1e-5) * (1 + math.cos(5 * math.pi / 300)))
+    assert rate(5) == pytest.approx(9.993e-4, abs=5e-8)
+    assert rate(300) == 1e-5
+
+
+@pytest.mark.parametrize("peak_at", [0.4, 0.5])
+def test_one_triangle_spans_all_rounds(peak_at: float) -> None:
+    schedule = Schedule(shape="cyclic", peak_at=peak_at)
+    steps = [
+        learning_rate(schedule, peak=0.2, clock=Clock(round=round_, rounds=10, step=step, steps=100))
+        for round_ in range(10)
+        for step in range(100)
+    ]
+    assert steps[0] == 0
+    assert max(steps) == steps[round(1000 * peak_at)] == 0.2
+    assert learning_rate(schedule, peak=0.2, clock=Clock(round=10, rounds=10)) == 0
+    assert sum(steps) / 1000 == pytest.approx(0.2 / 2, rel=1e-9)
+
+
+def test_a_stepped_rate_falls_at_half_and_at_three_quarters() -> None:
+    rates = [
+        learning_rate(Schedule(shape="piecewise"), peak=0.2, clock=Clock(round=round_, rounds=8)) for round_ in range(8)
+    ]
+    assert rates == pytest.approx([0.2] * 4 + [0.02] * 2 + [0.002] * 2)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"shape": "cyclic", "warmup_rounds": 1},
+        {"shape": "piecewise", "final_lr": 0.1},
+        {"shape": "cosine", "peak_at": 0.5},
+        {"shape": "cosine", "first_lr": 0.1},
+    ],
+)
+def test_a_setting_without_effect_on_a_shape_is_refused(settings: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="no effect"):
+        Schedule.model_validate(settings)
