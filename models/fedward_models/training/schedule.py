@@ -1,6 +1,7 @@
 """The learning rate at every step of a stage."""
 
 import math
+from collections.abc import Callable
 
 from fedward_core.spec import Schedule
 from fedward_models.method import Clock
