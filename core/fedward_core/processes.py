@@ -1,40 +1,48 @@
-"""Programs that a part of Fedward starts and ends: none outlives its starter, however that ends.
+"""Programs that a part of Fedward starts and ends.
 
-start_child -> python -m fedward_core.processes <starter's pid> <command>
-
-The program in between asks the kernel for SIGTERM at the starter's death, and then becomes the command. A child has a
-process group of its own: Ctrl-C in a terminal reaches its starter only, which ends it in order.
+start_child      ends with its starter, however that ends; has a process group of its own, so that Ctrl-C in a terminal
+                 reaches the starter only, which ends it in order
+start_service    belongs to nobody: it outlives its starter, and is found again by its identity
 """
 
-import ctypes
 import os
 import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from fedward_core.process import Process
+
 LOOPBACK = "127.0.0.1"
-PR_SET_PDEATHSIG = 1  # prctl(2)
 PATIENCE_S = 10.0
+POLL_S = 0.02
 
 Child = subprocess.Popen[bytes]
 
 
-def start_child(command: Sequence[str], *, log: Path, environment: Mapping[str, str] | None = None) -> Child:
+def start_child(
+    command: Sequence[str],
+    *,
+    log: Path,
+    environment: Mapping[str, str] | None = None,
+    at_starters_death: signal.Signals = signal.SIGTERM,
+) -> Child:
     """Start a program; start it from a thread that lives as long as it shall, or it ends with the thread.
 
     Args:
         command: The program and its arguments.
         log: Where its output is appended.
         environment: Variables beside those of this process.
+        at_starters_death: What the kernel sends it when this process has died.
 
     Returns:
         The process. Its standard input is a pipe from this one.
     """
+    guarded = [*_starter("bound"), str(int(at_starters_death)), str(os.getpid()), *command]
     log.parent.mkdir(parents=True, exist_ok=True)
-    guarded = [sys.executable, "-m", "fedward_core.processes", str(os.getpid()), *command]
     with log.open("ab") as output:
         return subprocess.Popen(  # noqa: S603 - programs of ours and of Flower
             guarded,
@@ -59,6 +67,46 @@ def end_child(child: Child, *, patience_s: float = PATIENCE_S) -> None:
         child.stdin.close()
 
 
+def start_service(command: Sequence[str], *, log: Path, environment: Mapping[str, str]) -> Process:
+    """Start a program that outlives this process, in a session of its own.
+
+    Args:
+        command: The program and its arguments.
+        log: Where its output is appended.
+        environment: All of its variables.
+
+    Returns:
+        The process, which may have ended by now.
+
+    Raises:
+        OSError: It could not be started.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        started = subprocess.run(  # noqa: S603 - programs of ours and of Flower
+            [*_starter("free"), *command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=output,
+            env=dict(environment),
+            check=False,
+        )
+    if not started.stdout:
+        raise ChildProcessError(f"a program could not be started (exit code {started.returncode}): its log says why")
+    return Process.model_validate_json(started.stdout)
+
+
+def end_service(process: Process, *, patience_s: float = PATIENCE_S) -> None:
+    """Ask a service to end, and make its whole group end if it does not. To end what has ended is fine."""
+    process.signal(signal.SIGTERM)
+    deadline = time.monotonic() + patience_s
+    while process.is_alive and time.monotonic() < deadline:
+        time.sleep(POLL_S)
+    process.signal_group(signal.SIGKILL)
+    while process.is_alive:
+        time.sleep(POLL_S)
+
+
 def free_port() -> int:
     """A port of this machine's loopback address that nobody uses at the moment."""
     with socket.socket() as probe:
@@ -67,19 +115,12 @@ def free_port() -> int:
         return port
 
 
+def _starter(kind: str) -> list[str]:
+    return [sys.executable, "-m", "fedward_core.starter", kind]
+
+
 def _kill_group(group: int) -> None:
     try:
         os.killpg(group, signal.SIGKILL)
     except ProcessLookupError:
         return
-
-
-def _become(starter: int, command: list[str]) -> None:
-    """Turn this process into the command, bound to its starter's life."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() == starter:  # else it died before the kernel was asked
-        os.execvp(command[0], command)  # noqa: S606 - no shell is wanted
-
-
-if __name__ == "__main__":
-    _become(int(sys.argv[1]), sys.argv[2:])

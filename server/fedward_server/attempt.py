@@ -9,6 +9,7 @@ import fcntl
 import os
 import signal
 import sys
+import time
 import traceback
 from pathlib import Path
 from types import FrameType
@@ -21,10 +22,12 @@ from fedward_core.errors import FedwardError
 from fedward_core.events import Event
 from fedward_core.spec import Spec
 from fedward_server.engines.attempts import AttemptJob, Outcome
-from fedward_server.engines.processes import Process
+from fedward_server.engines.subprocess_attempts import attempt_in
+from fedward_core.process import Process
 from fedward_server.runs.folder import RunFolder
 
 ALREADY_RUNNING = 75  # EX_TEMPFAIL of sysexits.h
+LOCK_POLL_S = 0.1
 
 
 def main(folder: RunFolder) -> int:
@@ -34,16 +37,34 @@ def main(folder: RunFolder) -> int:
         0 when there is an outcome; 75 if another attempt is alive in the folder.
     """
     signal.signal(signal.SIGTERM, _interrupt)
-    lock = os.open(folder.lock, os.O_CREAT | os.O_RDWR, 0o600)  # forked workers end with this process, and so does it
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not _locked(folder):
         return ALREADY_RUNNING
     process = Process.of(os.getpid())
     assert process is not None
     _write(folder.attempt, process)
     _write(folder.outcome, _carry_out(folder))
     return 0
+
+
+def _locked(folder: RunFolder) -> bool:
+    """Lock the folder for as long as this process and its forked workers live.
+
+    The workers of an attempt that was killed need a moment to notice, and are waited for: they write to the folder too.
+
+    Returns:
+        Whether it is locked; not, if another attempt is alive.
+    """
+    lock = os.open(folder.lock, os.O_CREAT | os.O_RDWR, 0o600)
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            process = attempt_in(folder)
+            if process is not None and process.is_alive:
+                return False
+            time.sleep(LOCK_POLL_S)
+        else:
+            return True
 
 
 def _carry_out(folder: RunFolder) -> Outcome:

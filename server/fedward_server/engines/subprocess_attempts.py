@@ -2,22 +2,19 @@
 
 import os
 import signal
-import subprocess
 import sys
 
 from pydantic import ValidationError
 
 from fedward_core.arrays import replacing
+from fedward_core.process import Process
+from fedward_core.processes import start_service
 from fedward_server.engines.attempts import AttemptJob, Handle, Outcome, Status
-from fedward_server.engines.processes import Process
 from fedward_server.runs.folder import RunFolder
 
 
 class SubprocessAttempts:
     """See :class:`fedward_server.engines.attempts.Attempts`."""
-
-    def __init__(self) -> None:
-        self._children: dict[int, subprocess.Popen[bytes]] = {}
 
     def start(self, folder: RunFolder, job: AttemptJob) -> Handle:
         """Start an attempt in a process group of its own, or adopt the one that is alive in the folder."""
@@ -28,21 +25,16 @@ class SubprocessAttempts:
         folder.outcome.unlink(missing_ok=True)
         with replacing(folder.job) as temporary:
             temporary.write_text(job.model_dump_json(), encoding="utf-8")
-        return self._launch(folder)
+        command = [sys.executable, "-m", "fedward_server.attempt", str(folder.path)]
+        return start_service(command, log=folder.log, environment=_environment()).model_dump()
 
     def find(self, folder: RunFolder) -> Handle | None:
         """The process that the folder names, if it is alive."""
-        try:
-            process = Process.model_validate_json(folder.attempt.read_bytes())
-        except (FileNotFoundError, ValidationError):
-            return None
-        return process.model_dump() if process.is_alive else None
+        process = attempt_in(folder)
+        return process.model_dump() if process is not None and process.is_alive else None
 
     def poll(self, handle: Handle) -> Status:
-        """Whether the process is alive; a child of ours that has ended is let go."""
-        child = self._children.get(handle["pid"])
-        if child is not None and child.poll() is not None:
-            del self._children[handle["pid"]]
+        """Whether the process is alive."""
         return Status.ALIVE if Process.model_validate(handle).is_alive else Status.ENDED
 
     def outcome(self, folder: RunFolder) -> Outcome | None:
@@ -60,14 +52,13 @@ class SubprocessAttempts:
         else:
             process.signal(signal.SIGTERM)
 
-    def _launch(self, folder: RunFolder) -> Handle:
-        command = [sys.executable, "-m", "fedward_server.attempt", str(folder.path)]
-        with folder.log.open("ab") as log:
-            child = subprocess.Popen(  # noqa: S603 - our own module
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=_environment()
-            )
-        self._children[child.pid] = child
-        return Process.child(child.pid).model_dump()
+
+def attempt_in(folder: RunFolder) -> Process | None:
+    """The process of the newest attempt in a folder, whether it is alive or not."""
+    try:
+        return Process.model_validate_json(folder.attempt.read_bytes())
+    except (FileNotFoundError, ValidationError):
+        return None
 
 
 def _environment() -> dict[str, str]:

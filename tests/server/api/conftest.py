@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from fedward_server.engines.processes import Process
+from fedward_core.process import Process
 
 DEADLINE_S = 120.0
 SERVE = """

@@ -11,7 +11,7 @@ import pytest
 from fedward_core.spec import Spec
 from fedward_server.attempt import ALREADY_RUNNING
 from fedward_server.engines.attempts import AttemptJob, Outcome, Status
-from fedward_server.engines.processes import Process
+from fedward_core.process import Process
 from fedward_server.engines.subprocess_attempts import SubprocessAttempts
 from fedward_server.runs.folder import RunFolder, read_lines
 
