@@ -20,6 +20,34 @@ class Task(StrEnum):
     SEGMENTATION = "segmentation"  # one class for each pixel
 
 
+class DataKind(StrEnum):
+    """What one example of a dataset is."""
+
+    IMAGE = "image"
+    VOLUME = "volume"  # slices, resampled to one grid
+    CLIP = "clip"  # frames of a video or a cine series
+    REPORT = "report"  # an image with the report that was written about it
+
+
+class DataNeed(StrEnum):
+    """What a method reads."""
+
+    IMAGE = "image"
+    TWO_VIEWS = "two_views"  # images, of which the method draws two views
+    IMAGE_REPORT = "image_report"
+    VOLUME = "volume"
+    CLIP = "clip"
+
+
+SERVES = {
+    DataKind.IMAGE: frozenset({DataNeed.IMAGE, DataNeed.TWO_VIEWS}),
+    DataKind.REPORT: frozenset({DataNeed.IMAGE, DataNeed.TWO_VIEWS, DataNeed.IMAGE_REPORT}),
+    DataKind.VOLUME: frozenset({DataNeed.VOLUME}),
+    DataKind.CLIP: frozenset({DataNeed.CLIP}),
+}
+"""Which needs a kind of data serves."""
+
+
 class Split(StrEnum):
     """Which part of a dataset; splits are by patient."""
 
@@ -32,15 +60,20 @@ class Contract(Frozen):
     """What every site of a study must agree on.
 
     Attributes:
+        kind: What one example is.
         task: What the labels mean.
         classes: The classes in the order of their label numbers.
+        depth: Slices of a volume, or frames of a clip; None for images.
         channels: Image channels, 1 for grey and 3 for colour.
         value_range: The range of pixel values after reading.
-        spacing_mm: The size of a pixel where it is known and alike.
+        spacing_mm: The size of a voxel of the site's volumes in depth, height and width: as resampled, else as it is
+            in the files where all of them are alike; None where it is not known, and for images and clips.
     """
 
+    kind: DataKind = DataKind.IMAGE
     task: Task = Task.CLASSIFICATION
     classes: tuple[str, ...]
+    depth: int | None = Field(default=None, ge=1)
     channels: int = Field(default=1, ge=1)
     value_range: tuple[float, float] = (0.0, 1.0)
     spacing_mm: tuple[float, ...] | None = None

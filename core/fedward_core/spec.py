@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import yaml
-from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, PositiveFloat, SerializeAsAny, ValidationError, model_validator
 
-from fedward_core.cards import Split, Task
+from fedward_core.cards import SERVES, DataKind, DataNeed, Split, Task
 from fedward_core.config import Config, Frozen, chosen_from
 from fedward_core.errors import SpecError
 
@@ -37,14 +37,27 @@ class MethodConfig(Config):
     """The base of every method's configuration.
 
     Attributes:
+        need: What the method reads; the implementation declares the same. One that needs images reads whatever its
+            backbone reads, volumes or clips too. None for a method that reads no data.
         needs_labels: Whether training reads labels.
         needs_backbone: Whether the method trains a backbone.
         runtime: Which program carries the method out at a site; the numpy one starts without torch.
     """
 
+    need: ClassVar[DataNeed | None] = DataNeed.IMAGE
     needs_labels: ClassVar[bool] = True
     needs_backbone: ClassVar[bool] = True
     runtime: ClassVar[Literal["torch", "numpy"]] = "torch"
+
+
+class BackboneConfig(Config):
+    """The base of every backbone's configuration.
+
+    Attributes:
+        need: What the backbone reads: images (B, C, H, W), volumes (B, C, D, H, W) or clips (B, C, T, H, W).
+    """
+
+    need: ClassVar[DataNeed] = DataNeed.IMAGE
 
 
 class FilterConfig(Config):
@@ -103,7 +116,16 @@ class Dataset(Frozen):
 
     Attributes:
         name: The dataset's name in the sites' catalogues.
-        image_px: Images are resized to this height and width.
+        kind: What one example is: an image, a volume, a clip, or an image with its report.
+        image_px: Images, slices and frames are resized to this height and width.
+        depth: Slices of a volume after resampling.
+        spacing_mm: Volumes are resampled to voxels of this depth, height and width, then cut or filled up with black
+            around their middle. Without it, each whole volume is resized to the grid.
+        window: The values shown as black and as white, in the units of DICOM and NIfTI files (Hounsfield units for CT).
+            Without it, DICOM files are shown as they say themselves, and others from their 0.5th to their 99.5th
+            percentile.
+        frames: Frames of a clip, taken from the middle of its video.
+        frame_stride: Every so many frames of the video are one of the clip.
         classes: The study's classes in the order of their label numbers; empty to take those of the sites' cards.
         task: What the labels mean.
         label_fraction: The part of each site's training labels that is used: stratified, by patient, at least one
@@ -111,10 +133,28 @@ class Dataset(Frozen):
     """
 
     name: str
+    kind: DataKind = DataKind.IMAGE
     image_px: int = Field(default=64, ge=8)
+    depth: int | None = Field(default=None, ge=1)
+    spacing_mm: tuple[PositiveFloat, PositiveFloat, PositiveFloat] | None = None
+    window: tuple[float, float] | None = None
+    frames: int | None = Field(default=None, ge=1)
+    frame_stride: int = Field(default=1, ge=1)
     classes: tuple[str, ...] = ()
     task: Task = Task.CLASSIFICATION
     label_fraction: float = Field(default=1.0, gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _check_kind(self) -> Self:
+        _check_grid(self.kind, DataKind.VOLUME, "depth", self.depth, {"spacing_mm": self.spacing_mm})
+        _check_grid(self.kind, DataKind.CLIP, "frames", self.frames, {"frame_stride": self.frame_stride > 1})
+        if self.kind is DataKind.CLIP and self.window:
+            raise ValueError("window has no effect with kind 'clip', whose frames are 8-bit: leave it out")
+        if self.window and self.window[0] >= self.window[1]:
+            raise ValueError(f"window is {self.window}, expected the value of black below that of white")
+        if self.task is Task.SEGMENTATION and self.kind in {DataKind.VOLUME, DataKind.CLIP}:
+            raise ValueError(f"task 'segmentation' is for images, found kind '{self.kind}': use another task")
+        return self
 
 
 class Schedule(Frozen):
@@ -274,6 +314,18 @@ class Spec(Frozen):
             raise ValueError("dataset.label_fraction has no effect: no stage of this spec reads labels")
         return self
 
+    @model_validator(mode="after")
+    def _check_needs(self) -> Self:
+        for index, stage in enumerate(self.stages):
+            need = self.need_of(index)
+            if need and need not in SERVES[self.dataset.kind]:
+                fitting = " or ".join(kind for kind, needs in SERVES.items() if need in needs)
+                raise ValueError(
+                    f"stage '{stage.name}' reads {_PLURAL[need]}, but dataset.kind is '{self.dataset.kind}': choose a "
+                    f"method and backbone for it, or a dataset of kind {fitting}"
+                )
+        return self
+
     @classmethod
     def read(cls, path: Path) -> Self:
         """Read a YAML file.
@@ -307,9 +359,32 @@ class Spec(Frozen):
             stage -= 1
         return self.stages[stage].backbone
 
+    def need_of(self, stage: int) -> DataNeed | None:
+        """What a stage reads: what its method needs, or, for one that needs images, what its backbone reads."""
+        need, backbone = self.stages[stage].method.need, self.backbone_of(stage)
+        return backbone.need if need is DataNeed.IMAGE and isinstance(backbone, BackboneConfig) else need
+
     def digest(self) -> str:
         """The SHA-256 of the whole spec with its defaults, 64 hexadecimal digits."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+
+_PLURAL = {
+    DataNeed.IMAGE: "images",
+    DataNeed.TWO_VIEWS: "two views of images",
+    DataNeed.IMAGE_REPORT: "images with reports",
+    DataNeed.VOLUME: "volumes",
+    DataNeed.CLIP: "clips",
+}
+
+
+def _check_grid(kind: DataKind, owner: DataKind, needed: str, value: int | None, optional: dict[str, Any]) -> None:
+    """A kind needs one setting of its own; other kinds have none of its settings."""
+    if kind is owner and value is None:
+        raise ValueError(f"kind '{kind}' needs '{needed}': say how many")
+    for setting in (key for key, given in {needed: value, **optional}.items() if given):
+        if kind is not owner:
+            raise ValueError(f"{setting} has no effect with kind '{kind}': leave it out, or set kind: {owner}")
 
 
 def _sentence(message: str) -> str:

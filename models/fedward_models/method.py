@@ -7,12 +7,12 @@ own.
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
+from fedward_core.cards import DataNeed
 from fedward_core.errors import CheckpointError, SpecError
 from fedward_core.partition import Role, Rule
 
@@ -20,32 +20,30 @@ if TYPE_CHECKING:
     from fedward_models.backbones.backbone import Backbone
 
 
-class DataNeed(StrEnum):
-    """What a method reads."""
-
-    IMAGE = "image"
-    TWO_VIEWS = "two_views"
-    IMAGE_REPORT = "image_report"
-    VOLUME = "volume"
-    CLIP = "clip"
-
-
 @dataclass(frozen=True, kw_only=True)
 class Batch:
     """Images with everything that was drawn for them.
 
     Attributes:
-        images: (B, C, H, W), float, standardised as the loader says.
+        images: (B, C, H, W), float, standardised as the loader says; (B, C, D, H, W) for volumes, of which slices go
+            from feet to head, rows from front to back and columns from the patient's right to the left; and
+            (B, C, T, H, W) for clips, of which frames follow each other in time.
         labels: (B,) class numbers, (B, K) zeros and ones for multi-label, (B, H, W) class numbers for segmentation, or
             float (B, K) targets after mixing; None where the method reads no labels.
         drawn: What ``prepare`` drew, by name: masks, mixing weights, boxes.
         seed: Seeds what modules draw themselves (dropout, drop-path), so that a step can be repeated.
+        reports: The report of each image, for methods that need them; they never leave the site, nor reach a message.
+        mean: What was taken from pixels in [0, 1] to standardise them: pixels are images * std + mean.
+        std: What they were then divided by.
     """
 
     images: Tensor
     labels: Tensor | None = None
     drawn: Mapping[str, Tensor] = field(default_factory=dict)
     seed: int = 0
+    reports: tuple[str, ...] | None = field(default=None, repr=False)
+    mean: float = 0.0
+    std: float = 1.0
 
     def __len__(self) -> int:
         return len(self.images)
@@ -117,7 +115,7 @@ class Method(nn.Module):
     """The base of every method.
 
     Attributes:
-        need: What the method reads.
+        need: What the method reads, as its configuration says; one that needs images reads what its backbone reads.
         backbone: The network it trains.
     """
 

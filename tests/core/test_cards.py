@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from fedward_core.cards import Contract, DatasetCard, Split, Task, agreed_contract
+from fedward_core.cards import Contract, DataKind, DatasetCard, Split, Task, agreed_contract
 from fedward_core.errors import DataError
 
 CONTRACT = Contract(classes=("normal", "covid"))
@@ -33,7 +33,9 @@ def test_alike_sites_agree() -> None:
         {"classes": ("covid", "normal")},
         {"channels": 3},
         {"value_range": (0.0, 255.0)},
-        {"spacing_mm": (1.0, 1.0)},
+        {"spacing_mm": (3.0, 1.0, 1.0)},
+        {"kind": DataKind.VOLUME},
+        {"depth": 16},
     ],
 )
 def test_sites_that_differ_are_named_with_what_differs(change: dict[str, Any]) -> None:
@@ -43,7 +45,8 @@ def test_sites_that_differ_are_named_with_what_differs(change: dict[str, Any]) -
 
 
 def test_every_part_of_the_contract_is_compared() -> None:
-    assert set(Contract.model_fields) == {"task", "classes", "channels", "value_range", "spacing_mm"}
+    compared = {"kind", "task", "classes", "depth", "channels", "value_range", "spacing_mm"}
+    assert set(Contract.model_fields) == compared
 
 
 def test_no_site_at_all_is_an_error() -> None:

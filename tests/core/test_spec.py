@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from fedward_core import spec as module
+from fedward_core.cards import DataNeed
 from fedward_core.config import Frozen
 from fedward_core.errors import SpecError
 from fedward_core.spec import Cohort, Dataset, Evaluate, Local, Schedule, Spec, Stage
@@ -29,7 +30,19 @@ OTHER: dict[type[Frozen], dict[str, Any]] = {
         "evaluate": {"every": 6},
     },
     Cohort: {"sites": ["north", "south", "west"], "min_sites": 2, "round_deadline_s": 5.0},
-    Dataset: {"name": "other", "image_px": 32, "classes": ["a", "b"], "task": "multi_label", "label_fraction": 0.5},
+    Dataset: {
+        "name": "other",
+        "kind": "report",
+        "image_px": 32,
+        "depth": 16,
+        "spacing_mm": [3.0, 1.0, 1.0],
+        "window": [-1000.0, 400.0],
+        "frames": 16,
+        "frame_stride": 2,
+        "classes": ["a", "b"],
+        "task": "multi_label",
+        "label_fraction": 0.5,
+    },
     Stage: {
         "name": "other",
         "method": "mae",
@@ -58,7 +71,15 @@ OTHER: dict[type[Frozen], dict[str, Any]] = {
     Evaluate: {"every": 6, "split": "val", "bootstrap": 0},
 }
 # Fields whose other value needs a second field to make sense.
-TOGETHER: dict[str, dict[str, Any]] = {"final_lr": {"shape": "cosine"}}
+VOLUME, CLIP = {"kind": "volume", "depth": 8}, {"kind": "clip", "frames": 8}
+TOGETHER: dict[str, dict[str, Any]] = {
+    "final_lr": {"shape": "cosine"},
+    "depth": VOLUME,
+    "spacing_mm": VOLUME,
+    "frames": CLIP,
+    "frame_stride": CLIP,
+}
+READS_NOTHING: dict[str, Any] = {"name": "only", "method": "rehearsal", "rounds": 4}
 WITHOUT_OTHER = {(Stage, "start_from")}  # a first stage can only start from scratch; see the test of two stages
 
 
@@ -67,6 +88,7 @@ def spec_with(table: type[Frozen], values: dict[str, Any]) -> Spec:
     stage: dict[str, Any] = {
         Stage: {**STAGE, **values},
         Local: {**STAGE, "local": values},
+        Dataset: READS_NOTHING if values.get("kind") in {"volume", "clip"} else STAGE,
         Schedule: {**STAGE, "local": {"schedule": values}},
     }.get(table, STAGE)
     outer: dict[str, Any] = {
@@ -214,6 +236,44 @@ def test_a_label_fraction_without_labels_has_no_effect_and_is_refused() -> None:
     values = {**SPEC, "stages": [{**STAGE, "method": "mae", "backbone": "vit"}]}
     Spec.parse(values)
     assert "label_fraction has no effect" in refused({**values, "dataset": {"name": "x", "label_fraction": 0.5}})
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"kind": "volume"}, "kind 'volume' needs 'depth'"),
+        ({"kind": "clip"}, "kind 'clip' needs 'frames'"),
+        ({"depth": 8}, "depth has no effect with kind 'image': leave it out, or set kind: volume"),
+        ({**CLIP, "spacing_mm": [1, 1, 1]}, "spacing_mm has no effect with kind 'clip'"),
+        ({"frames": 8}, "frames has no effect with kind 'image'"),
+        ({**VOLUME, "frame_stride": 2}, "frame_stride has no effect with kind 'volume'"),
+        ({**CLIP, "window": [0, 1]}, "window has no effect with kind 'clip'"),
+        ({"window": [3, 3]}, "expected the value of black below that of white"),
+        ({**VOLUME, "task": "segmentation"}, "task 'segmentation' is for images, found kind 'volume'"),
+        ({**VOLUME, "spacing_mm": [1, 0, 1]}, "dataset.spacing_mm.1"),
+    ],
+)
+def test_settings_of_another_kind_of_data_are_refused(values: dict[str, Any], message: str) -> None:
+    assert message in refused({**SPEC, "dataset": {"name": "x", **values}, "stages": [READS_NOTHING]})
+
+
+@pytest.mark.parametrize(("values", "kind"), [(VOLUME, "volume"), (CLIP, "clip")])
+def test_data_that_a_stage_cannot_read_is_refused_with_what_would_fit(values: dict[str, Any], kind: str) -> None:
+    message = refused({**SPEC, "dataset": {"name": "x", **values}})
+    assert f"stage 'only' reads images, but dataset.kind is '{kind}'" in message
+    assert "a dataset of kind image or report" in message
+
+
+def test_a_method_of_images_reads_what_its_backbone_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    backbone = type(Spec.parse(SPEC).backbone_of(0))
+    monkeypatch.setattr(backbone, "need", DataNeed.VOLUME)
+    assert Spec.parse({**SPEC, "dataset": {"name": "x", **VOLUME}}).need_of(0) is DataNeed.VOLUME
+    assert "reads volumes, but dataset.kind is 'image'" in refused(SPEC)
+
+
+def test_a_method_that_reads_no_data_fits_every_kind() -> None:
+    spec = Spec.parse({**SPEC, "dataset": {"name": "x", **CLIP}, "stages": [READS_NOTHING]})
+    assert spec.need_of(0) is None
 
 
 def test_a_later_stage_takes_over_the_backbone_of_the_last_one_that_names_it() -> None:

@@ -4,12 +4,12 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from fedward_core.config import Config
+from fedward_core.spec import BackboneConfig
 
 Width = Annotated[int, Field(ge=1)]
 
 
-class SmallCNNConfig(Config):
+class SmallCNNConfig(BackboneConfig):
     """Stages of convolution, normalisation, ReLU and 2 x 2 max-pooling, then hidden linear layers with ReLU.
 
     The network of LG-FedAvg (Liang et al., 2020) on CIFAR-10 is ``widths: [6, 16], kernel_px: 5, padding: valid,

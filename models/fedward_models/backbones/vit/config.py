@@ -4,10 +4,10 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from fedward_core.config import Config
+from fedward_core.spec import BackboneConfig
 
 
-class ViTConfig(Config):
+class ViTConfig(BackboneConfig):
     """A vision transformer (Dosovitskiy et al., ICLR 2021).
 
     SSL-FL trains ViT-B: width 768, depth 12, heads 12, patch_px 16. The defaults are smaller, so that a hospital

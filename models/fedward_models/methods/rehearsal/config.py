@@ -4,6 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from fedward_core.cards import DataNeed
 from fedward_core.spec import MethodConfig
 
 
@@ -17,6 +18,7 @@ class RehearsalConfig(MethodConfig):
 
     implementation: ClassVar[str] = "fedward_models.methods.rehearsal.rehearsal:Rehearsal"
     runtime: ClassVar[Literal["torch", "numpy"]] = "numpy"
+    need: ClassVar[DataNeed | None] = None
     needs_labels: ClassVar[bool] = False
     needs_backbone: ClassVar[bool] = False
 
