@@ -6,9 +6,10 @@ from fedward_models.losses.cyclic_distillation import cyclic_distillation
 from fedward_models.method import Batch, Method, StepOutput
 from fedward_models.personalisation.config import ChannelDecouplingConfig
 from fedward_models.personalisation.halves import Gate, Half, only
+from fedward_models.training.terms import LocalTerm
 
 
-class CyclicDistillation:
+class CyclicDistillation(LocalTerm):
     """lambda * L_CD between the logits of the shared half and those of the private half, on the prepared images.
 
     It runs after the method's own step, so what dropout or drop-path draw here does not disturb the full pass.
@@ -21,9 +22,6 @@ class CyclicDistillation:
     def __init__(self, config: ChannelDecouplingConfig, gates: tuple[Gate, ...]) -> None:
         self.config = config
         self.gates = gates
-
-    def begin(self, method: Method) -> None:
-        """Nothing to remember: both halves are read from the weights as they stand."""
 
     def loss(self, method: Method, batch: Batch, output: StepOutput) -> Tensor:  # noqa: ARG002 - the family's signature
         """The weighted distillation between the halves, a scalar."""

@@ -1,19 +1,21 @@
-"""The contract of every personalisation: it says which entries stay at a site, and may add terms to the local loss.
+"""The contract of every personalisation: which entries stay at a site, and how a round trains there.
+
+    extend -> rules -> at every round: phases, with terms -> fit        at every evaluation: evaluated
 
 A personalisation narrows what a method shares. It never touches what the method itself keeps private or frozen.
 """
 
 import re
-from abc import ABC, abstractmethod
 from collections.abc import Iterable
 
 from fedward_core.partition import Partition, Role, Rule
-from fedward_core.spec import PersonalisationConfig
+from fedward_core.spec import Local, PersonalisationConfig
 from fedward_models.method import Method
+from fedward_models.training.phase import Phase
 from fedward_models.training.terms import LocalTerm
 
 
-class Personalisation(ABC):
+class Personalisation:
     """The base of every personalisation.
 
     Args:
@@ -23,17 +25,39 @@ class Personalisation(ABC):
     def __init__(self, config: PersonalisationConfig) -> None:
         self.config = config
 
-    @abstractmethod
+    def extend(self, method: Method) -> None:
+        """Give a method what this personalisation keeps beside it, as part of its state: a counter, a second model.
+
+        Called once for each method that is built, after it inherited and before :meth:`rules`.
+
+        Raises:
+            SpecError: The method lacks what this personalisation needs.
+        """
+
     def rules(self, method: Method) -> tuple[Rule, ...]:
-        """What is shared, private or frozen, for every name of the method's state.
+        """What is shared, private or frozen, for every name of the method's state. By default what the method says.
 
         Raises:
             SpecError: The method has no such part, so that the personalisation would have no effect.
         """
+        return method.rules()
 
     def terms(self, method: Method, partition: Partition) -> tuple[LocalTerm, ...]:  # noqa: ARG002 - the family's
         """Local terms for a round with this partition. By default there are none."""
         return ()
+
+    def phases(self, local: Local, terms: tuple[LocalTerm, ...]) -> tuple[Phase, ...]:
+        """How a round trains. By default everything at once.
+
+        Args:
+            local: The stage's settings of training.
+            terms: The stage's own local terms and those of :meth:`terms`.
+        """
+        return (Phase(local=local, terms=terms),)
+
+    def evaluated(self, method: Method, partition: Partition) -> Method:  # noqa: ARG002 - the signature of the family
+        """What a site evaluates: a method with the site's own state, of this partition. By default itself."""
+        return method
 
 
 def narrowed(method: Method, rules: Iterable[Rule]) -> tuple[Rule, ...]:

@@ -11,10 +11,10 @@ from fedward_core.cards import Contract, DatasetCard, Split
 from fedward_core.errors import SpecError
 from fedward_core.metric import Metrics
 from fedward_core.order import Order
-from fedward_core.partition import Partition, Rule
+from fedward_core.partition import Partition
 from fedward_core.plan import StagePlan
 from fedward_core.seeds import derive_seed
-from fedward_core.spec import Spec
+from fedward_core.spec import PersonalisationConfig, Spec, Stage
 from fedward_core.update import Update
 from fedward_models.building import build_method, manifest_of
 from fedward_models.data import describe, label_subset, open_split
@@ -26,7 +26,6 @@ from fedward_models.programs.program import Site
 from fedward_models.training.evaluation import BATCH_SIZE, evaluate
 from fedward_models.training.phase import Phase
 from fedward_models.training.surroundings import threads
-from fedward_models.training.terms import LocalTerm
 from fedward_models.training.train_round import RoundWork, starting_entry, starting_state, train_round
 from fedward_models.weights import arrays_of, load_arrays
 
@@ -59,7 +58,9 @@ class TorchProgram:
         with self._threads():
             method = build_method(self._spec, self._index, contract)
             notes = self._inherit(method, contract, previous) if previous is not None else ()
-        plan = StagePlan(manifest=manifest_of(method), rules=self._rules(method), contract=contract, notes=notes)
+            self._personalisation.extend(method)
+        rules = self._personalisation.rules(method)
+        plan = StagePlan(manifest=manifest_of(method), rules=rules, contract=contract, notes=notes)
         plan.partition(self._stage.share_at(0))  # an entry without a rule, or a cut that does not fit, fails here
         return plan, {name: array.copy() for name, array in arrays_of(method).items()}
 
@@ -84,7 +85,7 @@ class TorchProgram:
             site=site.name,
             seed=derive_seed(self._spec.seed, "round", self._index, site.name, order.round),
             partition=partition,
-            phases=(Phase(local=self._stage.local, terms=self._terms(method, partition)),),
+            phases=self._phases(method, partition),
             device=self._device,
         )
         loader = Loader(
@@ -99,7 +100,7 @@ class TorchProgram:
         settings = self._spec.evaluate
         images = open_split(site.data, site.name, self._spec.dataset, settings.split)
         return evaluate(
-            method.to(self._device),
+            self._evaluated(method, order, partition).to(self._device),
             Loader(images, batch_size=BATCH_SIZE, augment=False),
             _contract(order),
             device=self._device,
@@ -117,25 +118,28 @@ class TorchProgram:
         return torch.device(wanted)
 
     @cached_property
-    def _personalisation(self) -> Personalisation | None:
-        config = self._stage.personalise
-        return config.build() if config else None
+    def _personalisation(self) -> Personalisation:
+        return _personalisation_of(self._stage)
 
     def _ready(self, order: Order) -> tuple[Method, Partition]:
         assert order.plan is not None
         if self._method is None:
             self._method = build_method(self._spec, self._index, order.plan.contract)
+            self._personalisation.extend(self._method)
         return self._method, order.plan.partition(self._stage.share_at(order.round))
 
-    def _rules(self, method: Method) -> tuple[Rule, ...]:
-        return self._personalisation.rules(method) if self._personalisation else method.rules()
-
-    def _terms(self, method: Method, partition: Partition) -> tuple[LocalTerm, ...]:
+    def _phases(self, method: Method, partition: Partition) -> tuple[Phase, ...]:
         own = tuple(config.build() for config in self._stage.local.terms)
-        return own + (self._personalisation.terms(method, partition) if self._personalisation else ())
+        return self._personalisation.phases(self._stage.local, own + self._personalisation.terms(method, partition))
+
+    def _evaluated(self, method: Method, order: Order, partition: Partition) -> Method:
+        """What the state of the site's last round makes of the method."""
+        share = self._stage.share_at(order.base.round if order.base else 0)
+        return self._personalisation.evaluated(method, partition.at(share))
 
     def _inherit(self, method: Method, contract: Contract, previous: Arrays) -> tuple[str, ...]:
         source = build_method(self._spec, self._index - 1, contract)
+        _personalisation_of(self._spec.stages[self._index - 1]).extend(source)
         load_arrays(source, previous)
         return _sentences(method.inherit(source.state_dict(), source))
 
@@ -147,6 +151,14 @@ class TorchProgram:
         if dataset.label_fraction < 1:
             return label_subset(images, dataset.label_fraction, derive_seed(self._spec.seed, "labels", site.name))
         return images
+
+
+def _personalisation_of(stage: Stage) -> Personalisation:
+    """A stage's personalisation; one that keeps to what the method says where the stage names none."""
+    personalisation: Personalisation = (
+        stage.personalise.build() if stage.personalise else Personalisation(PersonalisationConfig(name="none"))
+    )
+    return personalisation
 
 
 def _contract(order: Order) -> Contract:

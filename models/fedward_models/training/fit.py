@@ -1,7 +1,8 @@
 """Local training: the only place where anything goes backward.
 
 A centralised run, a site of a federation and every personalisation use this loop. What a step draws is derived from
-(seed, phase, epoch, step), so that a run in pieces equals a run in one.
+(seed, phase, epoch, step), so that a run in pieces equals a run in one. Phases are counted for each target by itself:
+two models that are trained side by side see the same batches.
 
     prepare -> before_step -> training_step + terms -> backward -> after_backward -> clip -> rate -> step -> after_step
 """
@@ -88,11 +89,17 @@ def fit(  # noqa: PLR0913 - everything a round knows, each by name
     )
     remembered = state.parted(len(phases)) if state else (None,) * len(phases)
     with own_randomness(device), mode(method, training=True):
-        for term in (term for phase in phases for term in phase.terms):
-            term.begin(method)
-        states = [run.train(phase, index, remembered[index]) for index, phase in enumerate(phases)]
+        for phase in phases:
+            for term in phase.terms:
+                term.begin(phase.trained(method))
+        states = [run.train(phase, _number(phases, index), remembered[index]) for index, phase in enumerate(phases)]
     run.check_weights()
     return FitReport(num_steps=run.ledger.num_steps, figures=run.ledger.means(), state=OptimizerState.joined(states))
+
+
+def _number(phases: tuple[Phase, ...], index: int) -> int:
+    """Which phase of its target a phase is."""
+    return sum(phase.target == phases[index].target for phase in phases[:index])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,15 +115,19 @@ class _Run:
     after_step: AfterStep | None
     ledger: Ledger = field(default_factory=Ledger)
 
-    def train(self, phase: Phase, index: int, before: OptimizerState | None) -> OptimizerState:
-        parameters = phase.parameters(self.method)
+    def train(self, phase: Phase, number: int, before: OptimizerState | None) -> OptimizerState:
+        parameters, trained = phase.parameters(self.method), phase.trained(self.method)
         with threads(phase.local.threads), only_training(self.method, parameters.values()):
-            trainer = Trainer(self.method, phase, parameters, self.device)
+            trainer = Trainer(trained, phase, parameters, self.device)
             if before:
                 before.load_into(trainer.optimizer, parameters, trainer.scaler)
             for epoch in range(phase.local.epochs):
-                self._train_epoch(trainer, index, epoch)
+                self._train_epoch(trainer, number, epoch)
                 self._check_losses(epoch)
+                for term in phase.terms:
+                    term.after_epoch(trained)
+            for term in phase.terms:
+                term.end(trained)
             return OptimizerState.of(trainer.optimizer, parameters, trainer.scaler)
 
     def _train_epoch(self, trainer: Trainer, phase: int, epoch: int) -> None:

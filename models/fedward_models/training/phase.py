@@ -1,4 +1,4 @@
-"""A phase: some parameters, trained with one optimiser. Most rounds have one; two are FedRep and Ditto."""
+"""A phase: some parameters, trained with one optimiser. Most rounds have one; FedRep and Ditto have two."""
 
 import re
 from dataclasses import dataclass
@@ -19,19 +19,28 @@ class Phase:
         local: Epochs, optimiser, schedule and precision.
         trainable: A regular expression over whole parameter names; the others stand still and get no gradient.
         terms: Everything that joins the method's loss, already built.
+        target: Which method within the method makes the steps, e.g. Ditto's personal one; by default itself.
     """
 
     local: Local
     trainable: str = r".*"
     terms: tuple[LocalTerm, ...] = ()
+    target: str = ""
+
+    def trained(self, method: Method) -> Method:
+        """The method that makes the steps."""
+        target = method.get_submodule(self.target)
+        assert isinstance(target, Method)
+        return target
 
     def parameters(self, method: Method) -> dict[str, nn.Parameter]:
-        """The parameters that this phase trains, by name; never one that the method itself holds fixed.
+        """The parameters that this phase trains, by their names in the target; never one that the method holds fixed.
 
         Raises:
             SpecError: There is none.
         """
-        named = {name: parameter for name, parameter in method.named_parameters() if parameter.requires_grad}
+        everything = self.trained(method).named_parameters()
+        named = {name: parameter for name, parameter in everything if parameter.requires_grad}
         trained = {name: parameter for name, parameter in named.items() if re.fullmatch(self.trainable, name)}
         if not trained:
             raise SpecError(

@@ -1,6 +1,7 @@
-"""Local terms: what joins the method's loss at a site, knowing the weights that the round started from."""
+"""Local terms: what joins a method's training at a site, knowing the weights that the round started from.
 
-from typing import Protocol
+begin -> ( loss -> after_backward ) for every step -> after_epoch -> ... -> end
+"""
 
 import torch
 from torch import Tensor
@@ -10,23 +11,33 @@ from fedward_models.method import Batch, Method, StepOutput
 from fedward_models.training.config import ProximalConfig
 
 
-class LocalTerm(Protocol):
-    """Something that is added to the loss of every step."""
+class LocalTerm:
+    """The base of every local term: it adds to the loss, or acts between the steps. By default it does nothing."""
 
     def begin(self, method: Method) -> None:
-        """Look at the weights of the round's start, once, before the first step."""
+        """Called with the weights of the round's start, once, before the first step."""
 
-    def loss(self, method: Method, batch: Batch, output: StepOutput) -> Tensor:
-        """A scalar that joins the loss.
+    def loss(self, method: Method, batch: Batch, output: StepOutput) -> Tensor | None:  # noqa: ARG002 - the family's
+        """A scalar that joins the loss; None for none.
 
         Args:
             method: The method as it stands.
             batch: The prepared batch of this step.
             output: What the method's own step gave.
         """
+        return None
+
+    def after_backward(self, method: Method) -> None:
+        """Called between backward and the optimiser, before gradients are clipped."""
+
+    def after_epoch(self, method: Method) -> None:
+        """Called after every local epoch."""
+
+    def end(self, method: Method) -> None:
+        """Called after the last step of the round's phase."""
 
 
-class Proximal:
+class Proximal(LocalTerm):
     """Holds a site near the weights it was given: mu/2 * ||w - w_t||^2.
 
     Paper: Li et al., Federated Optimization in Heterogeneous Networks, MLSys 2020, equation 2. Here w runs over what is

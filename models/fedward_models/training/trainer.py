@@ -64,12 +64,15 @@ class Trainer:
         _seed_modules(batch.seed, self.device)
         with torch.autocast(self.device.type, dtype=self.half, enabled=self.half is not None):
             output = self.method.training_step(batch, clock)
-            loss = sum((term.loss(self.method, batch, output) for term in self.terms), output.loss)
+            added = (term.loss(self.method, batch, output) for term in self.terms)
+            loss = sum((loss for loss in added if loss is not None), output.loss)
         return loss, output.figures
 
     def _update(self, clock: Clock) -> None:
         self.scaler.unscale_(self.optimizer)
         self.method.after_backward(clock)
+        for term in self.terms:
+            term.after_backward(self.method)
         if self.local.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.parameters, self.local.clip_norm)
         self._set_rate(clock)

@@ -17,6 +17,7 @@ from fedward_models.training.config import AdamWConfig, SGDConfig
 from fedward_models.training.fit import FitReport, TrainingDiverged, fit
 from fedward_models.training.optimizer_state import OptimizerState
 from fedward_models.training.phase import Phase
+from fedward_models.training.terms import LocalTerm
 
 CPU = torch.device("cpu")
 ROUNDS, EPOCHS = 3, 2
@@ -211,7 +212,7 @@ def test_a_step_keeps_its_order(make_loader: MakeLoader, make_method: MakeMethod
     for hook in hooks:
         spy_on(method, hook, partial(lambda name, _: told.append(name), hook))
     train(method, make_loader(4), Phase(local=Local(), terms=(Told(told),)))
-    assert told == ["begin", *hooks[:3], "term", *hooks[3:]]
+    assert told == ["begin", *hooks[:3], "term", hooks[3], "gradient", hooks[4], "epoch", "end"]
 
 
 def test_the_clock_is_told_after_every_step_with_the_loss(make_loader: MakeLoader, make_method: MakeMethod) -> None:
@@ -261,7 +262,7 @@ def test_mixed_precision_trains_on_a_gpu(make_loader: MakeLoader, make_method: M
     assert all(parameter.dtype is torch.float32 for parameter in method.parameters())
 
 
-class Told:
+class Told(LocalTerm):
     """A term that notes when it is asked, and adds nothing."""
 
     def __init__(self, told: list[str]) -> None:
@@ -273,6 +274,15 @@ class Told:
     def loss(self, method: Method, batch: Batch, output: StepOutput) -> Tensor:
         self.told.append("term")
         return torch.zeros(())
+
+    def after_backward(self, method: Method) -> None:
+        self.told.append("gradient")
+
+    def after_epoch(self, method: Method) -> None:
+        self.told.append("epoch")
+
+    def end(self, method: Method) -> None:
+        self.told.append("end")
 
 
 def spy_on(method: Method, hook: str, look: Callable[[Method], object]) -> None:
