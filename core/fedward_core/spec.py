@@ -70,12 +70,29 @@ class FilterConfig(Config):
     compresses: ClassVar[bool] = False
 
 
+class AggregatorConfig(Config):
+    """The base of every aggregator's configuration.
+
+    Attributes:
+        personalisation: The personalisation without which the rule has nothing to fold.
+    """
+
+    personalisation: ClassVar[str | None] = None
+
+
 class PersonalisationConfig(Config):
     """The base of every personalisation: which part of the model stays private, and from which round on."""
 
     def share_at(self, round_: int, rounds: int) -> Fraction:  # noqa: ARG002 - the signature of the family
         """The private share of every cut axis in a round, in [0, 1], never falling."""
         return Fraction(0)
+
+    def check(self, stage: "Stage") -> None:
+        """Refuse a stage whose other settings contradict this personalisation. By default none does.
+
+        Raises:
+            ValueError: They do; the message says what to change.
+        """
 
 
 MethodChoice = Annotated[SerializeAsAny[MethodConfig], BeforeValidator(chosen_from("methods"))]
@@ -85,7 +102,7 @@ LocalTermChoice = Annotated[SerializeAsAny[Config], BeforeValidator(chosen_from(
 PersonalisationChoice = Annotated[
     SerializeAsAny[PersonalisationConfig], BeforeValidator(chosen_from("personalisations"))
 ]
-AggregatorChoice = Annotated[SerializeAsAny[Config], BeforeValidator(chosen_from("aggregators"))]
+AggregatorChoice = Annotated[SerializeAsAny[AggregatorConfig], BeforeValidator(chosen_from("aggregators"))]
 FilterChoice = Annotated[SerializeAsAny[FilterConfig], BeforeValidator(chosen_from("filters"))]
 
 
@@ -94,11 +111,13 @@ class Cohort(Frozen):
 
     Attributes:
         sites: Site names, or ``all`` that have the dataset.
+        sites_per_round: How many sites train in a round, drawn anew for each; all by default. Every site evaluates.
         min_sites: Contributions, counted after drop-outs, without which a round fails.
         round_deadline_s: After this time a round goes on without those that have not answered.
     """
 
     sites: Literal["all"] | tuple[str, ...] = "all"
+    sites_per_round: int | None = Field(default=None, ge=1)
     min_sites: int = Field(default=3, ge=1)
     round_deadline_s: float = Field(default=900.0, gt=0)
 
@@ -107,6 +126,22 @@ class Cohort(Frozen):
         if self.sites != "all" and len(self.sites) < self.min_sites:
             raise ValueError(
                 f"min_sites is {self.min_sites}, but sites names only {len(self.sites)}: name more, or lower it"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_draw(self) -> Self:
+        if self.sites_per_round is None:
+            return self
+        if self.sites_per_round < self.min_sites:
+            raise ValueError(
+                f"sites_per_round is {self.sites_per_round}, fewer than min_sites {self.min_sites}: no round could "
+                "succeed. Draw more, or lower min_sites"
+            )
+        if self.sites != "all" and self.sites_per_round >= len(self.sites):
+            raise ValueError(
+                f"sites_per_round {self.sites_per_round} has no effect on {len(self.sites)} sites: leave it out, or "
+                "draw fewer"
             )
         return self
 
@@ -163,18 +198,31 @@ class Schedule(Frozen):
     Attributes:
         shape: ``cosine``, or ``constant`` after the warm-up. ``cosine_table`` is Fed-BEiT's: both parts are tables over
             steps, and the peak stands in both, at the last step of the warm-up and at the first after it.
+            ``cosine_epochs`` is DeiT's: set once an epoch, and the cosine's clock also runs during the warm-up.
+            ``cyclic`` rises linearly from 0 to the peak and falls back to 0; ``piecewise`` takes a tenth at half of the
+            rounds and a hundredth at three quarters: both are those of fast adversarial training.
         warmup_rounds: Rounds of warm-up.
+        first_lr: The rate at the start of the warm-up of ``cosine_epochs``.
         final_lr: The rate at the end of the cosine.
+        peak_at: Where ``cyclic`` peaks, as a part of the rounds; 0.4 by default, as in GradAlign's code.
     """
 
     shape: Literal["cosine", "cosine_table", "cosine_epochs", "cyclic", "piecewise", "constant"] = "constant"
     warmup_rounds: float = Field(default=0.0, ge=0)
+    first_lr: float = Field(default=0.0, ge=0)
     final_lr: float = Field(default=0.0, ge=0)
+    peak_at: float = Field(default=0.4, gt=0, lt=1)
 
     @model_validator(mode="after")
     def _refuse_settings_without_effect(self) -> Self:
         if self.shape == "constant" and self.final_lr:
             raise ValueError("final_lr has no effect with shape 'constant': use shape 'cosine', or leave final_lr out")
+        if self.shape in ("cyclic", "piecewise") and (self.final_lr or self.warmup_rounds):
+            raise ValueError(f"warmup_rounds and final_lr have no effect with shape '{self.shape}': leave them out")
+        if self.shape != "cyclic" and self.peak_at != 0.4:
+            raise ValueError(f"peak_at has no effect with shape '{self.shape}': use shape 'cyclic', or leave it out")
+        if self.shape != "cosine_epochs" and self.first_lr:
+            raise ValueError(f"first_lr has no effect with shape '{self.shape}': use shape 'cosine_epochs'")
         return self
 
 
@@ -203,31 +251,18 @@ class Local(Frozen):
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     precision: Literal["full", "mixed"] = "full"
     optimizer: OptimizerChoice = Field(default_factory=lambda: chosen_from("optimizers")("adamw"))
-            ``cosine_epochs`` is DeiT's: set once an epoch, and the cosine's clock also runs during the warm-up.
-            ``cyclic`` rises linearly from 0 to the peak and falls back to 0; ``piecewise`` takes a tenth at half of the
-            rounds and a hundredth at three quarters: both are those of fast adversarial training.
     optimizer_state: Literal["keep", "reset"] = "keep"
-        first_lr: The rate at the start of the warm-up of ``cosine_epochs``.
     schedule: Schedule = Schedule()
-        peak_at: Where ``cyclic`` peaks, as a part of the rounds; 0.4 by default, as in GradAlign's code.
     layer_decay: float = Field(default=1.0, gt=0, le=1)
     clip_norm: float | None = Field(default=None, gt=0)
     terms: tuple[LocalTermChoice, ...] = ()
     augment: bool = False
-    first_lr: float = Field(default=0.0, ge=0)
 
-    peak_at: float = Field(default=0.4, gt=0, lt=1)
 
 class Stage(Frozen):
     """One method, federated for a number of rounds.
 
     Attributes:
-        if self.shape in ("cyclic", "piecewise") and (self.final_lr or self.warmup_rounds):
-            raise ValueError(f"warmup_rounds and final_lr have no effect with shape '{self.shape}': leave them out")
-        if self.shape != "cyclic" and self.peak_at != 0.4:
-            raise ValueError(f"peak_at has no effect with shape '{self.shape}': use shape 'cyclic', or leave it out")
-        if self.shape != "cosine_epochs" and self.first_lr:
-            raise ValueError(f"first_lr has no effect with shape '{self.shape}': use shape 'cosine_epochs'")
         name: The stage's name.
         method: The method.
         backbone: The network; a stage that starts from the previous one inherits it and names none.
@@ -264,6 +299,18 @@ class Stage(Frozen):
         if self.local.schedule.warmup_rounds > self.rounds:
             raise ValueError(
                 f"stage '{self.name}' warms up for {self.local.schedule.warmup_rounds} of {self.rounds} rounds"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_personalisation(self) -> Self:
+        if self.personalise:
+            self.personalise.check(self)
+        needed = self.aggregate.personalisation
+        if needed and (self.personalise is None or self.personalise.name != needed):
+            raise ValueError(
+                f"stage '{self.name}': aggregate '{self.aggregate.name}' folds what 'personalise: {needed}' sends: "
+                "set both, or neither"
             )
         return self
 

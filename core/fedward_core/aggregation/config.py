@@ -4,12 +4,12 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from fedward_core.config import Config
+from fedward_core.spec import AggregatorConfig
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
-class WeightedMeanConfig(Config):
+class WeightedMeanConfig(AggregatorConfig):
     """The mean of all updates, weighted by their images (McMahan et al., AISTATS 2017: FedAvg)."""
 
     implementation: ClassVar[str] = "fedward_core.aggregation.weighted_mean:WeightedMean"
@@ -17,7 +17,7 @@ class WeightedMeanConfig(Config):
     name: Literal["weighted_mean"] = "weighted_mean"
 
 
-class FedAvgMConfig(Config):
+class FedAvgMConfig(AggregatorConfig):
     """Server momentum (Hsu, Qi and Brown, arXiv:1909.06335, 2019).
 
     Attributes:
@@ -34,7 +34,7 @@ class FedAvgMConfig(Config):
     momentum: Decay = 0.9
 
 
-class FedAdamConfig(Config):
+class FedAdamConfig(AggregatorConfig):
     """Adam at the server (Reddi et al., Adaptive Federated Optimization, ICLR 2021, algorithm 2).
 
     Attributes:
@@ -53,7 +53,7 @@ class FedAdamConfig(Config):
     tau: float = Field(default=1e-3, gt=0)
 
 
-class MedianConfig(Config):
+class MedianConfig(AggregatorConfig):
     """The coordinate-wise median, unweighted (Yin et al., ICML 2018, definition 1)."""
 
     implementation: ClassVar[str] = "fedward_core.aggregation.median:Median"
@@ -61,7 +61,7 @@ class MedianConfig(Config):
     name: Literal["median"] = "median"
 
 
-class TrimmedMeanConfig(Config):
+class TrimmedMeanConfig(AggregatorConfig):
     """The coordinate-wise trimmed mean, unweighted (Yin et al., ICML 2018, definition 2).
 
     Attributes:
