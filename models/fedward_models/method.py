@@ -156,6 +156,16 @@ class Method(nn.Module):
             (B, K) class probabilities, (B, K, H, W) for segmentation, or whatever ``evaluate`` of the method reads.
         """
 
+    def measures(self, batch: Batch) -> Mapping[str, Tensor]:  # noqa: ARG002 - the signature of the family
+        """Further values of each image, (B,), whose means evaluation reports by these names. By default there are none.
+
+        E.g. whether an image is classified right under attack. The method is in evaluation mode, without gradients.
+
+        Args:
+            batch: As the loader gives it, on the device.
+        """
+        return {}
+
     def logits(self, images: Tensor) -> Tensor:  # noqa: ARG002 - the signature of the family
         """(B, K) logits, where there are any; what distillation compares.
 

@@ -48,4 +48,5 @@ class Loader:
         if augmented:
             pixels, labels = augment(pixels, labels, np.random.default_rng(seed))
         mean, std = self._images.mean * 255, self._images.std * 255
-        return Batch(images=pixels.sub_(mean).div_(std), labels=labels, seed=seed)
+        images = pixels.sub_(mean).div_(std)
+        return Batch(images=images, labels=labels, seed=seed, mean=self._images.mean, std=self._images.std)

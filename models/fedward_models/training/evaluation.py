@@ -1,15 +1,17 @@
 """Evaluation at one site: every figure with its n and an interval over patients."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
-from fedward_core.arrays import Array
+from fedward_core.arrays import Arrays
 from fedward_core.cards import Contract
 from fedward_core.metric import Metrics
 from fedward_models.method import Method
 from fedward_models.training.batches import EvaluationBatches
-from fedward_models.training.bootstrap import measure, resample
-from fedward_models.training.figures import figures_of
+from fedward_models.training.bootstrap import Figure, measure, resample
+from fedward_models.training.figures import figures_of, mean_over
 from fedward_models.training.rows import rows_of
 from fedward_models.training.surroundings import mode
 
@@ -33,6 +35,7 @@ def evaluate(  # noqa: PLR0913 - each by name
         multi_label      loss, accuracy, auroc, auroc/<class>
         segmentation     loss, dice (without the first class, the background), dice/<class>
         without labels   loss
+        any              what ``Method.measures`` of the method measures
 
     A figure that a site's images leave undefined, e.g. AUROC where there is one class, has no value but keeps its n.
 
@@ -47,16 +50,24 @@ def evaluate(  # noqa: PLR0913 - each by name
     Raises:
         DataError: The method predicts classes and the images have no labels.
     """
-    rows = _rows(method, loader, contract, device)
+    rows, measures = _rows(method, loader, contract, device)
     weights = resample(loader.patients, resamples=bootstrap, seed=seed)
-    return {name: measure(figure, weights) for name, figure in figures_of(rows, contract).items()}
+    figures = figures_of(rows, contract)
+    figures |= {name: Figure(statistic=mean_over(values), n=len(values)) for name, values in measures.items()}
+    return {name: measure(figure, weights) for name, figure in figures.items()}
 
 
 @torch.no_grad()
-def _rows(method: Method, loader: EvaluationBatches, contract: Contract, device: torch.device) -> dict[str, Array]:
+def _rows(method: Method, loader: EvaluationBatches, contract: Contract, device: torch.device) -> tuple[Arrays, Arrays]:
+    """What is noted of every image for the task, and what the method itself measures."""
     with mode(method, training=False):
-        noted = []
+        noted, measured = [], []
         for batch in loader.in_order(BATCH_SIZE):
             moved = batch.to(device)
             noted.append(rows_of(method.predict(moved.images), moved.labels, contract.task))
-    return {name: np.concatenate([rows[name] for rows in noted]) for name in noted[0]}
+            measured.append({name: values.cpu().numpy() for name, values in method.measures(moved).items()})
+    return _joined(noted), _joined(measured)
+
+
+def _joined(batches: Sequence[Arrays]) -> Arrays:
+    return {name: np.concatenate([rows[name] for rows in batches]) for name in batches[0]}

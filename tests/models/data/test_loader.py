@@ -83,3 +83,13 @@ def test_loading_leaves_the_set_as_it_was() -> None:
     before = images.images.clone()
     list(Loader(images, batch_size=4, augment=True).epoch(0))
     assert images.images.equal(before)
+
+
+@pytest.mark.parametrize("augment", [False, True])
+def test_a_batch_tells_how_to_get_its_pixels_back(augment: bool) -> None:
+    batch = next(Loader(numbered(20), batch_size=6, augment=augment).epoch(3))
+    pixels = batch.images * batch.std + batch.mean
+    assert (batch.mean, batch.std) == (0.25, 0.5)
+    assert float(pixels.min()) >= -1e-6
+    if not augment:
+        torch.testing.assert_close(pixels[:, 0, 0, 0] * 255, torch.as_tensor(batch.labels, dtype=torch.float32))

@@ -207,3 +207,22 @@ def test_evaluation_leaves_no_trace_in_the_method() -> None:
     evaluate(method, classified(3, 2), contract, device=CPU, bootstrap=0, seed=0)
     assert modes == [(False, False)]
     assert (method.training, method.norm.training) == (True, False)
+
+
+class Measuring(Oracle):
+    """Also measures of each image whether its label is even."""
+
+    def measures(self, batch: Batch) -> Mapping[str, Tensor]:
+        assert batch.labels is not None
+        return {"even": (batch.labels % 2 == 0).float()}
+
+
+def test_what_a_method_measures_itself_is_reported_with_its_n_and_interval() -> None:
+    known = classified(300, 2, labels=(torch.arange(300) % 3 == 0).long())
+    metrics = evaluate(Measuring(), known, Contract(classes=("a", "b")), device=CPU, bootstrap=200, seed=1)
+    even = metrics["even"]
+    assert even.value == pytest.approx(2 / 3)
+    assert even.n == 300
+    assert even.low is not None
+    assert even.high is not None
+    assert even.low < 2 / 3 < even.high
