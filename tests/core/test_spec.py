@@ -29,7 +29,12 @@ OTHER: dict[type[Frozen], dict[str, Any]] = {
         "stages": [{**STAGE, "rounds": 5}],
         "evaluate": {"every": 6},
     },
-    Cohort: {"sites": ["north", "south", "west"], "min_sites": 2, "round_deadline_s": 5.0},
+    Cohort: {
+        "sites": ["north", "south", "west", "east"],
+        "sites_per_round": 3,
+        "min_sites": 2,
+        "round_deadline_s": 5.0,
+    },
     Dataset: {
         "name": "other",
         "kind": "report",
@@ -81,6 +86,7 @@ TOGETHER: dict[str, dict[str, Any]] = {
 }
 READS_NOTHING: dict[str, Any] = {"name": "only", "method": "rehearsal", "rounds": 4}
 WITHOUT_OTHER = {(Stage, "start_from")}  # a first stage can only start from scratch; see the test of two stages
+TOGETHER |= {"first_lr": {"shape": "cosine_epochs"}, "peak_at": {"shape": "cyclic"}}
 
 
 def spec_with(table: type[Frozen], values: dict[str, Any]) -> Spec:
@@ -103,7 +109,6 @@ def spec_with(table: type[Frozen], values: dict[str, Any]) -> Spec:
 CHANGES = [(table, key) for table, values in OTHER.items() for key in values]
 
 
-TOGETHER |= {"first_lr": {"shape": "cosine_epochs"}, "peak_at": {"shape": "cyclic"}}
 def test_every_field_has_another_value_here() -> None:
     for table, values in OTHER.items():
         known = {key for key in table.model_fields if (table, key) not in WITHOUT_OTHER}

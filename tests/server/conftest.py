@@ -89,12 +89,19 @@ def honest_site() -> Script:
 def run_scripts(tmp_path: Path) -> RunScripts:
     """Run a rehearsal-like spec over scripted sites."""
 
-    def run(scripts: Mapping[str, Script], *, rounds: int = 3, min_sites: int = 1, **stage: object) -> Outcome:
+    def run(
+        scripts: Mapping[str, Script],
+        *,
+        rounds: int = 3,
+        min_sites: int = 1,
+        sites_per_round: int | None = None,
+        **stage: object,
+    ) -> Outcome:
         spec = Spec.parse(
             {
                 "name": "toy",
                 "dataset": {"name": "toy"},
-                "cohort": {"min_sites": min_sites, "round_deadline_s": 1},
+                "cohort": {"min_sites": min_sites, "sites_per_round": sites_per_round, "round_deadline_s": 1},
                 "evaluate": {"every": 100},
                 "stages": [{"name": "only", "method": "rehearsal", "rounds": rounds, **stage}],
             }

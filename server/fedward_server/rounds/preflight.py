@@ -4,7 +4,7 @@ import json
 
 from fedward_core.cards import DatasetCard, Split
 from fedward_core.engine import Job
-from fedward_core.errors import DataError, QuorumError
+from fedward_core.errors import DataError, QuorumError, SpecError
 from fedward_core.events import EventKind
 from fedward_core.order import Order, Work
 from fedward_server.rounds.exchange import Answer, Errand, Exchange
@@ -33,12 +33,18 @@ class Preflight:
         Raises:
             QuorumError: The spec demands more sites than there are.
             DataError: A site has no usable data.
+            SpecError: The spec draws as many sites for a round as there are.
         """
         sites, needed = self._job.sites, self._job.spec.cohort.min_sites
         if len(sites) < needed:
             raise QuorumError(
                 f"the cohort has {len(sites)} sites ({', '.join(sites)}), cohort.min_sites is {needed}: "
                 "add sites, or set cohort.min_sites lower where the data are simulated"
+            )
+        drawn = self._job.spec.cohort.sites_per_round
+        if drawn is not None and drawn >= len(sites):
+            raise SpecError(
+                f"cohort.sites_per_round is {drawn}, but only {len(sites)} sites take part: leave it out, or draw fewer"
             )
         order = Order(run=self._job.run, attempt=self._attempt, work=Work.DESCRIBE)
         self._exchange.send({site: Errand(order=order) for site in sites})

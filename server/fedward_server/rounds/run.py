@@ -126,7 +126,7 @@ class Run:
             parameters=sum(array.size for array in weights.values()),
         )
         folder = StageFolder(self._final(index).parent, {"spec": self._job.spec.digest(), "plan": plan.digest()})
-        rounds = StageRun(self._context(index, plan), folder, self._job.spec.evaluate)
+        rounds = StageRun(self._context(index, plan), folder, self._job.spec.evaluate, seed=self._job.spec.seed)
         rounds.begin(weights)
         return rounds
 

@@ -1,11 +1,13 @@
 """The rounds of one stage: run, checkpoint, evaluate, and again."""
 
 import time
+from dataclasses import replace
 
 from fedward_core.aggregation.base import Aggregator
 from fedward_core.arrays import Array
 from fedward_core.events import EventKind
 from fedward_core.order import Work
+from fedward_core.seeds import generator
 from fedward_core.spec import Evaluate
 from fedward_server.rounds.exchange import Answer
 from fedward_server.rounds.inbox import Inbox
@@ -23,12 +25,14 @@ class StageRun:
         context: What stays the same over the rounds.
         folder: The stage's files.
         evaluate: When the sites evaluate.
+        seed: The seed of the run.
     """
 
-    def __init__(self, context: StageContext, folder: StageFolder, evaluate: Evaluate) -> None:
+    def __init__(self, context: StageContext, folder: StageFolder, evaluate: Evaluate, *, seed: int) -> None:
         self._context = context
         self._folder = folder
         self._evaluate = evaluate
+        self._seed = seed
 
     def begin(self, weights: dict[str, Array]) -> None:
         """Write the state before round 0, unless the stage has begun. The weights are then read from there.
@@ -57,13 +61,21 @@ class StageRun:
         started = time.monotonic()
         inbox = Inbox(self._folder.folder, state.round, state.digest)
         self._tell(EventKind.ROUND_STARTED, state.round)
-        round_ = Round(self._context, state, aggregator, inbox)
+        round_ = Round(replace(self._context, sites=self._drawn(state.round)), state, aggregator, inbox)
         following = round_.run()
         self._folder.save(following, aggregator)
         inbox.clear()
         self._report(round_, following, time.monotonic() - started)
         self._evaluate_if_due(following)
         return following
+
+    def _drawn(self, round_: int) -> tuple[str, ...]:
+        """The sites that train in a round: drawn by seed, stage and round alone, so that a resumed run draws alike."""
+        sites, count = self._context.sites, self._context.cohort.sites_per_round
+        if count is None:
+            return tuple(sites)
+        drawn = generator(self._seed, "cohort", self._context.index, round_).choice(len(sites), count, replace=False)
+        return tuple(sites[place] for place in sorted(drawn))
 
     def _report(self, round_: Round, following: StageState, seconds: float) -> None:
         replies = round_.replies.values()
