@@ -49,6 +49,11 @@ class MethodConfig(Config):
     needs_backbone: ClassVar[bool] = True
     runtime: ClassVar[Literal["torch", "numpy"]] = "torch"
 
+    @property
+    def needs_previous(self) -> bool:
+        """Whether the method reads the network of the stage before, e.g. as a teacher, beside a backbone of its own."""
+        return False
+
 
 class BackboneConfig(Config):
     """The base of every backbone's configuration.
@@ -265,7 +270,8 @@ class Stage(Frozen):
     Attributes:
         name: The stage's name.
         method: The method.
-        backbone: The network; a stage that starts from the previous one inherits it and names none.
+        backbone: The network; a stage that starts from the previous one inherits it and names none, unless its method
+            reads the previous network beside its own.
         start_from: ``scratch``, or ``previous`` to go on from the stage before.
         rounds: Rounds.
         local: Training at a site.
@@ -286,7 +292,12 @@ class Stage(Frozen):
 
     @model_validator(mode="after")
     def _check_backbone_and_schedule(self) -> Self:
-        if self.start_from == "previous" and self.backbone:
+        if self.method.needs_previous and self.start_from == "scratch":
+            raise ValueError(
+                f"stage '{self.name}': method '{self.method.name}' with these settings reads the network of the stage "
+                "before: set start_from: previous"
+            )
+        if self.start_from == "previous" and self.backbone and not self.method.needs_previous:
             raise ValueError(
                 f"stage '{self.name}' starts from the previous one and inherits its backbone: leave 'backbone' out"
             )
@@ -402,7 +413,7 @@ class Spec(Frozen):
 
     def backbone_of(self, stage: int) -> Config | None:
         """The backbone of a stage, its own or inherited."""
-        while self.stages[stage].start_from == "previous":
+        while self.stages[stage].start_from == "previous" and self.stages[stage].backbone is None:
             stage -= 1
         return self.stages[stage].backbone
 
