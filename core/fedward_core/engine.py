@@ -20,6 +20,8 @@ class Job:
         out: Where checkpoints, metrics and models go.
         reuse: A folder with finished stages by digest, shared by runs; None to compute every stage.
         workers: Processes that train side by side. Results do not depend on it.
+        superlink: ``host:port`` of the SuperLink at which the sites are; None for sites on this machine.
+        superlink_keys: The folder with what its clients need beside the address; None where that is nothing.
     """
 
     spec: Spec
@@ -29,6 +31,8 @@ class Job:
     out: Path
     reuse: Path | None = None
     workers: int = 1
+    superlink: str | None = None
+    superlink_keys: Path | None = None
 
 
 class Engine(Protocol):

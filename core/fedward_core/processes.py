@@ -67,13 +67,13 @@ def end_child(child: Child, *, patience_s: float = PATIENCE_S) -> None:
         child.stdin.close()
 
 
-def start_service(command: Sequence[str], *, log: Path, environment: Mapping[str, str]) -> Process:
+def start_service(command: Sequence[str], *, log: Path, environment: Mapping[str, str] | None = None) -> Process:
     """Start a program that outlives this process, in a session of its own.
 
     Args:
         command: The program and its arguments.
         log: Where its output is appended.
-        environment: All of its variables.
+        environment: Variables beside those of this process, whose API key it does not get.
 
     Returns:
         The process, which may have ended by now.
@@ -88,7 +88,7 @@ def start_service(command: Sequence[str], *, log: Path, environment: Mapping[str
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=output,
-            env=dict(environment),
+            env={**_without_key(), **(environment or {})},
             check=False,
         )
     if not started.stdout:
@@ -113,6 +113,10 @@ def free_port() -> int:
         probe.bind((LOOPBACK, 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def _without_key() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name != "FEDWARD_KEY"}
 
 
 def _starter(kind: str) -> list[str]:

@@ -1,6 +1,6 @@
 """The program between a starter and what it starts: it arranges how that ends, and then becomes it.
 
-    python -m fedward_core.starter bound SIGNAL STARTER COMMAND...   gets a signal from the kernel at its starter's death
+    python -m fedward_core.starter bound SIGNAL STARTER COMMAND...   gets a signal at its starter's death
     python -m fedward_core.starter free COMMAND...                   belongs to nobody, and outlives its starter
 
 A free one tells on standard output who it is, as JSON, before it becomes the command. It is a child of nobody here, so
@@ -36,7 +36,8 @@ def _be_free(command: list[str]) -> None:
     if os.fork():
         os._exit(0)
     os.setsid()
-    print(json.dumps(identity(os.getpid())), flush=True)
+    sys.stdout.write(json.dumps(identity(os.getpid())))
+    sys.stdout.flush()
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     os.execvp(command[0], command)  # noqa: S606 - no shell is wanted
 

@@ -20,10 +20,10 @@ from fedward_core.config import Frozen
 from fedward_core.engine import Job
 from fedward_core.errors import FedwardError
 from fedward_core.events import Event
+from fedward_core.process import Process
 from fedward_core.spec import Spec
 from fedward_server.engines.attempts import AttemptJob, Outcome
 from fedward_server.engines.subprocess_attempts import attempt_in
-from fedward_core.process import Process
 from fedward_server.runs.folder import RunFolder
 
 ALREADY_RUNNING = 75  # EX_TEMPFAIL of sysexits.h
@@ -83,7 +83,16 @@ def _carry_out(folder: RunFolder) -> Outcome:
 
 def _job(job: AttemptJob, out: Path) -> Job:
     spec = Spec.parse(job.spec)
-    return Job(spec=spec, run=job.run, sites=job.sites, data=Path(job.data), out=out, workers=job.workers)
+    return Job(
+        spec=spec,
+        run=job.run,
+        sites=job.sites,
+        data=Path(job.data),
+        out=out,
+        workers=job.workers,
+        superlink=job.superlink,
+        superlink_keys=Path(job.superlink_keys) if job.superlink_keys else None,
+    )
 
 
 def _ignore(_event: Event) -> None:

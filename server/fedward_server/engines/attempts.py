@@ -22,6 +22,8 @@ class AttemptJob(Frozen):
         data: The folder with their data.
         engine: The registered name of the engine.
         workers: Sites that train side by side.
+        superlink: ``host:port`` of the SuperLink at which the sites are; None for sites on this machine.
+        superlink_keys: The folder with what its clients need, see :class:`SuperLinkKeeper`; None where that is nothing.
     """
 
     run: str
@@ -30,6 +32,8 @@ class AttemptJob(Frozen):
     data: str
     engine: str
     workers: int
+    superlink: str | None = None
+    superlink_keys: str | None = None
 
 
 class Outcome(Frozen):

@@ -15,6 +15,7 @@ from fedward_core.errors import RoundError
 from fedward_core.events import Event, Listener
 from fedward_core.processes import end_child, start_child
 from fedward_server.flower.bundle import build_bundle, run_config
+from fedward_server.flower.connection import Connection
 from fedward_server.flower.control import FlowerControl, SuperLinkAwayError
 from fedward_server.flower.launcher import ServerAppLauncher
 from fedward_server.flower.superlink import SuperLink, SuperLinkError
@@ -36,8 +37,9 @@ class DeploymentEngine:
             superlink = stack.enter_context(SuperLink(state, log=home / "superlink.log"))
             for site in job.sites:
                 stack.enter_context(_agent(job, site, superlink.address, bundle.digest))
-            launcher = stack.enter_context(ServerAppLauncher(superlink.address, home / "server"))
-            control = stack.enter_context(FlowerControl(superlink.address))
+            connection = Connection(address=superlink.address)
+            launcher = stack.enter_context(ServerAppLauncher(connection, home / "server"))
+            control = stack.enter_context(FlowerControl(connection))
             reader = EventReader(job.out / "events.jsonl", listen)
             run_id = control.start_run(bundle.content, run_config(job))
             launcher.approve(run_id, job)

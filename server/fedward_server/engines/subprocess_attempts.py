@@ -1,6 +1,5 @@
 """Attempts as processes of this machine: each run's engine works in one of its own, which outlives the coordinator."""
 
-import os
 import signal
 import sys
 
@@ -26,7 +25,7 @@ class SubprocessAttempts:
         with replacing(folder.job) as temporary:
             temporary.write_text(job.model_dump_json(), encoding="utf-8")
         command = [sys.executable, "-m", "fedward_server.attempt", str(folder.path)]
-        return start_service(command, log=folder.log, environment=_environment()).model_dump()
+        return start_service(command, log=folder.log).model_dump()
 
     def find(self, folder: RunFolder) -> Handle | None:
         """The process that the folder names, if it is alive."""
@@ -59,8 +58,3 @@ def attempt_in(folder: RunFolder) -> Process | None:
         return Process.model_validate_json(folder.attempt.read_bytes())
     except (FileNotFoundError, ValidationError):
         return None
-
-
-def _environment() -> dict[str, str]:
-    """What the coordinator was given, without its secrets."""
-    return {name: value for name, value in os.environ.items() if name != "FEDWARD_KEY"}

@@ -14,13 +14,13 @@ import httpx
 from flwr.app import UserConfig
 from flwr.common.serde import fab_to_proto, user_config_to_proto
 from flwr.proto import control_pb2 as messages
-from flwr.supercore.control import ControlHttpClient
 from flwr.supercore.fab import Fab
-from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
 
 from fedward_core.errors import FedwardError
+from fedward_server.flower.connection import Connection
 
 FINISHED = "finished"
+UNREGISTERED = "unregistered"
 
 
 class RunRefusedError(FedwardError):
@@ -59,11 +59,13 @@ class Node:
         id: Flower's id, an unsigned 64-bit number: store it as text.
         name: The name under which it was registered; empty without registration.
         online: Whether it has been heard of lately.
+        public_key: The key that it was registered with.
     """
 
     id: int
     name: str
     online: bool
+    public_key: bytes = b""
 
 
 class FlowerControl:
@@ -72,16 +74,11 @@ class FlowerControl:
     Every call may raise :class:`SuperLinkAwayError`, and :class:`RunRefusedError` where the SuperLink says no.
 
     Args:
-        address: ``host:port`` of the SuperLink, on loopback.
+        connection: The SuperLink.
     """
 
-    def __init__(self, address: str) -> None:
-        self._client = ControlHttpClient.from_server_address(
-            server_address=address,
-            insecure=True,
-            root_certificates=None,
-            interceptors=[RuntimeVersionHttpInterceptor(component_name="fedward-server")],
-        )
+    def __init__(self, connection: Connection) -> None:
+        self._client = connection.control()
 
     def start_run(self, bundle: bytes, config: UserConfig) -> int:
         """Submit a bundle.
@@ -120,12 +117,21 @@ class FlowerControl:
         """Every node that the SuperLink knows."""
         with _errors_translated():
             found = self._client.ListNodes(messages.ListNodesRequest()).nodes_info
-        return tuple(Node(id=node.node_id, name=node.name, online=node.status == "online") for node in found)
+        return tuple(
+            Node(id=node.node_id, name=node.name, online=node.status == "online", public_key=node.public_key)
+            for node in found
+            if node.status != UNREGISTERED
+        )
 
     def register_node(self, public_key: bytes, name: str) -> int:
         """Register a site's public key under the site's name, and give the node's id."""
         with _errors_translated():
             return self._client.RegisterNode(messages.RegisterNodeRequest(public_key=public_key, name=name)).node_id
+
+    def unregister_node(self, node_id: int) -> None:
+        """Let a node in no more. Its key can never be registered again: a site that returns makes a new one."""
+        with _errors_translated():
+            self._client.UnregisterNode(messages.UnregisterNodeRequest(node_id=node_id))
 
     def close(self) -> None:
         """End the connection."""

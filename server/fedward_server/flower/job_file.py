@@ -20,6 +20,8 @@ def write_job(path: Path, job: Job) -> None:
         "out": str(job.out),
         "reuse": str(job.reuse) if job.reuse else None,
         "workers": job.workers,
+        "superlink": job.superlink,
+        "superlink_keys": str(job.superlink_keys) if job.superlink_keys else None,
     }
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(values), encoding="utf-8")
@@ -36,4 +38,6 @@ def read_job(path: Path) -> Job:
         out=Path(values["out"]),
         reuse=Path(values["reuse"]) if values["reuse"] else None,
         workers=values["workers"],
+        superlink=values["superlink"],
+        superlink_keys=Path(values["superlink_keys"]) if values["superlink_keys"] else None,
     )

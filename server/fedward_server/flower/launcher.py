@@ -12,12 +12,10 @@ import httpx
 from flwr.common.constant import SubStatus
 from flwr.proto.runtime_pb2 import AcquireTaskRequest, PushTaskOutputRequest
 from flwr.supercore.constant import TaskType
-from flwr.supercore.interceptors import RuntimeTokenHttpInterceptor, RuntimeVersionHttpInterceptor
-from flwr.supercore.protobuf.client import ProtobufClientInterceptor
-from flwr.supercore.runtime import RuntimeHttpClient
 
 from fedward_core.engine import Job
 from fedward_core.processes import Child, end_child, start_child
+from fedward_server.flower.connection import Connection
 from fedward_server.flower.job_file import JOB_FILE, write_job
 
 
@@ -25,17 +23,17 @@ class ServerAppLauncher:
     """Takes tasks of one SuperLink; a context manager that ends what it started.
 
     Args:
-        address: ``host:port`` of the SuperLink, on loopback.
+        connection: The SuperLink.
         home: Its folder: jobs, tokens, logs, and what Flower keeps.
     """
 
-    def __init__(self, address: str, home: Path) -> None:
+    def __init__(self, connection: Connection, home: Path) -> None:
         home.mkdir(parents=True, exist_ok=True)
-        self._address = address
+        self._connection = connection
         self._home = home
         self._approved: dict[int, Job] = {}
         self._children: dict[int, Child] = {}
-        self._client = self._connect()
+        self._client = connection.runtime()
 
     def approve(self, run_id: int, job: Job) -> None:
         """Let a Flower run carry out a job; until then its task is left where it is."""
@@ -85,23 +83,16 @@ class ServerAppLauncher:
         token_file.touch(mode=0o600)
         token_file.write_text(token, encoding="utf-8")
         program = Path(sysconfig.get_path("scripts")) / "flwr-serverapp"
-        command = [str(program), "--insecure", "--runtime-api-address", self._address, "--token-file", str(token_file)]
+        place = ["--runtime-api-address", self._connection.address, *self._connection.arguments()]
+        command = [str(program), *place, "--token-file", str(token_file)]
         environment = {"FLWR_HOME": str(self._home / "flower"), JOB_FILE: str(job_file)}
         return start_child(command, log=self._home / "server-app.log", environment=environment)
 
     def _refuse(self, token: str) -> None:
-        client = self._connect(RuntimeTokenHttpInterceptor(token))
+        client = self._connection.runtime(token)
         try:
             client.PushTaskOutput(
                 PushTaskOutputRequest(sub_status=SubStatus.FAILED, details="no job was approved for this run")
             )
         finally:
             client.close()
-
-    def _connect(self, *interceptors: ProtobufClientInterceptor) -> RuntimeHttpClient:
-        return RuntimeHttpClient.from_server_address(
-            server_address=self._address,
-            insecure=True,
-            root_certificates=None,
-            interceptors=[RuntimeVersionHttpInterceptor(component_name="fedward-server"), *interceptors],
-        )

@@ -9,10 +9,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import httpx
-
 from fedward_core.errors import FedwardError
 from fedward_core.processes import LOOPBACK, Child, end_child, free_port, start_child
+from fedward_server.flower.connection import SECRET, Connection
+from fedward_server.tls import TLSFiles
 
 START_TIMEOUT_S = 60.0
 POLL_S = 0.1
@@ -57,7 +57,7 @@ class SuperLink:
         port = free_port()
         self.address = f"{LOOPBACK}:{port}"
         self._child = start_child(
-            self._command(port), log=self._log, environment={"FLWR_HOME": str(self._home / "flower")}
+            superlink_command(self._home, port), log=self._log, environment=superlink_environment(self._home)
         )
         try:
             self._wait_until_healthy(self._child)
@@ -73,10 +73,7 @@ class SuperLink:
 
     def healthy(self) -> bool:
         """Whether it answers."""
-        try:
-            return httpx.get(f"http://{self.address}/health", timeout=1.0).is_success
-        except httpx.HTTPError:
-            return False
+        return Connection(address=self.address).healthy()
 
     def __enter__(self) -> Self:
         self.start()
@@ -87,15 +84,37 @@ class SuperLink:
     ) -> None:
         self.stop()
 
-    def _command(self, port: int) -> list[str]:
-        program = Path(sysconfig.get_path("scripts")) / "flower-superlink"
-        place = ["--host", LOOPBACK, "--port", str(port), "--insecure"]
-        state = ["--isolation", "process", "--database", str(self._home / "superlink.db")]
-        return [str(program), *place, *state, "--disable-runtime-dependency-installation"]
-
     def _wait_until_healthy(self, child: Child) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S
         while not self.healthy():
             if child.poll() is not None or time.monotonic() > deadline:
                 raise SuperLinkError("the SuperLink did not start: its log says why")
             time.sleep(POLL_S)
+
+
+def superlink_command(home: Path, port: int, *, keys: Path | None = None, tls: TLSFiles | None = None) -> list[str]:
+    """The command that starts a SuperLink on loopback.
+
+    Args:
+        home: Its folder.
+        port: Where it listens.
+        keys: The folder whose secret it asks of whoever takes tasks.
+        tls: Its certificates; with them, a node must prove with a registered key who it is.
+    """
+    program = Path(sysconfig.get_path("scripts")) / "flower-superlink"
+    place = ["--host", LOOPBACK, "--port", str(port)]
+    state = ["--isolation", "process", "--database", str(home / "superlink.db")]
+    secrecy = ["--superexec-auth-secret-file", str(keys / SECRET)] if keys else []
+    return [str(program), *place, *state, *secrecy, *_tls_arguments(tls), "--disable-runtime-dependency-installation"]
+
+
+def superlink_environment(home: Path) -> dict[str, str]:
+    """The variables of a SuperLink beside those of this process, which switch Flower's telemetry off."""
+    return {"FLWR_HOME": str(home / "flower")}
+
+
+def _tls_arguments(tls: TLSFiles | None) -> list[str]:
+    if tls is None:
+        return ["--insecure"]
+    files = {"certfile": tls.certificate, "keyfile": tls.key, "ca-certfile": tls.authority}
+    return [*(part for name, path in files.items() for part in (f"--ssl-{name}", str(path))), "--enable-supernode-auth"]

@@ -11,8 +11,8 @@ import pytest
 from fedward_core import registry
 from fedward_core.arrays import digest, read_arrays
 from fedward_core.engine import Job
-from fedward_core.spec import Spec
 from fedward_core.process import Process
+from fedward_core.spec import Spec
 
 ROUNDS = 100
 Kill = Callable[[int], None]

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from fedward_core.process import Process
 from fedward_core.spec import Spec
 from fedward_server.attempt import ALREADY_RUNNING
 from fedward_server.engines.attempts import AttemptJob, Outcome, Status
-from fedward_core.process import Process
 from fedward_server.engines.subprocess_attempts import SubprocessAttempts
 from fedward_server.runs.folder import RunFolder, read_lines
 

@@ -10,6 +10,7 @@ from flwr.supercore.constant import TaskType
 
 from fedward_core.engine import Job
 from fedward_core.spec import Spec
+from fedward_server.flower.connection import Connection
 from fedward_server.flower.launcher import ServerAppLauncher
 
 SPEC = {
@@ -48,8 +49,8 @@ def test_a_run_without_a_job_of_ours_is_refused_and_nothing_is_asked_before_ther
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     link = SuperLink(run_id=7)
-    monkeypatch.setattr(ServerAppLauncher, "_connect", lambda self, *interceptors: link)
-    with ServerAppLauncher("127.0.0.1:1", tmp_path) as launcher:
+    monkeypatch.setattr(Connection, "runtime", lambda self, token=None: link)
+    with ServerAppLauncher(Connection(address="127.0.0.1:1"), tmp_path) as launcher:
         launcher.step()
         assert link.requests == []
         launcher.approve(8, job_in(tmp_path))
@@ -62,8 +63,8 @@ def test_a_run_without_a_job_of_ours_is_refused_and_nothing_is_asked_before_ther
 
 
 def test_a_token_is_for_its_owner_and_gone_in_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ServerAppLauncher, "_connect", lambda self, *interceptors: SuperLink(run_id=7))
-    with ServerAppLauncher("127.0.0.1:1", tmp_path) as launcher:
+    monkeypatch.setattr(Connection, "runtime", lambda self, token=None: SuperLink(run_id=7))
+    with ServerAppLauncher(Connection(address="127.0.0.1:1"), tmp_path) as launcher:
         launcher.approve(7, job_in(tmp_path))
         launcher.step()
         assert (tmp_path / "7.token").stat().st_mode & 0o777 == 0o600

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from fedward_server.flower.bundle import build_bundle
+from fedward_server.flower.connection import Connection
 from fedward_server.flower.control import FlowerControl, RunRefusedError, SuperLinkAwayError
 from fedward_server.flower.superlink import SuperLink, SuperLinkError
 
@@ -17,7 +18,7 @@ def superlink(tmp_path: Path) -> Iterator[SuperLink]:
 
 
 def test_a_run_is_taken_followed_and_stopped_and_nothing_is_left(superlink: SuperLink) -> None:
-    with FlowerControl(superlink.address) as control:
+    with FlowerControl(Connection(address=superlink.address)) as control:
         run_id = control.start_run(build_bundle().content, {"run": "one", "spec": "{}"})
         assert control.status(run_id).status == "pending"
         control.stop_run(run_id)

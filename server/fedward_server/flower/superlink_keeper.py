@@ -1,0 +1,160 @@
+"""Keeps the coordinator's SuperLink running: it outlives a coordinator that was killed, and the next one adopts it.
+
+<home>/superlink.db, flower/     what the SuperLink keeps
+<home>/superlink.log             its output
+<home>/process.json              which process it is, and its port
+<home>/keys/                     what its clients need, see :mod:`fedward_server.flower.connection`
+"""
+
+import secrets
+import shutil
+import threading
+import time
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from fedward_core.arrays import replacing
+from fedward_core.config import Frozen
+from fedward_core.process import Process
+from fedward_core.processes import LOOPBACK, end_service, free_port, start_service
+from fedward_server.flower.connection import AUTHORITY, SECRET, Connection
+from fedward_server.flower.control import FlowerControl, Node
+from fedward_server.flower.superlink import (
+    POLL_S,
+    START_TIMEOUT_S,
+    SuperLinkError,
+    superlink_command,
+    superlink_environment,
+)
+from fedward_server.tls import TLSFiles
+
+
+class _Kept(Frozen):
+    """The SuperLink that was started last.
+
+    Attributes:
+        process: Its process, alive or not.
+        port: Where it listens; its successors do, too.
+    """
+
+    process: Process
+    port: int
+
+
+class SuperLinkKeeper:
+    """Starts, adopts, restarts and ends the one SuperLink of a home folder. Every call may be made from any thread.
+
+    Args:
+        home: Its folder, which is nobody else's.
+        tls: The SuperLink's certificates, valid for 127.0.0.1; with them, only registered nodes are let in.
+    """
+
+    def __init__(self, home: Path, *, tls: TLSFiles | None = None) -> None:
+        self._home = home
+        self._tls = tls
+        self._lock = threading.Lock()
+
+    @property
+    def keys(self) -> Path:
+        """The folder that clients of the SuperLink are given with its address."""
+        return self._home / "keys"
+
+    def ensure(self) -> str:
+        """Start the SuperLink, adopt the one that lives, or restart one that died, with its database and on its port.
+
+        Returns:
+            Its address, ``host:port``, once it is healthy.
+
+        Raises:
+            SuperLinkError: It does not start, or not in time.
+        """
+        with self._lock:
+            kept = self._kept()
+            if kept is None or not self._becomes_healthy(kept):
+                kept = self._start(free_port() if kept is None else kept.port)
+                if not self._becomes_healthy(kept):
+                    raise SuperLinkError("the SuperLink does not start, or does not answer: its log says why")
+            return self._connection(kept).address
+
+    def register(self, site: str, public_key_pem: bytes) -> str:
+        """Let a site's node in; a key that the site has registered already is fine.
+
+        Args:
+            site: The site's name, which its node bears from now on.
+            public_key_pem: Its public key, of a NIST elliptic curve.
+
+        Returns:
+            The node's id.
+
+        Raises:
+            RunRefusedError: The key is of another kind, or was registered before for another site.
+            SuperLinkAwayError: The SuperLink does not answer.
+        """
+        with self._control() as control:
+            for node in _nodes_of(control, site):
+                if node.public_key == public_key_pem:
+                    return str(node.id)
+            return str(control.register_node(public_key_pem, site))
+
+    def forget(self, site: str) -> None:
+        """Let a site's nodes in no more; its keys can never be registered again. To forget a stranger is fine."""
+        with self._control() as control:
+            for node in _nodes_of(control, site):
+                control.unregister_node(node.id)
+
+    def end(self) -> None:
+        """End the SuperLink; its database stays. To end what has ended is fine."""
+        with self._lock:
+            kept = self._kept()
+            if kept is not None:
+                end_service(kept.process)
+
+    def _control(self) -> FlowerControl:
+        return FlowerControl(Connection(address=self.ensure(), keys=self.keys))
+
+    def _kept(self) -> _Kept | None:
+        try:
+            return _Kept.model_validate_json((self._home / "process.json").read_bytes())
+        except (FileNotFoundError, ValidationError):
+            return None
+
+    def _start(self, port: int) -> _Kept:
+        self._write_keys()
+        process = start_service(
+            superlink_command(self._home, port, keys=self.keys, tls=self._tls),
+            log=self._home / "superlink.log",
+            environment=superlink_environment(self._home),
+        )
+        kept = _Kept(process=process, port=port)
+        with replacing(self._home / "process.json") as temporary:
+            temporary.write_text(kept.model_dump_json(), encoding="utf-8")
+        return kept
+
+    def _write_keys(self) -> None:
+        self.keys.mkdir(mode=0o700, parents=True, exist_ok=True)
+        secret = self.keys / SECRET
+        if not secret.exists():
+            with replacing(secret) as temporary:
+                temporary.touch(mode=0o600)
+                temporary.write_bytes(secrets.token_hex(32).encode())
+        (self.keys / AUTHORITY).unlink(missing_ok=True)
+        if self._tls is not None:
+            shutil.copyfile(self._tls.authority, self.keys / AUTHORITY)
+
+    def _becomes_healthy(self, kept: _Kept) -> bool:
+        """Wait until a SuperLink answers; one that lives and does not is ended."""
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while kept.process.is_alive and time.monotonic() < deadline:
+            if self._connection(kept).healthy():
+                return True
+            time.sleep(POLL_S)
+        end_service(kept.process)
+        return False
+
+    def _connection(self, kept: _Kept) -> Connection:
+        return Connection(address=f"{LOOPBACK}:{kept.port}", keys=self.keys)
+
+
+def _nodes_of(control: FlowerControl, site: str) -> list[Node]:
+    return [node for node in control.nodes() if node.name == site]
