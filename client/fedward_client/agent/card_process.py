@@ -1,0 +1,35 @@
+"""Makes the cards of a site's datasets: ``python -m fedward_client.agent.card_process FOLDER``.
+
+FOLDER/request.json  -->  FOLDER/cards.json; what cannot be used is told on standard error, and left out
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from fedward_core.cards import DatasetCard
+from fedward_core.errors import FedwardError
+from fedward_core.spec import Dataset
+from fedward_models.data import describe
+
+
+def main(folder: Path) -> None:
+    """Read the request, and write a card for each dataset that can be used."""
+    request = json.loads((folder / "request.json").read_text(encoding="utf-8"))
+    cards = [card.model_dump(mode="json") for card in _cards(request)]
+    (folder / "cards.json").write_text(json.dumps(cards), encoding="utf-8")
+
+
+def _cards(request: dict[str, Any]) -> Iterator[DatasetCard]:
+    for values in request["datasets"]:
+        dataset = Dataset.model_validate(values)
+        try:
+            yield describe(Path(request["data"]) / dataset.name, request["site"], dataset)
+        except (FedwardError, OSError) as error:
+            sys.stderr.write(f"dataset '{dataset.name}' cannot be used: {error}\n")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,100 @@
+"""The datasets that the site offers: where the programs find them, and the cards that tell of them in counts.
+
+<folder>/<dataset>/<site>        a link to the dataset's folder
+<folder>/<dataset>/<site>.npz    or to its file
+
+Cards are made in a short process, because they read every image: the agent itself stays small and holds none.
+"""
+
+import hashlib
+import json
+import logging
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from fedward_client.agent.errors import AgentError
+from fedward_client.agent.policy import Offer
+from fedward_core.cards import DatasetCard
+from fedward_core.fleet import Cards
+from fedward_core.processes import end_child, start_child
+
+TABLE = "labels.csv"
+TIMEOUT_S = 3600.0  # decided here: a million images on a slow disk
+
+log = logging.getLogger(__name__)
+
+
+class Catalogue:
+    """One site's datasets.
+
+    Args:
+        folder: Where the links lie; it is the catalogue's own.
+        site: The site.
+        log: Where the process that makes cards says what went wrong; it may name files.
+    """
+
+    def __init__(self, folder: Path, site: str, *, log: Path) -> None:
+        self._folder = folder
+        self._site = site
+        self._log = log
+        self._state: object = None
+        self.cards = Cards(cards=(), digest="")
+
+    def refresh(self, offers: Mapping[str, Offer]) -> None:
+        """Link the datasets and make their cards anew, if anything about them has changed since the last time.
+
+        A dataset that cannot be used has no card; the reason stands in the log.
+        """
+        state = {name: (offer, _stamp(offer.path)) for name, offer in offers.items()}
+        if state == self._state:
+            return
+        self._link(offers)
+        self.cards = self._made(offers)
+        self._state = state
+
+    def _link(self, offers: Mapping[str, Offer]) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)  # links only: what they lead to stays
+        for name, offer in offers.items():
+            place = self._folder / name
+            place.mkdir(parents=True)
+            suffix = ".npz" if offer.path.suffix == ".npz" else ""
+            (place / f"{self._site}{suffix}").symlink_to(offer.path.absolute())
+
+    def _made(self, offers: Mapping[str, Offer]) -> Cards:
+        with tempfile.TemporaryDirectory(prefix="fedward-cards-") as name:
+            folder = Path(name)
+            datasets = [offer.described_as(name).model_dump(mode="json") for name, offer in offers.items()]
+            request = {"site": self._site, "data": str(self._folder.absolute()), "datasets": datasets}
+            (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
+            _run([sys.executable, "-m", "fedward_client.agent.card_process", str(folder)], self._log)
+            values = json.loads((folder / "cards.json").read_text(encoding="utf-8"))
+        cards = tuple(DatasetCard.model_validate(value) for value in values)
+        for missing in sorted(offers.keys() - {card.dataset for card in cards}):
+            log.warning("dataset '%s' cannot be used, and is not offered: cards.log says why", missing)
+        return Cards(cards=cards, digest=_digest(cards))
+
+
+def _digest(cards: tuple[DatasetCard, ...]) -> str:
+    return hashlib.sha256("\n".join(card.model_dump_json() for card in cards).encode()).hexdigest()
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """What changes with a dataset's content; None where there is nothing."""
+    try:
+        status = (path / TABLE if path.is_dir() else path).stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size
+
+
+def _run(command: list[str], log: Path) -> None:
+    child = start_child(command, log=log)
+    try:
+        code = child.wait(TIMEOUT_S)
+    finally:
+        end_child(child)
+    if code != 0:
+        raise AgentError("the cards of the site's datasets could not be made: cards.log says why")

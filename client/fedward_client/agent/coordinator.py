@@ -1,0 +1,115 @@
+"""Speaks to the coordinator over REST: always from here to there, one request a call."""
+
+import json
+import ssl
+import time
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+import httpx
+from pydantic import ValidationError
+
+from fedward_client.agent.errors import AgentError, CoordinatorAwayError, RefusedError
+from fedward_core.config import Frozen
+from fedward_core.fleet import Answer, Cards, Enrolment, Heartbeat, Instructions, Membership
+
+TIMEOUT_S = 30.0
+
+T = TypeVar("T", bound=Frozen)
+
+
+class Coordinator:
+    """One coordinator's routes for agents; a context manager that ends the connection.
+
+    Every call may raise :class:`CoordinatorAwayError`, and :class:`RefusedError` where the coordinator says no.
+
+    Args:
+        url: Its address, without a path.
+        key: The site's API key; empty before the site is enrolled.
+        authority: The certificate of the authority that signed the coordinator's; None for the system's authorities.
+    """
+
+    def __init__(self, url: str, *, key: str = "", authority: Path | None = None) -> None:
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        base = f"{url.rstrip('/')}/api/v1/fleet"
+        self._client = httpx.Client(base_url=base, headers=headers, timeout=TIMEOUT_S, verify=_trust(authority))
+        self._clock_off_s: float | None = None
+
+    @property
+    def clock_off_s(self) -> float | None:
+        """By how many seconds this machine's clock is ahead of the coordinator's; None before its first answer."""
+        return self._clock_off_s
+
+    def enrol(self, enrolment: Enrolment) -> Membership:
+        """Take up an invitation."""
+        return _read(Membership, self._ask("POST", "/enrolments", enrolment))
+
+    def report(self, heartbeat: Heartbeat) -> Instructions:
+        """Give a sign of life, and hear what the coordinator asks for."""
+        return _read(Instructions, self._ask("POST", "/heartbeats", heartbeat))
+
+    def publish(self, cards: Cards) -> None:
+        """Tell of the site's datasets, in counts."""
+        self._ask("PUT", "/cards", cards)
+
+    def answer(self, answer: Answer) -> None:
+        """Answer a proposal."""
+        self._ask("POST", "/answers", answer)
+
+    def close(self) -> None:
+        """End the connection."""
+        self._client.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _ask(self, method: str, path: str, body: Frozen) -> bytes:
+        try:
+            answer = self._client.request(method, path, json=body.model_dump(mode="json"))
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise CoordinatorAwayError(f"the coordinator does not answer ({error or type(error).__name__})") from None
+        self._compare_clocks(answer)
+        if answer.is_client_error:
+            raise RefusedError(_reason(answer))
+        if not answer.is_success:
+            raise CoordinatorAwayError(f"the coordinator cannot answer now (HTTP {answer.status_code})")
+        return answer.content
+
+    def _compare_clocks(self, answer: httpx.Response) -> None:
+        if "Date" in answer.headers:
+            self._clock_off_s = time.time() - parsedate_to_datetime(answer.headers["Date"]).timestamp()
+
+
+def _trust(authority: Path | None) -> ssl.SSLContext:
+    """Whom to believe that they are the coordinator.
+
+    Raises:
+        AgentError: The certificate cannot be read.
+    """
+    try:
+        return ssl.create_default_context(cafile=authority)
+    except OSError:  # ssl.SSLError is one
+        raise AgentError("the certificate of the coordinator's authority cannot be read: expected a PEM file") from None
+
+
+def _read(kind: type[T], content: bytes) -> T:
+    try:
+        return kind.model_validate_json(content)
+    except ValidationError:
+        raise CoordinatorAwayError(
+            "the answer is not that of a coordinator of this release: is the address right?"
+        ) from None
+
+
+def _reason(answer: httpx.Response) -> str:
+    try:
+        return str(json.loads(answer.content)["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return f"the answer with status {answer.status_code} is not that of a coordinator: is the address right?"

@@ -1,0 +1,111 @@
+"""The agent's folder, which only one agent uses and only its user can read.
+
+<home>/site.yaml          the site's policy and its datasets, written and read by people
+<home>/approvals.json     the app bundles that its steward has approved, each signed at the site
+<home>/membership.json    where the coordinator is, and the site's API key
+<home>/key.pem            the site's private key; it never leaves this machine
+<home>/ca.pem             the certificate of the authority that signed the coordinator's, where it is not a public one
+<home>/consents/<run>     runs that the site takes part in, with the specs that it agreed to
+<home>/catalogue/         links to the datasets
+<home>/private/<run>/     private state of runs
+<home>/flower/, *.log     what Flower keeps, and what the agent's processes say
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedward_client.agent.errors import AgentError
+
+
+@dataclass(frozen=True)
+class AgentHome:
+    """Names what lies in the folder.
+
+    Attributes:
+        path: The folder, absolute.
+    """
+
+    path: Path
+
+    @property
+    def policy(self) -> Path:
+        """The site's policy."""
+        return self.path / "site.yaml"
+
+    @property
+    def approvals(self) -> Path:
+        """The approved app bundles."""
+        return self.path / "approvals.json"
+
+    @property
+    def membership(self) -> Path:
+        """Where the coordinator is, and the site's API key."""
+        return self.path / "membership.json"
+
+    @property
+    def key(self) -> Path:
+        """The site's private key."""
+        return self.path / "key.pem"
+
+    @property
+    def authority(self) -> Path:
+        """The certificate of the coordinator's authority."""
+        return self.path / "ca.pem"
+
+    @property
+    def consents(self) -> Path:
+        """The runs that the site takes part in."""
+        return self.path / "consents"
+
+    @property
+    def catalogue(self) -> Path:
+        """Links to the datasets."""
+        return self.path / "catalogue"
+
+    @property
+    def private(self) -> Path:
+        """Private state of runs."""
+        return self.path / "private"
+
+    def make(self) -> None:
+        """Make the folder if need be; only its user may read it."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        self.path.chmod(0o700)
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Hold the folder for this agent while the block lasts.
+
+        Raises:
+            AgentError: Another agent uses it.
+        """
+        self.make()
+        descriptor = os.open(self.path / "agent.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            _lock(descriptor)
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def write_secret(path: Path, content: bytes) -> None:
+    """Write a file that nobody but its user can read at any moment, whole or not at all."""
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def _lock(descriptor: int) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise AgentError("another agent uses this home folder: end it, or choose another --home") from None

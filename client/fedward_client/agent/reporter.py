@@ -1,0 +1,151 @@
+"""Reports to the coordinator every few seconds, publishes cards and answers proposals, by the site's own policy.
+
+    heartbeat  -->  coordinator  -->  instructions: proposals | ended runs | send cards | active
+
+It works in a thread of its own, so that a slow network holds up no client app. While the coordinator is away it waits
+longer and longer, and everything at the site goes on.
+"""
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Iterator
+from queue import Empty, SimpleQueue
+
+from fedward_client.agent.catalogue import Catalogue
+from fedward_client.agent.consents import Consents
+from fedward_client.agent.coordinator import Coordinator
+from fedward_client.agent.errors import AgentError, CoordinatorAwayError, RefusedError
+from fedward_client.agent.home import AgentHome
+from fedward_client.agent.machine import free_disk_bytes, gpu_names, versions
+from fedward_client.agent.permissions import Permissions
+from fedward_client.agent.rules import Terms, refusal
+from fedward_core.fleet import Answer, Heartbeat, Instructions, Proposal
+
+# Decided here: a coordinator that comes back is noticed within a minute.
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
+# Flower refuses calls that are signed more than 5 s ahead of, or 305 s behind, the SuperLink's clock.
+CLOCK_OFF_S = 5.0
+
+log = logging.getLogger(__name__)
+
+
+class Reporter:
+    """Speaks for one site.
+
+    Args:
+        home: The agent's folder.
+        coordinator: Whom to report to.
+        permissions: What the site allows.
+        catalogue: Its datasets.
+
+    Attributes:
+        runs: Runs whose client apps are at work; whoever starts them keeps this up to date.
+    """
+
+    def __init__(
+        self, home: AgentHome, coordinator: Coordinator, permissions: Permissions, catalogue: Catalogue
+    ) -> None:
+        self._home = home
+        self._coordinator = coordinator
+        self._permissions = permissions
+        self._catalogue = catalogue
+        self._consents = Consents(home.consents)
+        self._heard: SimpleQueue[Instructions] = SimpleQueue()
+        self._failures = 0
+        self.runs: tuple[str, ...] = ()
+
+    def run(self, stop: threading.Event) -> None:
+        """Report until told to stop."""
+        pause_s = 0.0
+        while not stop.wait(pause_s):
+            pause_s = self.step()
+
+    def step(self) -> float:
+        """Report once, and do what follows from the reply.
+
+        Returns:
+            Seconds until the next report.
+        """
+        try:
+            instructions = self._report()
+        except AgentError as error:
+            return self._wait_longer(error)
+        if self._failures:
+            log.info("the coordinator answers again")
+        self._failures = 0
+        self._heard.put(instructions)
+        return instructions.interval_s
+
+    def heard(self) -> Iterator[Instructions]:
+        """The instructions that have come since the last call, in order; each once."""
+        while True:
+            try:
+                yield self._heard.get_nowait()
+            except Empty:
+                return
+
+    def _report(self) -> Instructions:
+        terms = self._permissions.terms()
+        if terms is not None:
+            self._catalogue.refresh(terms.policy.datasets)
+            self._review_consents(terms)
+        else:
+            self._end(*self.runs)
+        heartbeat = Heartbeat(
+            versions=versions(),
+            free_disk_bytes=free_disk_bytes(self._home.path),
+            gpus=gpu_names(terms.policy.gpus) if terms else (),
+            clock_s=time.time(),
+            cards_digest=self._catalogue.cards.digest,
+            approved=tuple(sorted(terms.approved)) if terms else (),
+            runs=self.runs,
+        )
+        instructions = self._coordinator.report(heartbeat)
+        self._warn_of_clock()
+        if instructions.send_cards:
+            self._coordinator.publish(self._catalogue.cards)
+        for proposal in instructions.proposals:
+            self._answer(proposal)
+        return instructions
+
+    def _answer(self, proposal: Proposal) -> None:
+        """Say yes or no. A consent is kept before it is told, so that the first order already finds it."""
+        reason = self._permissions.refusal(proposal)
+        if not reason:
+            self._consents.give(proposal)
+        log.info("run '%s': %s", proposal.run, reason or "the site takes part")
+        self._tell(Answer(run=proposal.run, takes_part=not reason, reason=reason))
+
+    def _review_consents(self, terms: Terms) -> None:
+        """Withdraw consents that today's policy would not give; one that cannot be read withdraws nothing."""
+        for proposal in self._consents.all():
+            reason = refusal(proposal, terms, free_disk_bytes=math.inf)
+            if reason:
+                self._consents.withdraw(proposal.run)
+                self._end(proposal.run)
+                log.warning("run '%s': the site takes part no longer: %s", proposal.run, reason)
+                self._tell(Answer(run=proposal.run, takes_part=False, reason=reason))
+
+    def _end(self, *runs: str) -> None:
+        """Have client apps ended by the site's own will, as if it had been asked to."""
+        self._heard.put(Instructions(interval_s=FIRST_PAUSE_S, ended=runs))
+
+    def _tell(self, answer: Answer) -> None:
+        try:
+            self._coordinator.answer(answer)
+        except RefusedError as error:  # the run has ended, or is past asking
+            log.info("run '%s': the coordinator did not take the answer: %s", answer.run, error)
+
+    def _warn_of_clock(self) -> None:
+        off_s = self._coordinator.clock_off_s
+        if off_s is not None and abs(off_s) > CLOCK_OFF_S:
+            log.warning("this machine's clock is %.0f s off the coordinator's: set it by a time server", off_s)
+
+    def _wait_longer(self, error: AgentError) -> float:
+        pause_s = min(FIRST_PAUSE_S * 2.0**self._failures, LONGEST_PAUSE_S)
+        if not self._failures or not isinstance(error, CoordinatorAwayError):
+            log.warning("%s; the next report is in %.0f s", error, pause_s)
+        self._failures += 1
+        return pause_s

@@ -1,0 +1,144 @@
+"""Whether a proposed run fits the site's policy: rules that read as policy, in one ordered list.
+
+A reason says what the policy allows and what the run asks for. It leaves the site, so it names no path and no patient.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fedward_client.agent.policy import SitePolicy
+from fedward_core.errors import SpecError
+from fedward_core.fleet import Proposal
+from fedward_core.spec import Spec
+
+RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")  # it becomes a folder's name
+UNREADABLE = "the site's policy cannot be read, so it allows nothing: its steward has to mend it"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """What a site allows at a moment.
+
+    Attributes:
+        policy: Its policy.
+        approved: App bundles that may run there.
+    """
+
+    policy: SitePolicy
+    approved: frozenset[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a run asks for, beside what the site has.
+
+    Attributes:
+        proposal: The coordinator's words.
+        spec: Its spec, checked.
+        terms: What the site allows.
+        free_disk_bytes: Where private state lies; infinite where the run is at work already.
+    """
+
+    proposal: Proposal
+    spec: Spec
+    terms: Terms
+    free_disk_bytes: float
+
+
+Rule = Callable[[Request], str]
+
+
+def refusal(proposal: Proposal, terms: Terms, *, free_disk_bytes: float) -> str:
+    """Why the site does not take part in a run; empty if it does."""
+    try:
+        spec = Spec.parse(proposal.spec)
+    except SpecError:
+        return "this site's release of Fedward cannot read the run's spec: the versions differ"
+    request = Request(proposal=proposal, spec=spec, terms=terms, free_disk_bytes=free_disk_bytes)
+    return next((reason for rule in RULES if (reason := rule(request))), "")
+
+
+def _run_has_a_plain_name(request: Request) -> str:
+    return "" if RUN_NAME.fullmatch(request.proposal.run) else "the run's id cannot name a folder"
+
+
+def _spec_has_its_digest(request: Request) -> str:
+    if request.spec.digest() == request.proposal.spec_digest:
+        return ""
+    return "the run's spec does not have the digest that stands beside it"
+
+
+def _app_is_approved(request: Request) -> str:
+    if request.proposal.app in request.terms.approved:
+        return ""
+    return f"the site's steward has not approved the app {request.proposal.app[:16]}"
+
+
+def _study_is_allowed(request: Request) -> str:
+    allowed = request.terms.policy.studies
+    if allowed == "all" or request.proposal.study in allowed:
+        return ""
+    return f"the site does not take part in study '{request.proposal.study}'"
+
+
+def _dataset_is_offered(request: Request) -> str:
+    name = request.spec.dataset.name
+    return "" if name in request.terms.policy.datasets else f"the site offers no dataset '{name}'"
+
+
+def _methods_are_allowed(request: Request) -> str:
+    allowed = request.terms.policy.methods
+    wanted = [stage.method.name for stage in request.spec.stages]
+    foreign = sorted({name for name in wanted if allowed != "all" and name not in allowed})
+    return f"the site does not allow the method {', '.join(foreign)}" if foreign else ""
+
+
+def _labels_may_be_read(request: Request) -> str:
+    if request.terms.policy.labels or not any(stage.method.needs_labels for stage in request.spec.stages):
+        return ""
+    return "the site does not let runs read labels, and a stage of this run does"
+
+
+def _rounds_are_within_bounds(request: Request) -> str:
+    rounds, most = sum(stage.rounds for stage in request.spec.stages), request.terms.policy.max_rounds
+    return f"the site allows {most} rounds, and the run asks for {rounds}" if rounds > most else ""
+
+
+def _epochs_are_within_bounds(request: Request) -> str:
+    epochs, most = max(stage.local.epochs for stage in request.spec.stages), request.terms.policy.max_epochs
+    return f"the site allows {most} epochs a round, and the run asks for {epochs}" if epochs > most else ""
+
+
+def _enough_sites_are_averaged(request: Request) -> str:
+    sites, least = request.spec.cohort.min_sites, request.terms.policy.min_sites
+    if sites >= least:
+        return ""
+    return f"the site is averaged with others only where min_sites is at least {least}, and the run's is {sites}"
+
+
+def _gpu_may_be_used(request: Request) -> str:
+    wanted = any(stage.local.device.startswith("cuda") for stage in request.spec.stages)
+    return "the run demands a GPU, and the site gives none" if wanted and request.terms.policy.gpus == () else ""
+
+
+def _disk_has_room(request: Request) -> str:
+    if request.free_disk_bytes >= request.terms.policy.min_free_disk_gb * 1e9:
+        return ""
+    return "the site has too little free disk for another run"
+
+
+RULES: tuple[Rule, ...] = (
+    _run_has_a_plain_name,
+    _spec_has_its_digest,
+    _app_is_approved,
+    _study_is_allowed,
+    _dataset_is_offered,
+    _methods_are_allowed,
+    _labels_may_be_read,
+    _rounds_are_within_bounds,
+    _epochs_are_within_bounds,
+    _enough_sites_are_averaged,
+    _gpu_may_be_used,
+    _disk_has_room,
+)

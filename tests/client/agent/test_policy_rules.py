@@ -1,0 +1,89 @@
+"""The site's policy beats any job, and what cannot be read allows nothing."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from fedward_client.agent.enrolment import TEMPLATE
+from fedward_client.agent.errors import PolicyError
+from fedward_client.agent.policy import Offer, SitePolicy, read_policy
+from fedward_client.agent.rules import Terms, refusal
+from fedward_core.fleet import Proposal
+
+APP = "a" * 64
+Propose = Callable[..., Proposal]
+GENEROUS = SitePolicy(datasets={"simulated": Offer(path=Path("/srv/secret-ward/images"))})
+SUPERVISED = {"method": "supervised", "backbone": {"name": "small_cnn"}}
+
+
+def reason(proposal: Proposal, free_disk_bytes: float = 1e12, **policy: Any) -> str:
+    terms = Terms(policy=GENEROUS.model_copy(update=policy), approved=frozenset({APP}))
+    return refusal(proposal, terms, free_disk_bytes=free_disk_bytes)
+
+
+def test_a_run_within_the_policy_is_taken_part_in(propose: Propose) -> None:
+    assert reason(propose()) == ""
+
+
+@pytest.mark.parametrize(
+    ("policy", "asked", "expected"),
+    [
+        ({"datasets": {}}, {}, "offers no dataset 'simulated'"),
+        ({"studies": ("brain",)}, {}, "does not take part in study 'chest'"),
+        ({"methods": ("mae",)}, {}, "does not allow the method rehearsal"),
+        ({"labels": False}, {"stage": SUPERVISED}, "does not let runs read labels"),
+        ({"max_rounds": 2}, {}, "allows 2 rounds, and the run asks for 3"),
+        ({"max_epochs": 4}, {"stage": {"local": {"epochs": 5}}}, "allows 4 epochs a round, and the run asks for 5"),
+        ({"min_sites": 3}, {}, "min_sites is at least 3, and the run's is 2"),
+        ({"gpus": ()}, {"stage": {"local": {"device": "cuda"}}}, "demands a GPU, and the site gives none"),
+        ({}, {"app": "b" * 64}, "has not approved the app bbbbbbbbbbbbbbbb"),
+        ({}, {"run": "../private"}, "cannot name a folder"),
+    ],
+)
+def test_a_run_that_asks_for_more_is_refused_with_the_reason(
+    policy: dict[str, Any], asked: dict[str, Any], expected: str, propose: Propose
+) -> None:
+    found = reason(propose(**asked), **policy)
+    assert expected in found
+    assert "secret-ward" not in found
+
+
+def test_a_run_within_a_bound_is_not_refused_for_it(propose: Propose) -> None:
+    assert reason(propose(stage=SUPERVISED), studies=("chest",), methods=("supervised",), max_rounds=3) == ""
+
+
+def test_a_full_disk_refuses_new_runs(propose: Propose) -> None:
+    assert "too little free disk" in reason(propose(), free_disk_bytes=1e8)
+
+
+def test_a_spec_that_is_not_the_one_of_the_digest_is_refused(propose: Propose) -> None:
+    other = propose().model_copy(update={"spec_digest": "0" * 64})
+    assert "does not have the digest" in reason(other)
+
+
+def test_a_spec_that_cannot_be_read_is_refused(propose: Propose) -> None:
+    strange = propose().model_copy(update={"spec": {"name": "drill", "from_the_future": 1}})
+    assert "cannot read the run's spec" in reason(strange)
+
+
+def test_the_policy_that_enrolment_lays_out_names_every_key_and_is_the_default() -> None:
+    assert read_policy(TEMPLATE) == SitePolicy()
+    assert set(yaml.safe_load(TEMPLATE.read_text())) == set(SitePolicy.model_fields)
+
+
+@pytest.mark.parametrize(
+    "text", ["max_rounds: [", "max_rounds: no", "max_round: 5", "- all", "datasets: {x: {path: 1}}"]
+)
+def test_a_policy_that_cannot_be_read_is_an_error(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "site.yaml"
+    path.write_text(text)
+    with pytest.raises(PolicyError, match="nothing is allowed"):
+        read_policy(path)
+
+
+def test_no_policy_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(PolicyError, match="nothing is allowed"):
+        read_policy(tmp_path / "site.yaml")

@@ -1,0 +1,198 @@
+"""What the agent tells the coordinator, and what it does with the replies."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fedward_client.agent.catalogue import Catalogue
+from fedward_client.agent.consents import Consents
+from fedward_client.agent.coordinator import Coordinator
+from fedward_client.agent.home import AgentHome
+from fedward_client.agent.key import SiteKey
+from fedward_client.agent.permissions import Permissions
+from fedward_client.agent.reporter import Reporter
+from fedward_core.fleet import Cards, Heartbeat, Proposal
+from fedward_models.data import generate
+
+Propose = Callable[..., Proposal]
+
+
+@pytest.fixture
+def hospital(tmp_path: Path) -> Path:
+    """The file with the site's images, in a folder whose name must not leave the site."""
+    folder = tmp_path / "secret-ward"
+    generate(folder, sites=1, images_per_site=20, image_px=16, seed=1)
+    return next(folder.glob("*.npz"))
+
+
+@pytest.fixture
+def reporter(home: AgentHome, script: Any) -> Reporter:
+    catalogue = Catalogue(home.catalogue, "north", log=home.path / "cards.log")
+    permissions = Permissions(home, SiteKey.read(home.key), tls=False)
+    return Reporter(home, Coordinator(script.url, key="fw_secret"), permissions, catalogue)
+
+
+def offer(home: AgentHome, path: Path, **policy: object) -> None:
+    lines = [f"{key}: {value}" for key, value in policy.items()]
+    home.policy.write_text("\n".join((f"datasets: {{simulated: {{path: {path}}}}}", *lines)))
+
+
+def test_a_heartbeat_tells_versions_disk_and_approvals_and_nothing_private(
+    home: AgentHome, reporter: Reporter, script: Any, hospital: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, logger="fedward_client")
+    offer(home, hospital)
+    reporter.runs = ("drill-1",)
+    assert reporter.step() == 5.0
+    _, _, authorization, body = script.heard[0]
+    assert authorization == "Bearer fw_secret"
+    heartbeat = Heartbeat.model_validate(body)
+    assert heartbeat.runs == ("drill-1",)
+    assert heartbeat.approved == ("a" * 64,)
+    assert heartbeat.free_disk_bytes > 0
+    assert len(heartbeat.cards_digest) == 64
+    told = str(script.heard) + caplog.text
+    for secret in ("secret-ward", str(home.path), "PRIVATE KEY"):
+        assert secret not in told
+    assert "fw_secret" not in caplog.text
+
+
+def test_cards_are_published_when_they_are_asked_for_in_counts_only(
+    home: AgentHome, reporter: Reporter, script: Any, hospital: Path
+) -> None:
+    offer(home, hospital)
+    script.answers["heartbeats"] = (200, {"interval_s": 5.0, "send_cards": True})
+    reporter.step()
+    cards = Cards.model_validate(script.bodies("cards")[0])
+    assert cards.digest == script.bodies("heartbeats")[0]["cards_digest"]
+    assert [(card.site, card.dataset) for card in cards.cards] == [("north", "simulated")]
+    assert sum(cards.cards[0].num_images.values()) == 20
+    assert "secret-ward" not in str(script.heard)
+
+
+def test_cards_change_with_the_data_and_are_not_made_anew_without(
+    home: AgentHome, reporter: Reporter, hospital: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offer(home, hospital)
+    reporter.step()
+    first = reporter._catalogue.cards
+    made: list[object] = []
+    make = Catalogue._made
+
+    def make_and_note(self: Catalogue, offers: Any) -> Cards:
+        made.append(offers)
+        return make(self, offers)
+
+    monkeypatch.setattr(Catalogue, "_made", make_and_note)
+    reporter.step()
+    assert made == []
+    generate(hospital.parent / "more", sites=1, images_per_site=24, image_px=16, seed=2)
+    (hospital.parent / "more" / hospital.name).replace(hospital)
+    reporter.step()
+    assert len(made) == 1
+    assert reporter._catalogue.cards.digest != first.digest
+
+
+def test_a_dataset_that_cannot_be_used_has_no_card_and_a_warning_without_its_path(
+    home: AgentHome, reporter: Reporter, caplog: pytest.LogCaptureFixture
+) -> None:
+    offer(home, Path("/nowhere/secret-ward"))
+    assert reporter.step() == 5.0
+    assert reporter._catalogue.cards.cards == ()
+    assert "dataset 'simulated' cannot be used" in caplog.text
+    assert "secret-ward" not in caplog.text
+
+
+def test_a_proposal_within_the_policy_is_agreed_to_with_its_very_spec(
+    home: AgentHome, reporter: Reporter, script: Any, hospital: Path, propose: Propose
+) -> None:
+    offer(home, hospital)
+    proposal = propose()
+    script.answers["heartbeats"] = (200, {"interval_s": 5.0, "proposals": [proposal.model_dump(mode="json")]})
+    reporter.step()
+    assert script.bodies("answers") == [{"run": "drill-1", "takes_part": True, "reason": ""}]
+    assert Consents(home.consents).cover("drill-1", proposal.spec_digest)
+    assert not Consents(home.consents).cover("drill-1", "0" * 64)
+    assert not Consents(home.consents).cover("drill-2", proposal.spec_digest)
+
+
+def test_a_proposal_beyond_the_policy_is_refused_and_no_consent_is_left(
+    home: AgentHome, reporter: Reporter, script: Any, hospital: Path, propose: Propose
+) -> None:
+    offer(home, hospital, max_rounds=2)
+    script.answers["heartbeats"] = (200, {"interval_s": 5.0, "proposals": [propose().model_dump(mode="json")]})
+    reporter.step()
+    answer = script.bodies("answers")[0]
+    assert (answer["takes_part"], "allows 2 rounds" in answer["reason"]) == (False, True)
+    assert Consents(home.consents).all() == ()
+
+
+def test_a_policy_that_becomes_unreadable_allows_nothing_and_ends_what_is_at_work(
+    home: AgentHome, reporter: Reporter, script: Any, propose: Propose
+) -> None:
+    Consents(home.consents).give(propose(run="old"))
+    home.policy.write_text("max_rounds: [")
+    reporter.runs = ("old",)
+    script.answers["heartbeats"] = (200, {"interval_s": 5.0, "proposals": [propose().model_dump(mode="json")]})
+    reporter.step()
+    assert script.bodies("heartbeats")[0]["approved"] == []
+    assert "cannot be read" in script.bodies("answers")[0]["reason"]
+    assert not reporter._permissions.approves("a" * 64)
+    assert ("old",) in [heard.ended for heard in reporter.heard()]
+
+
+def test_a_consent_that_todays_policy_would_not_give_is_withdrawn_and_the_run_ended(
+    home: AgentHome, reporter: Reporter, script: Any, hospital: Path, propose: Propose
+) -> None:
+    Consents(home.consents).give(propose(run="old"))
+    offer(home, hospital, studies="[brain]")
+    reporter.step()
+    assert Consents(home.consents).all() == ()
+    assert script.bodies("answers")[0] == {
+        "run": "old",
+        "takes_part": False,
+        "reason": "the site does not take part in study 'chest'",
+    }
+    assert ("old",) in [heard.ended for heard in reporter.heard()]
+
+
+def test_an_agent_outlives_a_coordinator_that_is_away_and_waits_longer_each_time(
+    reporter: Reporter, script: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="fedward_client")
+    script.stop()
+    pauses = [reporter.step() for _ in range(9)]
+    assert pauses == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0]
+    assert caplog.text.count("does not answer") == 1
+    script.start()
+    assert reporter.step() == 5.0
+    assert "answers again" in caplog.text
+    script.answers["heartbeats"] = (500, {"error": {"code": "internal", "message": "x"}})
+    assert reporter.step() == 1.0
+
+
+def test_a_key_that_was_revoked_is_said_and_tried_again(
+    reporter: Reporter, script: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    script.answers["heartbeats"] = (401, {"error": {"code": "unauthorized", "message": "this key is not known here"}})
+    assert reporter.step() == 1.0
+    assert "this key is not known here" in caplog.text
+
+
+def test_instructions_are_heard_once_and_in_order(reporter: Reporter, script: Any) -> None:
+    for ended in (["one"], ["two"]):
+        script.answers["heartbeats"] = (200, {"interval_s": 1.0, "ended": ended, "active": True})
+        reporter.step()
+    assert [heard.ended for heard in reporter.heard()] == [("one",), ("two",)]
+    assert list(reporter.heard()) == []
+
+
+def test_a_clock_that_is_off_is_said(
+    reporter: Reporter, script: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Coordinator, "clock_off_s", 90.0)
+    reporter.step()
+    assert "this machine's clock is 90 s off" in caplog.text
