@@ -1,12 +1,15 @@
 """What the coordinator refuses, each with the status that HTTP has for it.
 
 FedwardError
-  RefusedError         400  what was asked cannot be understood
-    UnauthorizedError  401  no key, or a wrong one
-    ForbiddenError     403  a key whose role does not allow it
-    NotFoundError      404  there is no such thing
-    ConflictError      409  it does not fit what is there
-    InvalidError       422  it was understood and is wrong
+  RefusedError           400  what was asked cannot be understood
+    UnauthorizedError    401  no key, or a wrong one
+    ForbiddenError       403  a key whose role does not allow it, or a token that opens nothing
+    NotFoundError        404  there is no such thing
+    ConflictError        409  it does not fit what is there
+    TooLargeError        413  more than is taken at once
+    InvalidError         422  it was understood and is wrong
+    UnavailableError     503  it cannot be done at the moment: ask again
+      DatabaseAwayError  503  because the database does not answer
 """
 
 from typing import ClassVar
@@ -33,7 +36,7 @@ class UnauthorizedError(RefusedError):
 
 
 class ForbiddenError(RefusedError):
-    """A key whose role does not allow it."""
+    """A key whose role does not allow it, or a token that opens nothing."""
 
     status, code = 403, "forbidden"
 
@@ -50,7 +53,23 @@ class ConflictError(RefusedError):
     status, code = 409, "conflict"
 
 
+class TooLargeError(RefusedError):
+    """More than is taken at once."""
+
+    status, code = 413, "too_large"
+
+
 class InvalidError(RefusedError):
     """It was understood and is wrong."""
 
     status, code = 422, "invalid"
+
+
+class UnavailableError(RefusedError):
+    """It cannot be done at the moment: ask again."""
+
+    status, code = 503, "unavailable"
+
+
+class DatabaseAwayError(UnavailableError):
+    """The database does not answer."""

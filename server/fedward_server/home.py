@@ -2,6 +2,7 @@
 
 <home>/coordinator.db   keys, studies, runs and events
 <home>/runs/<id>/       one folder a run
+<home>/superlink/       what Flower's server keeps for enrolled sites
 <home>/studies/         empty folders of studies without data
 """
 
@@ -30,6 +31,11 @@ class Home:
     def database(self) -> Path:
         """The database."""
         return self.path / "coordinator.db"
+
+    @property
+    def superlink(self) -> Path:
+        """What Flower's server keeps for enrolled sites."""
+        return self.path / "superlink"
 
     def run(self, run: str) -> RunFolder:
         """The folder of a run."""

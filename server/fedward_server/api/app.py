@@ -1,12 +1,14 @@
-"""The application: routes under ``/api/v1``, and the scheduler that works behind them."""
+"""The application: routes under ``/api/v1``, and what works behind them."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from fastapi import APIRouter, FastAPI
+from sqlalchemy import URL
 
 from fedward_core import __version__
+from fedward_core.registry import load
 from fedward_server.api import health
 from fedward_server.api.errors import register_errors
 from fedward_server.database.database import Database
@@ -14,36 +16,71 @@ from fedward_server.engines.subprocess_attempts import SubprocessAttempts
 from fedward_server.home import Home
 from fedward_server.keys import queries as keys
 from fedward_server.keys import routes as key_routes
+from fedward_server.keys.keyring import Keyring
 from fedward_server.keys.models import Role
 from fedward_server.keys.service import create_key
 from fedward_server.runs import queries as runs
 from fedward_server.runs import routes as run_routes
 from fedward_server.scheduler.scheduler import Scheduler
 from fedward_server.scheduler.work import Work
+from fedward_server.sites import fleet_routes
+from fedward_server.sites import routes as site_routes
+from fedward_server.sites.fleet import HEARTBEAT_S, Fleet
+from fedward_server.sites.keeper import Keeper, LateKeeper
 from fedward_server.studies import routes as study_routes
+from fedward_server.tls import TLSFiles
 
 PREFIX = "/api/v1"
+KEEPER = "fedward_server.flower.superlink_keeper:SuperLinkKeeper"  # named, as importing it imports Flower
+ROUTERS = (
+    health.router,
+    key_routes.router,
+    study_routes.router,
+    site_routes.router,
+    fleet_routes.router,
+    run_routes.router,
+)
 
 
-def create_app(home: Home, *, max_active: int = 1, tell_key: Callable[[str], None] = print) -> FastAPI:
+def create_app(  # noqa: PLR0913 - the settings of a coordinator, each by its name
+    home: Home,
+    *,
+    max_active: int = 1,
+    tell_key: Callable[[str], None] = print,
+    database: URL | None = None,
+    tls: TLSFiles | None = None,
+    fleet_address: str = "",
+    heartbeat_s: float = HEARTBEAT_S,
+    keeper: Keeper | None = None,
+) -> FastAPI:
     """The coordinator of a home folder.
 
     Args:
         home: Where it keeps everything; whoever serves the application has claimed it.
         max_active: Runs that may be under way at a time.
         tell_key: Called with the administrator's first key, where there is no key yet.
+        database: The address of a PostgreSQL database; left out, an SQLite file in the home folder.
+        tls: The files of the port, if it has TLS: then SuperNodes prove who they are.
+        fleet_address: ``host:port`` where SuperNodes connect; left out, the port at which a site enrols.
+        heartbeat_s: How often agents report.
+        keeper: Keeps Flower's SuperLink alive; left out, as a process of this machine.
     """
+    keeper = keeper or LateKeeper(lambda: load(KEEPER)(home.superlink, tls=tls))
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        database = Database(home.database)
+        tables = Database(database or home.database)
+        fleet = Fleet(
+            keeper=keeper, node_authentication=tls is not None, address=fleet_address, heartbeat_s=heartbeat_s
+        )
         try:
-            await _prepare(database, tell_key)
-            app.state.database, app.state.home = database, home
-            async with _scheduling(home, database, max_active):
+            await _prepare(tables, tell_key)
+            app.state.database, app.state.home = tables, home
+            app.state.keyring, app.state.fleet = Keyring(), fleet
+            async with _noting(fleet, tables), _scheduling(home, tables, max_active):
                 yield
         finally:
-            await database.close()
+            await tables.close()
 
     # The usual pages for trying routes out fetch scripts from elsewhere, which a hospital network does not allow.
     app = FastAPI(
@@ -56,7 +93,7 @@ def create_app(home: Home, *, max_active: int = 1, tell_key: Callable[[str], Non
     )
     register_errors(app)
     routes = APIRouter(prefix=PREFIX)
-    for router in (health.router, key_routes.router, study_routes.router, run_routes.router):
+    for router in ROUTERS:
         routes.include_router(router)
     app.include_router(routes)
     return app
@@ -82,3 +119,15 @@ async def _scheduling(home: Home, database: Database, max_active: int) -> AsyncI
         scheduler.end()
         await loop
         await scheduler.end_attempts()
+
+
+@asynccontextmanager
+async def _noting(fleet: Fleet, database: Database) -> AsyncIterator[None]:
+    writing = asyncio.create_task(fleet.presence.keep_writing(database))
+    try:
+        yield
+    finally:
+        writing.cancel()
+        with suppress(asyncio.CancelledError):
+            await writing
+        await fleet.presence.write(database)

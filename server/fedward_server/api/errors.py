@@ -5,10 +5,11 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from fedward_core.errors import DataError, SpecError
-from fedward_server.errors import RefusedError, UnauthorizedError
+from fedward_core.errors import DataError, FedwardError, SpecError
+from fedward_server.errors import RefusedError, UnauthorizedError, UnavailableError
 
 CODES = {404: "not_found", 405: "method_not_allowed"}
+RETRY_S = 5
 
 
 def register_errors(app: FastAPI) -> None:
@@ -16,6 +17,7 @@ def register_errors(app: FastAPI) -> None:
     app.add_exception_handler(RefusedError, _refused)
     app.add_exception_handler(SpecError, _wrong_spec)
     app.add_exception_handler(DataError, _wrong_data)
+    app.add_exception_handler(FedwardError, _unavailable)
     app.add_exception_handler(RequestValidationError, _wrong_request)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(Exception, _fault)
@@ -27,8 +29,18 @@ def _answer(status: int, code: str, message: str, headers: dict[str, str] | None
 
 async def _refused(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RefusedError)
-    headers = {"WWW-Authenticate": "Bearer"} if isinstance(error, UnauthorizedError) else None
-    return _answer(error.status, error.code, str(error), headers)
+    return _answer(error.status, error.code, str(error), _headers(error))
+
+
+def _headers(error: RefusedError) -> dict[str, str]:
+    if isinstance(error, UnauthorizedError):
+        return {"WWW-Authenticate": "Bearer"}
+    return {"Retry-After": str(RETRY_S)} if isinstance(error, UnavailableError) else {}
+
+
+async def _unavailable(_request: Request, error: Exception) -> JSONResponse:
+    """What is not the asker's fault, such as a full disk or a SuperLink that does not start."""
+    return _answer(503, UnavailableError.code, str(error), {"Retry-After": str(RETRY_S)})
 
 
 async def _wrong_spec(_request: Request, error: Exception) -> JSONResponse:

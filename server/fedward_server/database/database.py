@@ -1,58 +1,92 @@
 """Opens the database, brings it up to date, and hands out transactions.
 
-SQLite has one writer at a time. A transaction that will write says so from its start and waits for its turn; one that
-read first and wrote later would fail when another had written in between.
+SQLite has one writer at a time, and PostgreSQL is held to the same: a transaction that will write says so from its
+start and waits for its turn. One that read first and wrote later would fail, or overwrite, when another had written in
+between. Nothing slow happens in a transaction, so that turns are short.
 """
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import URL, Connection, event
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+
+from fedward_server.database.address import POSTGRESQL
+from fedward_server.errors import DatabaseAwayError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_TIMEOUT_S = 10.0
+CONNECT_TIMEOUT_S = 5.0
+STATEMENT_TIMEOUT_S = 30.0
+WRITERS = 0x0FED  # any number of our own: PostgreSQL's name for the lock of those that write
 
 
 class Database:
-    """The coordinator's tables in one SQLite file.
+    """The coordinator's tables.
 
     Args:
-        path: The file; it is made if it does not exist.
+        place: An SQLite file, which is made if it does not exist, or the address of a PostgreSQL database.
     """
 
-    def __init__(self, path: Path) -> None:
-        url = URL.create("sqlite+aiosqlite", database=str(path))
-        self._engine = create_async_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
-        event.listen(self._engine.sync_engine, "connect", _prepare)
-        event.listen(self._engine.sync_engine, "begin", _begin)
+    def __init__(self, place: Path | URL) -> None:
+        self._engine = _open_sqlite(place) if isinstance(place, Path) else _open_postgresql(place)
         self._readers = async_sessionmaker(self._engine, expire_on_commit=False)
         self._writers = async_sessionmaker(self._engine.execution_options(writing=True), expire_on_commit=False)
 
     async def migrate(self) -> None:
-        """Bring the tables to the newest version; each migration is whole or not at all."""
-        async with self._engine.execution_options(writing=True).begin() as connection:
-            await connection.run_sync(_upgrade)
+        """Bring the tables to the newest version; each migration is whole or not at all.
+
+        Raises:
+            DatabaseAwayError: The database does not answer.
+        """
+        with _absence_told():
+            async with self._engine.execution_options(writing=True).begin() as connection:
+                await connection.run_sync(_upgrade)
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncSession]:
-        """A transaction that sees one moment of the database and changes nothing."""
-        async with self._readers() as session:
-            yield session
+        """A transaction that changes nothing.
+
+        Raises:
+            DatabaseAwayError: The database does not answer.
+        """
+        with _absence_told():
+            async with self._readers() as session:
+                yield session
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncSession]:
-        """A transaction that is committed when the block ends well. Nothing slow belongs in it."""
-        async with self._writers.begin() as session:
-            yield session
+        """A transaction that is committed when the block ends well. Nothing slow belongs in it.
+
+        Raises:
+            DatabaseAwayError: The database does not answer.
+        """
+        with _absence_told():
+            async with self._writers.begin() as session:
+                yield session
 
     async def close(self) -> None:
         """Close every connection."""
         await self._engine.dispose()
+
+
+@contextmanager
+def _absence_told() -> Iterator[None]:
+    """A database that is away is something to wait for; any other fault of it is a fault of ours."""
+    try:
+        yield
+    except (OSError, InterfaceError, OperationalError, PoolTimeoutError) as error:
+        raise DatabaseAwayError("the database does not answer: ask again in a moment") from error
+    except DBAPIError as error:
+        if not error.connection_invalidated:
+            raise
+        raise DatabaseAwayError("the connection to the database broke: ask again in a moment") from error
 
 
 def _upgrade(connection: Connection) -> None:
@@ -63,7 +97,15 @@ def _upgrade(connection: Connection) -> None:
     command.upgrade(config, "head")
 
 
-def _prepare(connection: Any, _record: Any) -> None:
+def _open_sqlite(path: Path) -> AsyncEngine:
+    url = URL.create("sqlite+aiosqlite", database=str(path))
+    engine = create_async_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
+    event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+    event.listen(engine.sync_engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # transactions begin below; the driver would begin them too late
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode=WAL")  # readers do not wait for the writer
@@ -71,6 +113,24 @@ def _prepare(connection: Any, _record: Any) -> None:
     cursor.close()
 
 
-def _begin(connection: Connection) -> None:
+def _begin_sqlite(connection: Connection) -> None:
     writing = connection.get_execution_options().get("writing", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+
+def _open_postgresql(url: URL) -> AsyncEngine:
+    limits = {"timeout": CONNECT_TIMEOUT_S, "command_timeout": STATEMENT_TIMEOUT_S}
+    settings = {"lock_timeout": f"{BUSY_TIMEOUT_S:.0f}s", "application_name": "fedward"}
+    engine = create_async_engine(
+        url.set(drivername=POSTGRESQL),
+        connect_args={**limits, "server_settings": settings},
+        pool_pre_ping=True,  # connections that broke while nobody used them are found before they are used
+        pool_timeout=BUSY_TIMEOUT_S,
+    )
+    event.listen(engine.sync_engine, "begin", _begin_postgresql)
+    return engine
+
+
+def _begin_postgresql(connection: Connection) -> None:
+    if connection.get_execution_options().get("writing", False):
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITERS})")

@@ -5,9 +5,10 @@ from sqlalchemy import MetaData
 from fedward_server.database.base import Base
 from fedward_server.keys.rows import ApiKeyRow
 from fedward_server.runs.rows import EventRow, RunRow
+from fedward_server.sites.rows import AnswerRow, InvitationRow, SiteRow
 from fedward_server.studies.rows import StudyRow
 
-TABLES = (ApiKeyRow, StudyRow, RunRow, EventRow)
+TABLES = (ApiKeyRow, StudyRow, RunRow, EventRow, InvitationRow, SiteRow, AnswerRow)
 
 
 def metadata() -> MetaData:

@@ -8,8 +8,8 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from fedward_server.database.database import Database
 from fedward_server.errors import ForbiddenError, UnauthorizedError
+from fedward_server.keys.keyring import Keyring
 from fedward_server.keys.models import ApiKey, Role
-from fedward_server.keys.service import recognise
 
 bearer = HTTPBearer(auto_error=False, description="An API key of the coordinator, fw_...")
 
@@ -20,18 +20,26 @@ def database_of(request: Request) -> Database:
     return database
 
 
+def keyring_of(request: Request) -> Keyring:
+    """The keys that the application remembers."""
+    keyring: Keyring = request.app.state.keyring
+    return keyring
+
+
 Tables = Annotated[Database, Depends(database_of)]
+Keys = Annotated[Keyring, Depends(keyring_of)]
 Shown = Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
 
 
-def at_least(role: Role) -> Callable[[Database, HTTPAuthorizationCredentials | None], Coroutine[Any, Any, ApiKey]]:
+def at_least(
+    role: Role,
+) -> Callable[[Database, Keyring, HTTPAuthorizationCredentials | None], Coroutine[Any, Any, ApiKey]]:
     """A dependency that lets pass who has a role, or one that includes it."""
 
-    async def check(database: Tables, shown: Shown) -> ApiKey:
+    async def check(database: Tables, keyring: Keys, shown: Shown) -> ApiKey:
         if shown is None:
             raise UnauthorizedError("an API key is needed: send it as 'Authorization: Bearer fw_...'")
-        async with database.reading() as session:
-            key = await recognise(session, shown.credentials)
+        key = await keyring.recognise(database, shown.credentials)
         if not key.role.includes(role):
             raise ForbiddenError(f"key '{key.name}' has the role {key.role}, this needs {role}")
         return key
@@ -42,3 +50,12 @@ def at_least(role: Role) -> Callable[[Database, HTTPAuthorizationCredentials | N
 READER = Depends(at_least(Role.READER))
 RESEARCHER = Depends(at_least(Role.RESEARCHER))
 ADMIN = Depends(at_least(Role.ADMIN))
+
+
+async def site_of_key(key: Annotated[ApiKey, Depends(at_least(Role.AGENT))]) -> str:
+    """The site that the key of a request speaks for."""
+    assert key.site is not None
+    return key.site
+
+
+OwnSite = Annotated[str, Depends(site_of_key)]

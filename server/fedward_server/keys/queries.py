@@ -16,3 +16,8 @@ async def by_digest(session: AsyncSession, digest: str) -> ApiKeyRow | None:
 async def all_keys(session: AsyncSession) -> Sequence[ApiKeyRow]:
     """Every key, by name."""
     return (await session.scalars(select(ApiKeyRow).order_by(ApiKeyRow.name))).all()
+
+
+async def of_site(session: AsyncSession, site: str) -> ApiKeyRow | None:
+    """The key of a site's agent."""
+    return (await session.scalars(select(ApiKeyRow).where(ApiKeyRow.site == site))).one_or_none()

@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 
 from fedward_server.keys import service
-from fedward_server.keys.access import ADMIN, Tables
+from fedward_server.keys.access import ADMIN, Keys, Tables
 from fedward_server.keys.models import ApiKey, CreateKeyRequest, NewKey
 
 router = APIRouter(prefix="/keys", tags=["keys"], dependencies=[ADMIN])
@@ -24,7 +24,8 @@ async def list_keys(database: Tables) -> list[ApiKey]:
 
 
 @router.delete("/{name}", status_code=204)
-async def delete_key(name: str, database: Tables) -> None:
+async def delete_key(name: str, database: Tables, keyring: Keys) -> None:
     """Take a key back."""
     async with database.writing() as session:
         await service.delete_key(session, name)
+    keyring.forget()

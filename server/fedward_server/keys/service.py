@@ -12,6 +12,7 @@ from fedward_server.keys.models import ApiKey, NewKey, Role
 from fedward_server.keys.rows import ApiKeyRow
 
 PREFIX = "fw_"
+AGENT_OF = "agent:"  # no key that people make can have a colon in its name
 
 
 async def create_key(session: AsyncSession, name: str, role: Role) -> NewKey:
@@ -23,8 +24,23 @@ async def create_key(session: AsyncSession, name: str, role: Role) -> NewKey:
     if await session.get(ApiKeyRow, name):
         raise ConflictError(f"there is a key '{name}' already: choose another name, or delete it first")
     key = PREFIX + secrets.token_urlsafe(32)
-    session.add(ApiKeyRow(name=name, digest=_digest(key), role=role, created_s=time.time()))
+    session.add(ApiKeyRow(name=name, digest=digest_of(key), role=role, created_s=time.time()))
     return NewKey(name=name, role=role, key=key)
+
+
+async def create_agent_key(session: AsyncSession, site: str) -> str:
+    """Make the key of a site's agent, which speaks for that site and can do nothing else."""
+    key = PREFIX + secrets.token_urlsafe(32)
+    name = f"{AGENT_OF}{site}"
+    session.add(ApiKeyRow(name=name, digest=digest_of(key), role=Role.AGENT, site=site, created_s=time.time()))
+    return key
+
+
+async def delete_agent_key(session: AsyncSession, site: str) -> None:
+    """Take the key of a site's agent back."""
+    row = await queries.of_site(session, site)
+    if row is not None:
+        await session.delete(row)
 
 
 async def recognise(session: AsyncSession, key: str) -> ApiKey:
@@ -33,7 +49,7 @@ async def recognise(session: AsyncSession, key: str) -> ApiKey:
     Raises:
         UnauthorizedError: There is no such key.
     """
-    row = await queries.by_digest(session, _digest(key))
+    row = await queries.by_digest(session, digest_of(key))
     if row is None:
         raise UnauthorizedError("this API key is not known here: check it, or ask an administrator for one")
     return _model(row)
@@ -49,21 +65,23 @@ async def delete_key(session: AsyncSession, name: str) -> None:
 
     Raises:
         NotFoundError: There is no such key.
-        ConflictError: It is the last one of an administrator.
+        ConflictError: It is the last one of an administrator, or that of an agent.
     """
     rows = {row.name: row for row in await queries.all_keys(session)}
     if name not in rows:
         raise NotFoundError(f"there is no key '{name}'")
+    if rows[name].site is not None:
+        raise ConflictError(f"'{name}' is the key of an agent: revoke site '{rows[name].site}' instead")
     admins = [row.name for row in rows.values() if row.role == Role.ADMIN]
     if admins == [name]:
         raise ConflictError(f"'{name}' is the last key of an administrator: make another one first")
     await session.delete(rows[name])
 
 
-# A key has 256 random bits: nobody guesses it from a plain digest, as one might a password.
-def _digest(key: str) -> str:
-    return hashlib.sha256(key.encode()).hexdigest()
+def digest_of(secret: str) -> str:
+    """What is kept of a key or token: with 256 random bits, nobody guesses it from that as one might a password."""
+    return hashlib.sha256(secret.encode()).hexdigest()
 
 
 def _model(row: ApiKeyRow) -> ApiKey:
-    return ApiKey(name=row.name, role=Role(row.role), created_s=row.created_s)
+    return ApiKey(name=row.name, role=Role(row.role), site=row.site, created_s=row.created_s)

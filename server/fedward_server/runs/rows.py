@@ -13,6 +13,10 @@ class RunRow(Base):
 
     Attributes:
         idempotency_key: The key with which it was submitted, if any.
+        sites: The sites that were asked for.
+        cohort: Those that take part; None until they are known.
+        app: The digest of the app bundle that enrolled sites are asked to run; empty where sites are simulated.
+        recruits_until_s: When the run goes on without sites that have not answered.
         attempt: The newest attempt; 0 before the first.
         crashes: Attempts that died since the last finished round.
         handle: How the attempt's process is found again.
@@ -32,6 +36,9 @@ class RunRow(Base):
     spec: Mapped[dict[str, Any]] = mapped_column(JSON)
     spec_digest: Mapped[str]
     sites: Mapped[list[str]] = mapped_column(JSON)
+    cohort: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
+    app: Mapped[str] = mapped_column(default="")
+    recruits_until_s: Mapped[float] = mapped_column(default=0.0)
     engine: Mapped[str]
     workers: Mapped[int]
     state: Mapped[str] = mapped_column(index=True)

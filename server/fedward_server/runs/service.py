@@ -100,6 +100,7 @@ def _row(request: CreateRunRequest, spec: Spec, sites: tuple[str, ...], idempote
         spec=spec.model_dump(mode="json"),
         spec_digest=spec.digest(),
         sites=list(sites),
+        cohort=list(sites),
         engine=request.engine,
         workers=request.workers,
         state=RunState.SUBMITTED,

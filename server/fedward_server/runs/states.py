@@ -1,13 +1,13 @@
 """The states of a run, and the one function that moves it.
 
-    SUBMITTED --> STARTING --> RUNNING --> COMPLETED
-                   ^    |       |    `---> FAILED
-                   |    |       |
-                   |    `-------+--> STOPPING --> CANCELLED
-                   `------------'
-                attempt died: a new one takes the run up
+    SUBMITTED --> RECRUITING --> STARTING --> RUNNING --> COMPLETED
+     ^  `----------------------->  |  ^          |  `---> FAILED
+     |       simulated sites       |  `----------|    attempt died: a new one takes the run up
+     |                             `-------------+--> STOPPING --> CANCELLED
+    PAUSED <-------------------------------------`--> PAUSING
 
-A submitted run may be cancelled at once, any may fail, and one that is being stopped may still end in its own way.
+A run that has no attempt under way is paused or cancelled at once, and so may be one that is paused. Any may fail, and
+one that is being stopped or paused may still end in its own way. A run that is resumed waits for its turn again.
 """
 
 import time
@@ -24,8 +24,11 @@ class RunState(StrEnum):
     """Where a run stands."""
 
     SUBMITTED = "submitted"
+    RECRUITING = "recruiting"
     STARTING = "starting"
     RUNNING = "running"
+    PAUSING = "pausing"
+    PAUSED = "paused"
     STOPPING = "stopping"
     COMPLETED = "completed"
     FAILED = "failed"
@@ -38,17 +41,28 @@ class RunState(StrEnum):
 
 
 TRANSITIONS: dict[RunState, frozenset[RunState]] = {
-    RunState.SUBMITTED: frozenset({RunState.STARTING, RunState.CANCELLED, RunState.FAILED}),
-    RunState.STARTING: frozenset({RunState.RUNNING, RunState.STOPPING, RunState.FAILED}),
-    RunState.RUNNING: frozenset({RunState.STARTING, RunState.STOPPING, RunState.COMPLETED, RunState.FAILED}),
+    RunState.SUBMITTED: frozenset(
+        {RunState.RECRUITING, RunState.STARTING, RunState.PAUSED, RunState.CANCELLED, RunState.FAILED}
+    ),
+    RunState.RECRUITING: frozenset({RunState.STARTING, RunState.PAUSED, RunState.CANCELLED, RunState.FAILED}),
+    RunState.STARTING: frozenset({RunState.RUNNING, RunState.PAUSING, RunState.STOPPING, RunState.FAILED}),
+    RunState.RUNNING: frozenset(
+        {RunState.STARTING, RunState.PAUSING, RunState.STOPPING, RunState.COMPLETED, RunState.FAILED}
+    ),
+    RunState.PAUSING: frozenset({RunState.PAUSED, RunState.STOPPING, RunState.COMPLETED, RunState.FAILED}),
+    RunState.PAUSED: frozenset({RunState.SUBMITTED, RunState.CANCELLED, RunState.FAILED}),
     RunState.STOPPING: frozenset({RunState.CANCELLED, RunState.COMPLETED, RunState.FAILED}),
     RunState.COMPLETED: frozenset(),
     RunState.FAILED: frozenset(),
     RunState.CANCELLED: frozenset(),
 }
-ACTIVE = (RunState.STARTING, RunState.RUNNING, RunState.STOPPING)
+ACTIVE = (RunState.STARTING, RunState.RUNNING, RunState.PAUSING, RunState.STOPPING)  # there may be an attempt
+WORKING = (RunState.STARTING, RunState.RUNNING)  # and its sites are wanted
 ENDS = tuple(state for state, following in TRANSITIONS.items() if not following)
+# Events of the coordinator's own, beside those that a run tells.
 RUN_MOVED = "run_moved"
+SITE_ANSWERED = "site_answered"
+SITE_LEFT_OUT = "site_left_out"
 
 
 def move_run(session: AsyncSession, run: RunRow, to: RunState, reason: str = "") -> None:

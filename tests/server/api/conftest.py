@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from fedward_core.process import Process
+from fedward_server.sites.versions import our_versions
 
 DEADLINE_S = 120.0
 SERVE = """
@@ -27,6 +28,15 @@ home = Home(Path(sys.argv[1]))
 with listening("127.0.0.1", 0) as listener, home.claimed():
     print(listener.getsockname()[1], flush=True)
     serve(create_app(home, tell_key=lambda key: print(key, flush=True)), listener)
+"""
+
+# Of a pair that was made for tests, and whose private half nobody has.
+PUBLIC_KEY = """\
+-----BEGIN PUBLIC KEY-----
+MHYwEAYHKoZIzj0CAQYFK4EEACIDYgAED+a3v6UGacs/0URu0FZjTLdtGlclAVT0
+CFi7BwFi3kCMZlwwJA5W1BRC7d7uLrET0P2fbjufleuqZDrenesDouodB9icWpbQ
+x0nsr5t/7OuQ0VuOtGUi7IFi/HA/ULj1
+-----END PUBLIC KEY-----
 """
 
 
@@ -56,6 +66,7 @@ class Coordinator:
             for role in ("reader", "researcher"):
                 made = self.call("POST", "/keys", json={"name": role, "role": role})
                 self.keys[role] = made.json()["key"]
+            self.keys["agent"] = self.enrol("far")
 
     def kill(self) -> None:
         """As a power cut would: nothing can be cleared up."""
@@ -70,6 +81,14 @@ class Coordinator:
             headers = {"Authorization": f"Bearer {self.keys[role]}", **headers}
         # Plain HTTP: certificates, which take a while to read, are of no use here.
         return httpx.request(method, self.url + path, headers=headers, timeout=30, verify=False, **arguments)
+
+    def enrol(self, site: str) -> str:
+        """Invite and enrol a site, and give its key."""
+        token = self.call("POST", "/sites/invitations", json={"site": site}).json()["token"]
+        body = {"token": token, "public_key": PUBLIC_KEY, "versions": our_versions().model_dump()}
+        answer = self.call("POST", "/fleet/enrolments", role=None, json=body)
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["key"])
 
     def submit(self, run: str, rounds: int, **request: Any) -> Any:
         """Submit a rehearsal to a study without data, which is made if need be."""

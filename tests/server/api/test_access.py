@@ -12,7 +12,7 @@ from fedward_server.api.app import create_app
 from fedward_server.errors import ConflictError
 from fedward_server.home import Home
 
-READER, RESEARCHER, ADMIN = "reader", "researcher", "admin"
+READER, RESEARCHER, ADMIN, AGENT = "reader", "researcher", "admin", "agent"
 ROUTES = [
     ("GET", "/runs", READER),
     ("GET", "/runs/none", READER),
@@ -28,32 +28,52 @@ ROUTES = [
     ("POST", "/keys", ADMIN),
     ("GET", "/keys", ADMIN),
     ("DELETE", "/keys/none", ADMIN),
+    ("GET", "/sites", READER),
+    ("GET", "/sites/none", READER),
+    ("GET", "/datasets", READER),
+    ("POST", "/sites/invitations", ADMIN),
+    ("DELETE", "/sites/none", ADMIN),
 ]
+OF_AGENTS = [("POST", "/fleet/heartbeats"), ("PUT", "/fleet/cards"), ("POST", "/fleet/answers")]
+OF_ANYBODY = {("GET", "/api/v1/health"), ("POST", "/api/v1/fleet/enrolments")}
 
 
 @pytest.mark.parametrize(("method", "path", "needed"), ROUTES, ids=[f"{m} {p}" for m, p, _ in ROUTES])
 def test_a_route_is_open_from_its_role_on_and_closed_before(
     method: str, path: str, needed: str, shared_coordinator: Any
 ) -> None:
-    roles = (READER, RESEARCHER, ADMIN)
+    roles = (AGENT, READER, RESEARCHER, ADMIN)
     for role in roles:
         answer = shared_coordinator.call(method, path, role=role)
         if roles.index(role) < roles.index(needed):
             assert (answer.status_code, code_of(answer)) == (403, "forbidden")
         else:
             assert answer.status_code in {200, 404, 422}, answer.text
+    check_that_strangers_are_refused(shared_coordinator, method, path)
+
+
+@pytest.mark.parametrize(("method", "path"), OF_AGENTS)
+def test_only_agents_may_speak_for_sites(method: str, path: str, shared_coordinator: Any) -> None:
+    for role in (READER, RESEARCHER, ADMIN):
+        answer = shared_coordinator.call(method, path, role=role)
+        assert (answer.status_code, code_of(answer)) == (403, "forbidden")
+    assert shared_coordinator.call(method, path, role=AGENT).status_code == 422
+    check_that_strangers_are_refused(shared_coordinator, method, path)
+
+
+def check_that_strangers_are_refused(shared_coordinator: Any, method: str, path: str) -> None:
     for headers in ({}, {"Authorization": "Bearer fw_wrong"}, {"Authorization": "Basic fw_wrong"}):
         answer = shared_coordinator.call(method, path, role=None, headers=headers)
         assert (answer.status_code, code_of(answer)) == (401, "unauthorized")
         assert answer.headers["WWW-Authenticate"] == "Bearer"
 
 
-def test_every_route_but_health_is_in_the_matrix(tmp_path: Any) -> None:
+def test_every_route_that_needs_a_key_is_in_the_matrix(tmp_path: Any) -> None:
     document = create_app(Home(tmp_path)).openapi()
     found = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
-    listed = {(method, f"/api/v1{path}") for method, path, _ in ROUTES}
+    listed = {(method, f"/api/v1{path}") for method, path, *_ in [*ROUTES, *OF_AGENTS]}
     generic = {(m, p.replace("{run}", "none").replace("{name}", "none")) for m, p in found}
-    assert generic - listed == {("GET", "/api/v1/health")}
+    assert generic - listed == OF_ANYBODY
     assert json.dumps(document)
 
 
@@ -75,7 +95,9 @@ def test_health_is_for_anybody(shared_coordinator: Any) -> None:
         ("POST", "/studies", {"name": "s", "sites": ["../up"]}, 422),
         ("POST", "/studies", {"name": "s"}, 422),
         ("POST", "/keys", {"name": "reader", "role": "reader"}, 409),
+        ("POST", "/keys", {"name": "spy", "role": "agent"}, 422),
         ("DELETE", "/keys/admin", None, 409),
+        ("DELETE", "/keys/agent:far", None, 409),
     ],
 )
 def test_errors_have_one_shape(method: str, path: str, body: Any, status: int, shared_coordinator: Any) -> None:

@@ -37,7 +37,8 @@ def test_every_state_leads_to_a_failure_and_a_cancellation_or_is_an_end(state: R
 
 
 def test_a_run_is_waiting_under_way_or_at_its_end() -> None:
-    assert sorted((RunState.SUBMITTED, *ACTIVE, *ENDS)) == sorted(RunState)
+    waiting = (RunState.SUBMITTED, RunState.RECRUITING, RunState.PAUSED)
+    assert sorted((*waiting, *ACTIVE, *ENDS)) == sorted(RunState)
 
 
 @pytest.mark.parametrize("to", RunState)

@@ -1,0 +1,68 @@
+"""What the routes of agents share: their heartbeats, what is wanted of them, and the SuperLink that they connect to."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from fedward_core.fleet import Enrolment, Membership
+from fedward_server.database.database import Database
+from fedward_server.sites.board import Board
+from fedward_server.sites.enrolment import check_enrolment, enrol
+from fedward_server.sites.keeper import Keeper
+from fedward_server.sites.presence import Presence
+
+# Decided here: a cancelled run is noticed within seconds, and a thousand sites are two hundred requests a second.
+HEARTBEAT_S = 5.0
+
+
+@dataclass(kw_only=True)
+class Fleet:
+    """The coordinator's side of all enrolled sites.
+
+    Attributes:
+        keeper: Keeps the SuperLink alive.
+        node_authentication: Whether SuperNodes prove who they are.
+        address: ``host:port`` where SuperNodes connect; empty for the coordinator's own.
+        heartbeat_s: How often agents report.
+        presence: Their newest heartbeats.
+        board: What is wanted of them.
+    """
+
+    keeper: Keeper
+    node_authentication: bool
+    address: str = ""
+    heartbeat_s: float = HEARTBEAT_S
+    presence: Presence = field(default_factory=Presence)
+    board: Board = field(default_factory=Board)
+    _enrolling: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def enrol(self, database: Database, enrolment: Enrolment, own_port: int) -> Membership:
+        """Make whoever holds a valid token a site.
+
+        Args:
+            database: Holds invitations and sites.
+            enrolment: The site's first words.
+            own_port: The coordinator's port as the site reaches it.
+
+        Raises:
+            RefusedError: See :func:`fedward_server.sites.enrolment.check_enrolment`.
+        """
+        async with self._enrolling:  # of two with the same token, the slower must not register its key
+            async with database.reading() as session:
+                site = await check_enrolment(session, enrolment)
+            node = await self._register(site, enrolment.public_key)
+            async with database.writing() as session:
+                key = await enrol(session, enrolment, node)
+        self.board.forget()
+        address = self.address or f":{own_port}"
+        return Membership(site=site, key=key, fleet=address, node_authentication=self.node_authentication)
+
+    async def forget(self, site: str) -> None:
+        """Let the SuperNode of a revoked site join no more."""
+        self.board.forget()
+        if self.node_authentication:
+            await asyncio.to_thread(self.keeper.forget, site)
+
+    async def _register(self, site: str, public_key: str) -> str:
+        if not self.node_authentication:
+            return ""
+        return await asyncio.to_thread(self.keeper.register, site, public_key)
