@@ -57,7 +57,8 @@ class TorchProgram:
         """Build the method from its seed, and let it inherit."""
         with self._threads():
             method = build_method(self._spec, self._index, contract)
-            notes = self._inherit(method, contract, previous) if previous is not None else ()
+            inherited = self._inherit(method, contract, previous) if previous is not None else ()
+            notes = (*method.notes, *inherited)
             self._personalisation.extend(method)
         rules = self._personalisation.rules(method)
         plan = StagePlan(manifest=manifest_of(method), rules=rules, contract=contract, notes=notes)
