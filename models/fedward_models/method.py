@@ -156,6 +156,10 @@ class Method(nn.Module):
             (B, K) class probabilities, (B, K, H, W) for segmentation, or whatever ``evaluate`` of the method reads.
         """
 
+    def predict_batch(self, batch: Batch) -> Tensor:
+        """What is evaluated, for a method that reads more of a batch than its images. By default :meth:`predict`."""
+        return self.predict(batch.images)
+
     def measures(self, batch: Batch) -> Mapping[str, Tensor]:  # noqa: ARG002 - the signature of the family
         """Further values of each image, (B,), whose means evaluation reports by these names. By default there are none.
 
@@ -182,6 +186,11 @@ class Method(nn.Module):
     def no_weight_decay(self) -> frozenset[str]:
         """Parameters that the weight decay spares, beside biases and norms. By default there are no others."""
         return frozenset()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences for the plan and the run's record, e.g. which frozen weights are read. By default there are none."""
+        return ()
 
     def before_step(self, clock: Clock) -> None:
         """Called before the forward pass of every step, e.g. to move a momentum branch."""

@@ -64,7 +64,7 @@ def _rows(method: Method, loader: EvaluationBatches, contract: Contract, device:
         noted, measured = [], []
         for batch in loader.in_order(BATCH_SIZE):
             moved = batch.to(device)
-            noted.append(rows_of(method.predict(moved.images), moved.labels, contract.task))
+            noted.append(rows_of(method.predict_batch(moved), moved.labels, contract.task))
             measured.append({name: values.cpu().numpy() for name, values in method.measures(moved).items()})
     return _joined(noted), _joined(measured)
 
