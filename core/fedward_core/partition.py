@@ -167,6 +167,19 @@ class Partition:
         """Where an entry is shared, for one that is cut; None for one that is whole."""
         return self._fates[name][1]
 
+    def crossing_mask(self, name: str) -> NDArray[np.bool_] | None:
+        """Where a weight leads from a shared channel to a private one or back; None where nothing does.
+
+        Only an entry that several cuts run through has such places.
+        """
+        cuts = self._rules[name].cuts
+        if len(cuts) < 2:
+            return None
+        shape = next(entry.shape for entry in self.manifest.entries if entry.name == name)
+        sides = [_shared_mask(shape, cut, private_channels(cut.channels, self.share)) for cut in cuts]
+        mask: NDArray[np.bool_] = np.any(sides, axis=0) & ~np.all(sides, axis=0)
+        return mask if mask.any() else None
+
     def _refuse_unexpected(self, half: Arrays, role: Role) -> None:
         for name in half:
             fate, mask = self._fates.get(name, (None, None))

@@ -19,14 +19,23 @@ class ChannelDecouplingConfig(PersonalisationConfig):
 
     Attributes:
         private: The private share of each layer's channels at the end of the ramp. Decided here: a half.
-        coupling: Which weights between the two halves are shared. ``rows``: all that lead to a shared channel, the only
-            reading in which exactly the private share of a layer's filters stays at the site.
+        coupling: What becomes of the weights between the two halves. ``rows``: those that lead to a shared channel are
+            shared, the only reading in which exactly the private share of a layer's filters stays at the site.
+            ``block``: all are private, so that the shared part is a network of its own. ``branch``: there are none; two
+            narrow networks stand side by side, and their logits add.
         distillation: The weight of the cyclic distillation in the loss; 0 for none. Decided here: 0.5.
         temperature: Softens both halves' predictions before they are compared. Decided here: 1.
         detach_teacher: Each half in turn is a constant that the other learns from; without it gradients reach both, as
             the paper's formula reads.
         ramp_rounds: The private share grows linearly from 0 over so many rounds; None for half of the rounds, 0 to
             start at the whole share. Decided here: half.
+        temporal_averaging: The weight of an epoch's end in the running average that a site trains with, at its ramp's
+            end; the rest is the average so far. The opposite of a teacher's momentum; 1 without ramp for no averaging,
+            None for none at all. Decided here: 0.9.
+        averaging_ramp: The weight grows with the site's epochs, 1/2, 2/3, 3/4, up to ``temporal_averaging``.
+        averaging_scope: ``all`` trained weights, as the paper's formula reads, or only ``private`` ones.
+        warmup_epochs: More local epochs for a site that joins a running stage, in its first round there. Decided here:
+            1.
         norms: ``follow``: scale, shift and statistics belong to their channel. ``local``: all are private, as in FedBN.
             Decided here: ``follow``.
     """
@@ -35,11 +44,15 @@ class ChannelDecouplingConfig(PersonalisationConfig):
 
     name: Literal["channel_decoupling"] = "channel_decoupling"
     private: float = Field(default=0.5, ge=0, le=1)
-    coupling: Literal["rows"] = "rows"
+    coupling: Literal["rows", "block", "branch"] = "rows"
     distillation: float = Field(default=0.5, ge=0)
     temperature: float = Field(default=1.0, gt=0)
     detach_teacher: bool = False
     ramp_rounds: int | None = Field(default=None, ge=0)
+    temporal_averaging: float | None = Field(default=0.9, gt=0, le=1)
+    averaging_ramp: bool = True
+    averaging_scope: Literal["all", "private"] = "all"
+    warmup_epochs: int = Field(default=1, ge=0)
     norms: Literal["follow", "local"] = "follow"
 
     @model_validator(mode="after")
@@ -51,6 +64,12 @@ class ChannelDecouplingConfig(PersonalisationConfig):
             )
         if not self.private and self.ramp_rounds:
             raise ValueError("ramp_rounds has no effect with private 0: leave it out, or raise private")
+        if self.temporal_averaging is None and not (self.averaging_ramp and self.averaging_scope == "all"):
+            raise ValueError(
+                "averaging_ramp and averaging_scope have no effect without temporal_averaging: leave them out"
+            )
+        if not self.private and self.norms == "follow" and self.averaging_scope == "private":
+            raise ValueError("averaging_scope 'private' has no effect with private 0: leave it out, or raise private")
         return self
 
     def share_at(self, round_: int, rounds: int) -> Fraction:

@@ -46,14 +46,25 @@ class Personalisation:
         """Local terms for a round with this partition. By default there are none."""
         return ()
 
-    def phases(self, local: Local, terms: tuple[LocalTerm, ...]) -> tuple[Phase, ...]:
+    def phases(
+        self,
+        method: Method,
+        partition: Partition,
+        *,
+        local: Local,
+        terms: tuple[LocalTerm, ...],
+        joining: bool,  # noqa: ARG002 - the signature of the family
+    ) -> tuple[Phase, ...]:
         """How a round trains. By default everything at once.
 
         Args:
+            method: The method, extended.
+            partition: What is shared and private after the round.
             local: The stage's settings of training.
-            terms: The stage's own local terms and those of :meth:`terms`.
+            terms: The stage's own local terms.
+            joining: Whether the site enters a stage that others have begun.
         """
-        return (Phase(local=local, terms=terms),)
+        return (Phase(local=local, terms=terms + self.terms(method, partition)),)
 
     def evaluated(self, method: Method, partition: Partition) -> Method:  # noqa: ARG002 - the signature of the family
         """What a site evaluates: a method with the site's own state, of this partition. By default itself."""

@@ -86,7 +86,7 @@ class TorchProgram:
             site=site.name,
             seed=derive_seed(self._spec.seed, "round", self._index, site.name, order.round),
             partition=partition,
-            phases=self._phases(method, partition),
+            phases=self._phases(method, order, partition),
             device=self._device,
         )
         loader = Loader(
@@ -129,9 +129,14 @@ class TorchProgram:
             self._personalisation.extend(self._method)
         return self._method, order.plan.partition(self._stage.share_at(order.round))
 
-    def _phases(self, method: Method, partition: Partition) -> tuple[Phase, ...]:
-        own = tuple(config.build() for config in self._stage.local.terms)
-        return self._personalisation.phases(self._stage.local, own + self._personalisation.terms(method, partition))
+    def _phases(self, method: Method, order: Order, partition: Partition) -> tuple[Phase, ...]:
+        return self._personalisation.phases(
+            method,
+            partition,
+            local=self._stage.local,
+            terms=tuple(config.build() for config in self._stage.local.terms),
+            joining=order.base is None and order.round > 0,
+        )
 
     def _evaluated(self, method: Method, order: Order, partition: Partition) -> Method:
         """What the state of the site's last round makes of the method."""

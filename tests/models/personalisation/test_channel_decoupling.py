@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from fedward_core.arrays import Array
 from fedward_core.cards import Contract, Task
 from fedward_core.errors import SpecError
-from fedward_core.partition import Partition, Role
+from fedward_core.partition import Partition, Role, private_channels
 from fedward_models.backbones.small_cnn.config import SmallCNNConfig
 from fedward_models.building import manifest_of
 from fedward_models.method import Method
 from fedward_models.methods.supervised.config import SupervisedConfig
 from fedward_models.personalisation.config import ChannelDecouplingConfig
+from fedward_models.personalisation.distillation import CyclicDistillation
 
 SHARES = [Fraction(0), Fraction(1, 4), Fraction(1, 2), Fraction(1)]
 LG_CNN: dict[str, Any] = {"widths": (6, 16), "kernel_px": 5, "padding": "valid", "hidden": (120, 100), "norm": "none"}
@@ -47,34 +48,54 @@ def numbered(partition: Partition) -> dict[str, Array]:
     return state
 
 
+@pytest.mark.parametrize("coupling", ["rows", "block", "branch"])
 @pytest.mark.parametrize("share", SHARES)
-def test_shared_and_private_entries_are_all_entries_and_none_twice(share: Fraction) -> None:
-    partition = partition_of(method_with(LG_CNN, image_px=32, channels=3, classes=10), share)
+def test_shared_and_private_entries_are_all_entries_and_none_twice(share: Fraction, coupling: str) -> None:
+    partition = partition_of(method_with(LG_CNN, image_px=32, channels=3, classes=10), share, coupling=coupling)
     shared, private = partition.split(numbered(partition))
     found = np.concatenate([array.ravel() for half in (shared, private) for array in half.values()])
     assert np.array_equal(np.sort(found), np.arange(64_102))
 
 
+@pytest.mark.parametrize("coupling", ["rows", "block", "branch"])
 @pytest.mark.parametrize("share", SHARES)
-def test_the_number_of_shared_entries_has_a_closed_form(share: Fraction) -> None:
-    """Rows of shared channels with their biases, the classifier's columns of shared features, and its bias."""
-    partition = partition_of(method_with(LG_CNN, image_px=32, channels=3, classes=10), share)
+def test_the_number_of_shared_entries_has_a_closed_form(share: Fraction, coupling: str) -> None:
+    """Rows of shared channels with their biases, the classifier's columns of shared features, and its bias.
+
+    Under the other couplings, of each row only what reads shared channels.
+    """
+    partition = partition_of(method_with(LG_CNN, image_px=32, channels=3, classes=10), share, coupling=coupling)
     shared = sum(array.size for array in partition.split(numbered(partition))[0].values())
     kept = [int(width - (share * width + Fraction(1, 2)) // 1) for width in (6, 16, 120, 100)]
-    row_sizes = (3 * 25 + 1, 6 * 25 + 1, 400 + 1, 120 + 1)
+    read = (6, 16, 120) if coupling == "rows" else kept
+    row_sizes = (3 * 25 + 1, read[0] * 25 + 1, read[1] * 25 + 1, read[2] + 1)
     classifier = 10 * kept[-1] + 10
     expected = sum(rows * size for rows, size in zip(kept, row_sizes, strict=True)) + classifier
     assert shared == (expected if share < 1 else 0)
 
 
-def test_half_of_the_network_of_lg_fedavg_shares_as_many_entries_as_the_paper_network_should() -> None:
-    partition = partition_of(method_with(LG_CNN, image_px=32, channels=3, classes=10), Fraction(1, 2))
+@pytest.mark.parametrize(
+    ("coupling", "layers", "total"),
+    [("rows", (228, 1_208, 24_060, 6_050), 32_056), ("block", (228, 608, 12_060, 3_050), 16_456)],
+)
+def test_half_of_the_network_of_lg_fedavg_shares_as_many_entries_as_the_paper_network_should(
+    coupling: str, layers: tuple[int, ...], total: int
+) -> None:
+    method = method_with(LG_CNN, image_px=32, channels=3, classes=10)
+    partition = partition_of(method, Fraction(1, 2), coupling=coupling)
     shared = partition.split(numbered(partition))[0]
-    layers = [("stages.0", 228), ("stages.1", 1_208), ("hidden.0", 24_060), ("hidden.1", 6_050)]
-    for layer, count in layers:
+    for layer, count in zip(("stages.0", "stages.1", "hidden.0", "hidden.1"), layers, strict=True):
         assert sum(array.size for name, array in shared.items() if layer in name) == count
     assert (shared["head.weight"].size, shared["head.bias"].size) == (500, 10)
-    assert sum(array.size for array in shared.values()) == 32_056
+    assert sum(array.size for array in shared.values()) == total
+
+
+@pytest.mark.parametrize(("classes", "parameters"), [(10, 64_102), (100, 73_192)])
+def test_the_network_of_lg_fedavg_has_as_many_parameters_as_published(classes: int, parameters: int) -> None:
+    method = method_with(LG_CNN, image_px=32, channels=3, classes=classes)
+    assert sum(parameter.numel() for parameter in method.parameters()) == parameters
+    assert [group.channels for group in method.backbone.channel_groups()] == [6, 16, 120, 100]
+    assert [private_channels(n, Fraction(1, 2)) for n in (6, 16, 120, 100)] == [3, 8, 60, 50]
 
 
 @settings(max_examples=25, deadline=None)
@@ -147,19 +168,25 @@ def test_no_private_channel_is_plain_averaging_and_no_shared_one_sends_nothing()
 
 @pytest.mark.parametrize("share", [Fraction(0), Fraction(1)])
 def test_there_is_no_distillation_where_a_half_is_missing(share: Fraction) -> None:
-    method = method_with(TINY)
-    assert ChannelDecouplingConfig().build().terms(method, partition_of(method, share)) == ()
+    assert not distils(method_with(TINY), share)
 
 
 def test_there_is_no_distillation_at_weight_zero() -> None:
-    method, share = method_with(TINY), Fraction(1, 2)
-    assert ChannelDecouplingConfig(distillation=0).build().terms(method, partition_of(method, share)) == ()
-    assert len(ChannelDecouplingConfig().build().terms(method, partition_of(method, share))) == 1
+    assert not distils(method_with(TINY), Fraction(1, 2), distillation=0)
+    assert distils(method_with(TINY), Fraction(1, 2))
 
 
-def test_there_is_no_distillation_where_no_layer_can_be_divided() -> None:
-    method, share = method_with({"widths": (1,), "hidden": (1,)}), Fraction(1, 2)
-    assert ChannelDecouplingConfig().build().terms(method, partition_of(method, share)) == ()
+def distils(method: Method, share: Fraction, **values: Any) -> bool:
+    terms = ChannelDecouplingConfig(**values).build().terms(method, partition_of(method, share))
+    return any(isinstance(term, CyclicDistillation) for term in terms)
+
+
+def test_a_layer_of_one_channel_cannot_be_divided_and_is_named() -> None:
+    method = method_with({"widths": (3, 1), "hidden": (5,)})
+    with pytest.raises(SpecError, match=r"'stages\.1' has a single channel"):
+        partition_of(method, Fraction(1, 2))
+    for private in (0.0, 1.0):
+        partition_of(method, Fraction(str(private)), private=private, ramp_rounds=None)
 
 
 class WithoutLogits(Method):

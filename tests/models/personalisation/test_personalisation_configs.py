@@ -75,7 +75,11 @@ def test_simple_personalisations_have_no_ramp() -> None:
         {"private": 0, "ramp_rounds": 3},
         {"private": 1.1},
         {"temperature": 0},
-        {"coupling": "block"},
+        {"coupling": "columns"},
+        {"temporal_averaging": None, "averaging_ramp": False},
+        {"temporal_averaging": None, "averaging_scope": "private"},
+        {"temporal_averaging": 1.5},
+        {"private": 0, "averaging_scope": "private"},
         {"norms": "shared"},
     ],
 )
