@@ -25,3 +25,7 @@ class AgentSettings(Frozen):
     private: Path
     home: Path
     approved: frozenset[str]
+
+    def approves(self, app: str) -> bool:
+        """Whether an app bundle may run, by its digest."""
+        return app in self.approved

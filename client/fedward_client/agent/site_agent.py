@@ -7,6 +7,7 @@ import sys
 import threading
 
 from fedward_client.agent.settings import AgentSettings
+from fedward_client.flower.app_settings import AppSettings
 from fedward_client.flower.superexec import SuperExec
 from fedward_client.flower.warm_helper import WarmHelper
 from fedward_client.pace import Pace
@@ -33,8 +34,15 @@ class SiteAgent:
         Args:
             stop: Ends the service when set.
         """
-        helper = WarmHelper(self._settings)
-        superexec = SuperExec(self._settings, f"{LOOPBACK}:{self._port}", helper)
+        settings = AppSettings(site=self._settings.site, data=self._settings.data, private=self._settings.private)
+        helper = WarmHelper(settings, home=self._settings.home)
+        superexec = SuperExec(
+            self._settings.site,
+            f"{LOOPBACK}:{self._port}",
+            approvals=self._settings,
+            launcher=helper,
+            notes=self._settings.home / "work",
+        )
         node = self._start_node()
         try:
             while not stop.wait(self._pace.pause_s):

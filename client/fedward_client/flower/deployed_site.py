@@ -1,16 +1,17 @@
 """The ClientApp at a hospital, which the app bundle names. It learns its site from the agent, its run from Flower."""
 
-import os
+import logging
 import re
 from pathlib import Path
 
 from flwr.app import Context, Error, Message
 from flwr.clientapp import ClientApp
 
+from fedward_client.agent.consents import Consents
 from fedward_client.agent.fence import Fence
-from fedward_client.agent.settings import AgentSettings
+from fedward_client.flower.app_settings import AppSettings, read_settings
 from fedward_client.flower.client_app import make_client_app
-from fedward_client.flower.warm_helper import SETTINGS
+from fedward_client.flower.work_note import note_message
 from fedward_client.site_work import SiteSettings
 from fedward_core.order import Order
 from fedward_core.refusal import REFUSED, Ground, Refusal
@@ -18,18 +19,24 @@ from fedward_core.spec import Spec
 
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
+log = logging.getLogger(__name__)
+
 
 def make_deployed_app() -> ClientApp:
-    """A ClientApp that keeps old attempts away and then does what every engine's does."""
+    """A ClientApp that refuses what it must not do, and then does what every engine's does.
+
+    Flower would send the text of an exception to the coordinator. Here it stays in the site's log.
+    """
     app, inner = ClientApp(), make_client_app(_locate)
 
     def handle(message: Message, context: Context) -> Message:
-        settings = _settings()
-        ground = _ground(message, context, settings)
-        if ground is None:
-            return inner(message, context)
-        refusal = Refusal(site=settings.site, ground=ground)
-        return Message(Error(code=REFUSED, reason=refusal.model_dump_json()), reply_to=message)
+        settings = read_settings()
+        try:
+            ground = _ground(message, context, settings)
+            return inner(message, context) if ground is None else _refuse(message, settings, ground)
+        except Exception:
+            log.exception("a message could not be worked on")
+            return _refuse(message, settings, Ground.APP_FAILED)
 
     app.train()(handle)
     app.evaluate()(handle)
@@ -37,32 +44,31 @@ def make_deployed_app() -> ClientApp:
     return app
 
 
-def _ground(message: Message, context: Context, settings: AgentSettings) -> Ground | None:
+def _ground(message: Message, context: Context, settings: AppSettings) -> Ground | None:
     """Why the message is refused, if it is."""
     run = str(context.run_config["run"])
+    order = Order.model_validate_json(str(message.content.config_records["order"]["json"]))
+    note_message(message, run=run, attempt=order.attempt)
     if not RUN_NAME.fullmatch(run):
         return Ground.RUN_NAME
-    order = Order.model_validate_json(str(message.content.config_records["order"]["json"]))
-    return None if Fence(_folder(settings, run)).admits(order.attempt) else Ground.LOWER_ATTEMPT
+    if settings.consents and not Consents(settings.consents).cover(run, _spec(context).digest()):
+        return Ground.NO_CONSENT
+    return None if Fence(settings.private / run).admits(order.attempt) else Ground.LOWER_ATTEMPT
+
+
+def _refuse(message: Message, settings: AppSettings, ground: Ground) -> Message:
+    refusal = Refusal(site=settings.site, ground=ground)
+    return Message(Error(code=REFUSED, reason=refusal.model_dump_json()), reply_to=message)
 
 
 def _locate(context: Context) -> SiteSettings:
-    settings = _settings()
-    return SiteSettings(
-        site=settings.site,
-        spec=Spec.model_validate_json(str(context.run_config["spec"])),
-        data=settings.data,
-        private=_folder(settings, str(context.run_config["run"])),
-    )
+    settings = read_settings()
+    private: Path = settings.private / str(context.run_config["run"])
+    return SiteSettings(site=settings.site, spec=_spec(context), data=settings.data, private=private)
 
 
-def _folder(settings: AgentSettings, run: str) -> Path:
-    return settings.private / run
-
-
-def _settings() -> AgentSettings:
-    """What the agent told the helper, of which this process is a fork."""
-    return AgentSettings.model_validate_json(os.environ[SETTINGS])
+def _spec(context: Context) -> Spec:
+    return Spec.model_validate_json(str(context.run_config["spec"]))
 
 
 app = make_deployed_app()

@@ -1,16 +1,20 @@
 """The ClientApp at a hospital: which runs and attempts it serves."""
 
+import os
 from pathlib import Path
 
 import pytest
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
 
+from fedward_client.agent.consents import Consents
 from fedward_client.agent.fence import Fence
-from fedward_client.agent.settings import AgentSettings
+from fedward_client.flower.app_settings import SETTINGS, AppSettings
 from fedward_client.flower.deployed_site import app
-from fedward_client.flower.warm_helper import SETTINGS
+from fedward_client.flower.work_note import NOTE, WorkNote
+from fedward_core.fleet import Proposal
 from fedward_core.order import Order, Reply, Work
+from fedward_core.process import Process
 from fedward_core.refusal import REFUSED, Ground, Refusal
 from fedward_core.spec import Spec
 from fedward_models.data import generate
@@ -26,14 +30,7 @@ SPEC = {
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     data = tmp_path / "data"
     generate(data, sites=2, images_per_site=20, image_px=16, seed=1)
-    settings = AgentSettings(
-        site="north",
-        superlink="127.0.0.1:1",
-        data=data,
-        private=tmp_path / "private",
-        home=tmp_path,
-        approved=frozenset(),
-    )
+    settings = AppSettings(site="north", data=data, private=tmp_path / "private")
     monkeypatch.setenv(SETTINGS, settings.model_dump_json())
     monkeypatch.setattr(TaskIdentity, "_task_id", 1)
     monkeypatch.setattr(TaskIdentity, "_run_id", 1)
@@ -65,6 +62,42 @@ def test_a_run_whose_id_is_no_plain_name_is_refused_and_writes_nothing(run: str,
     assert not (site / "private").exists()
 
 
+def test_without_a_consent_to_the_spec_a_run_is_refused(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = AppSettings(site="north", data=site / "data", private=site / "private", consents=site / "consents")
+    monkeypatch.setenv(SETTINGS, settings.model_dump_json())
+    assert Refusal.model_validate_json(ask().error.reason or "").ground is Ground.NO_CONSENT
+    digest = Spec.parse(SPEC).digest()
+    proposal = Proposal(run="drill", study="s", spec={}, spec_digest=digest, app="", expires_s=0.0)
+    Consents(site / "consents").give(proposal)
+    assert not ask().has_error()
+    Consents(site / "consents").give(proposal.model_copy(update={"spec_digest": "other"}))
+    assert Refusal.model_validate_json(ask().error.reason or "").ground is Ground.NO_CONSENT
+
+
+def test_no_text_of_an_exception_leaves_the_site(
+    site: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(self: Fence, attempt: int) -> bool:
+        raise OSError("/data/patient-7")
+
+    monkeypatch.setattr(Fence, "admits", fail)
+    reason = ask().error.reason or ""
+    assert Refusal.model_validate_json(reason) == Refusal(site="north", ground=Ground.APP_FAILED)
+    assert "patient-7" in caplog.text
+
+
+def test_a_fork_notes_what_it_works_on(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(NOTE, str(site / "1.json"))
+    ask(attempt=3)
+    note = WorkNote.read(site / "1.json")
+    assert note is not None
+    assert (note.run, note.attempt, note.process) == ("drill", 3, Process.of(os.getpid()))
+    message = note.message
+    assert message is not None
+    assert (message.metadata.message_type, message.metadata.dst_node_id) == ("query", 1)
+    assert not message.content.config_records
+
+
 def test_a_fence_outlives_the_process(tmp_path: Path) -> None:
     assert Fence(tmp_path / "run").admits(5)
     assert not Fence(tmp_path / "run").admits(4)
@@ -73,4 +106,4 @@ def test_a_fence_outlives_the_process(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ground", Ground)
 def test_every_ground_has_a_sentence(ground: Ground) -> None:
-    assert Refusal(site="north", ground=ground).sentence().startswith("the site refused: ")
+    assert Refusal(site="north", ground=ground).sentence().startswith("the site ")
