@@ -13,7 +13,8 @@ class AppSettings(Frozen):
 
     Attributes:
         site: The site's name.
-        data: The folder with the site's datasets.
+        data: The folder with the site's data.
+        by_dataset: Whether that folder holds one for each dataset, as an agent's catalogue does.
         private: The folder for private state, a folder for each run.
         consents: The folder with the runs that the site has agreed to, see :mod:`fedward_client.agent.consents`; None
             where every run of an approved app may work.
@@ -21,8 +22,13 @@ class AppSettings(Frozen):
 
     site: str
     data: Path
+    by_dataset: bool = False
     private: Path
     consents: Path | None = None
+
+    def data_of(self, dataset: str) -> Path:
+        """The folder that holds the site's part of a dataset, under the site's name."""
+        return self.data / dataset if self.by_dataset else self.data
 
 
 def read_settings() -> AppSettings:

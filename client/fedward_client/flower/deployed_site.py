@@ -2,7 +2,6 @@
 
 import logging
 import re
-from pathlib import Path
 
 from flwr.app import Context, Error, Message
 from flwr.clientapp import ClientApp
@@ -63,8 +62,8 @@ def _refuse(message: Message, settings: AppSettings, ground: Ground) -> Message:
 
 def _locate(context: Context) -> SiteSettings:
     settings = read_settings()
-    private: Path = settings.private / str(context.run_config["run"])
-    return SiteSettings(site=settings.site, spec=_spec(context), data=settings.data, private=private)
+    spec, private = _spec(context), settings.private / str(context.run_config["run"])
+    return SiteSettings(site=settings.site, spec=spec, data=settings.data_of(spec.dataset.name), private=private)
 
 
 def _spec(context: Context) -> Spec:
