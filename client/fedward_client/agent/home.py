@@ -71,6 +71,15 @@ class AgentHome:
         """Private state of runs."""
         return self.path / "private"
 
+    @property
+    def is_claimed(self) -> bool:
+        """Whether an agent uses the folder now."""
+        try:
+            with self.claimed():
+                return False
+        except AgentError:
+            return True
+
     def make(self) -> None:
         """Make the folder if need be; only its user may read it."""
         self.path.mkdir(parents=True, exist_ok=True)

@@ -1,10 +1,11 @@
-"""What an agent is told by its hospital. No run can change it."""
+"""What an agent without a coordinator is told, in a file: for rehearsals of one run on one machine."""
 
 from pathlib import Path
 
 from pydantic import Field
 
 from fedward_core.config import Frozen
+from fedward_core.fleet import SITE_NAME
 
 
 class AgentSettings(Frozen):
@@ -19,7 +20,7 @@ class AgentSettings(Frozen):
         approved: SHA-256 digests, in hexadecimal, of the app bundles that may run here; all others are refused.
     """
 
-    site: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    site: str = Field(pattern=SITE_NAME)
     superlink: str
     data: Path
     private: Path

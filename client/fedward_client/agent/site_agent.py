@@ -1,70 +1,88 @@
-"""The agent of one site: it keeps a SuperNode running, and decides what the SuperNode may have run.
+"""The working half of an agent: it keeps a SuperNode running, and decides what the SuperNode may have run.
 
 SuperLink  <--  SuperNode (a process of Flower's)  <--  agent, its SuperExec  -->  warm helper  -->  client apps
 """
 
-import sys
 import threading
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
 
-from fedward_client.agent.settings import AgentSettings
+from fedward_client.agent.node import Link, SuperNode
 from fedward_client.flower.app_settings import AppSettings
-from fedward_client.flower.superexec import SuperExec
+from fedward_client.flower.superexec import Approvals, SuperExec
 from fedward_client.flower.warm_helper import WarmHelper
 from fedward_client.pace import Pace
-from fedward_core.processes import LOOPBACK, Child, end_child, free_port, start_child
-
-RESTART_AFTER_S = 5.0  # Flower lets a node that crashed come back after 60 s at the latest; one without a key at once
+from fedward_core.processes import LOOPBACK, free_port
 
 
 class SiteAgent:
-    """Runs until it is told to stop; then every process of it has ended.
+    """Serves one site; a context manager that starts its processes and ends every one of them.
 
     Args:
-        settings: What the hospital has decided.
+        settings: What client apps are told.
+        link: How the site reaches its SuperLink.
+        home: Holds logs, and what Flower keeps.
+        approvals: Which apps may run.
+        environment: Variables of client apps beside those of this process.
     """
 
-    def __init__(self, settings: AgentSettings) -> None:
+    def __init__(
+        self,
+        settings: AppSettings,
+        *,
+        link: Link,
+        home: Path,
+        approvals: Approvals,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self._settings = settings
-        self._port = free_port()
-        self._pace = Pace()
+        self._link = link
+        self._home = home
+        self._approvals = approvals
+        self._environment = environment
+        self._stack = ExitStack()
+        self.pace = Pace()
+
+    def step(self) -> None:
+        """Look after the SuperNode, and take one task if there is one."""
+        self._node.keep()
+        if self._superexec.step():
+            self.pace.worked()
 
     def run(self, stop: threading.Event) -> None:
-        """Serve the site.
+        """Serve until told to stop."""
+        while not stop.wait(self.pace.pause_s):
+            self.step()
 
-        Args:
-            stop: Ends the service when set.
-        """
-        settings = AppSettings(site=self._settings.site, data=self._settings.data, private=self._settings.private)
-        helper = WarmHelper(settings, home=self._settings.home)
-        superexec = SuperExec(
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """Runs whose client apps are at work."""
+        return self._superexec.runs()
+
+    def end_run(self, run: str) -> None:
+        """End the client apps of a run; to end what has ended is fine."""
+        self._superexec.end_run(run)
+
+    def __enter__(self) -> Self:
+        port = free_port()
+        helper = WarmHelper(self._settings, home=self._home, environment=self._environment)
+        self._stack.callback(helper.close)
+        self._superexec = SuperExec(
             self._settings.site,
-            f"{LOOPBACK}:{self._port}",
-            approvals=self._settings,
+            f"{LOOPBACK}:{port}",
+            approvals=self._approvals,
             launcher=helper,
-            notes=self._settings.home / "work",
+            notes=self._home / "work",
         )
-        node = self._start_node()
-        try:
-            while not stop.wait(self._pace.pause_s):
-                if node.poll() is not None:
-                    node = self._restart_node(node, stop)
-                if superexec.step():
-                    self._pace.worked()
-        finally:
-            superexec.close()
-            helper.close()
-            end_child(node)
+        self._stack.callback(self._superexec.close)
+        self._node = SuperNode(self._link, port=port, home=self._home)
+        self._stack.callback(self._node.end)
+        return self
 
-    def _restart_node(self, node: Child, stop: threading.Event) -> Child:
-        end_child(node)
-        stop.wait(RESTART_AFTER_S)
-        return self._start_node()
-
-    def _start_node(self) -> Child:
-        place = ["--host", LOOPBACK, "--port", str(self._port), "--isolation", "process"]
-        link = ["--insecure", "--superlink", self._settings.superlink]
-        return start_child(
-            [sys.executable, "-m", "fedward_client.flower.supernode", *place, *link],
-            log=self._settings.home / "supernode.log",
-            environment={"FLWR_HOME": str(self._settings.home / "flower")},
-        )
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()

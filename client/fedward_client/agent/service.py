@@ -1,0 +1,143 @@
+"""The agent as a service: what the hospital's engineer installs, and what runs by itself from then on.
+
+    main thread      SuperNode and client apps, as the instructions say
+    second thread    reports to the coordinator, publishes cards, answers proposals
+
+Each tells the other what it must know by a queue and by one value that is replaced as a whole.
+"""
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from fedward_client.agent.catalogue import Catalogue
+from fedward_client.agent.coordinator import Coordinator
+from fedward_client.agent.errors import AgentError
+from fedward_client.agent.home import AgentHome
+from fedward_client.agent.key import SiteKey
+from fedward_client.agent.machine import visible_devices
+from fedward_client.agent.membership import Enrolled, authority_of, read_enrolled
+from fedward_client.agent.node import Link
+from fedward_client.agent.permissions import Permissions
+from fedward_client.agent.policy import SitePolicy, read_policy
+from fedward_client.agent.reporter import Reporter
+from fedward_client.agent.site_agent import SiteAgent
+from fedward_client.flower.app_settings import AppSettings
+from fedward_core.fleet import Instructions
+
+REPORTER_PATIENCE_S = 5.0  # it may be waiting for an answer of the coordinator's
+
+log = logging.getLogger(__name__)
+
+
+def serve(home: AgentHome) -> None:
+    """Serve the site of a home folder until SIGTERM or Ctrl-C.
+
+    Raises:
+        AgentError: The site is not enrolled, its policy cannot be read, or another agent uses the folder.
+        KeyboardInterrupt: It was Ctrl-C, and every process has ended.
+    """
+    _log_to_standard_error()
+    stop, numbers = threading.Event(), []
+
+    def end(number: int, _frame: object) -> None:
+        numbers.append(number)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    with home.claimed():
+        AgentService(home).run(stop)
+    if signal.SIGINT in numbers:
+        raise KeyboardInterrupt
+
+
+class AgentService:
+    """One site's service.
+
+    Args:
+        home: The agent's folder, claimed.
+
+    Raises:
+        AgentError: The site is not enrolled, its key or its policy cannot be read, or a setting has no effect here.
+    """
+
+    def __init__(self, home: AgentHome) -> None:
+        self._home = home
+        self._enrolled = read_enrolled(home)
+        self._policy = read_policy(home.policy)
+        _check_user(self._policy)
+        self._permissions = Permissions(home, SiteKey.read(home.key), tls=self._enrolled.tls)
+
+    def run(self, stop: threading.Event) -> None:
+        """Serve until told to stop; then every process has ended."""
+        log.info("site '%s' serves %s", self._enrolled.membership.site, self._enrolled.url)
+        with self._reporting() as reporter, self._agent() as agent:
+            while not stop.wait(agent.pace.pause_s):
+                agent.step()
+                reporter.runs = agent.runs
+                for instructions in reporter.heard():
+                    _obey(agent, instructions)
+        log.info("the agent has ended, and every process of it")
+
+    def _agent(self) -> SiteAgent:
+        settings = AppSettings(
+            site=self._enrolled.membership.site,
+            data=self._home.catalogue,
+            by_dataset=True,
+            private=self._home.private,
+            consents=self._home.consents,
+        )
+        return SiteAgent(
+            settings,
+            link=_link(self._home, self._enrolled),
+            home=self._home.path,
+            approvals=self._permissions,
+            environment=visible_devices(self._policy.gpus),
+        )
+
+    @contextmanager
+    def _reporting(self) -> Iterator[Reporter]:
+        """A reporter that is at work while the block lasts."""
+        membership, stop = self._enrolled.membership, threading.Event()
+        catalogue = Catalogue(self._home.catalogue, membership.site, log=self._home.path / "cards.log")
+        with ExitStack() as stack:
+            coordinator = stack.enter_context(
+                Coordinator(self._enrolled.url, key=membership.key, authority=authority_of(self._home))
+            )
+            reporter = Reporter(self._home, coordinator, self._permissions, catalogue)
+            thread = threading.Thread(target=reporter.run, args=(stop,), name="reporter", daemon=True)
+            thread.start()
+            stack.callback(thread.join, REPORTER_PATIENCE_S)
+            stack.callback(stop.set)
+            yield reporter
+
+
+def _obey(agent: SiteAgent, instructions: Instructions) -> None:
+    if instructions.active:
+        agent.pace.worked()
+    for run in instructions.ended:
+        agent.end_run(run)
+
+
+def _link(home: AgentHome, enrolled: Enrolled) -> Link:
+    return Link(
+        superlink=enrolled.fleet,
+        tls=enrolled.tls,
+        authority=authority_of(home),
+        key=home.key if enrolled.membership.node_authentication else None,
+    )
+
+
+def _check_user(policy: SitePolicy) -> None:
+    if policy.run_as and os.geteuid() != 0:
+        raise AgentError("run_as in site.yaml needs an agent that runs as root: start it so, or leave run_as empty")
+
+
+def _log_to_standard_error() -> None:
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each heartbeat tells nobody anything
