@@ -18,6 +18,7 @@ IMAGE_PX, CHANNELS = 32, 3
 # Small enough for a test; a backbone that is not named here is tried with its defaults.
 TINY: dict[str, dict[str, Any]] = {
     "vit": {"width": 24, "depth": 2, "heads": 3, "patch_px": 8},
+    "beit_vit": {"width": 24, "depth": 2, "heads": 3, "patch_px": 8},
     "small_cnn": {"widths": (6, 8), "hidden": (10,)},
 }
 

@@ -24,12 +24,23 @@ IMAGE_PX, CONTRACT = 32, Contract(classes=("normal", "pneumonia", "covid"), chan
 # Small enough for a test, with everything on that draws at random; what is not named here is tried with its defaults.
 TINY: dict[str, dict[str, Any]] = {
     "vit": {"width": 24, "depth": 3, "heads": 3, "patch_px": 8, "drop_path": 0.5},
+    "beit_vit": {"width": 24, "depth": 3, "heads": 3, "patch_px": 8, "drop_path": 0.5},
     "small_cnn": {"widths": (6, 8), "hidden": (10,)},
+    "beit": {"mask_ratio": 0.5, "drop_path": 0.5, "view": {}},
+    "dmae": {
+        "teacher": {"width": 32, "depth": 4, "heads": 2},
+        "decoder_width": 16,
+        "decoder_depth": 1,
+        "decoder_heads": 2,
+        "view": {},
+    },
     "mae": {"decoder_width": 16, "decoder_depth": 1, "decoder_heads": 2},
     "supervised": {"mixup": 0.8, "cutmix": 1.0, "label_smoothing": 0.1},
 }
 METHODS = [name for name in registry.names("methods") if registry.resolve("methods", name).runtime == "torch"]
-REFUSED = {("mae", "small_cnn")}
+# Methods that can train some backbones only.
+TRAINS = {"beit": {"beit_vit"}, "dmae": {"vit"}, "mae": {"vit"}}
+REFUSED = [(m, b) for m, trained in TRAINS.items() for b in registry.names("backbones") if b not in trained]
 PAIRS = [(m, b) for m in METHODS for b in registry.names("backbones") if (m, b) not in REFUSED]
 
 ZOO = Path(__file__).parents[2] / "docs" / "zoo"

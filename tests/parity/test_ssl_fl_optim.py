@@ -1,4 +1,4 @@
-"""Rates, decays and steps against those of SSL-FL: all of Fed-MAE's, and the rates of Fed-BEiT.
+"""Rates, decays and steps of Fed-MAE and Fed-BEiT against those of SSL-FL.
 
 Origin: github.com/rui-yan/SSL-FL at 69c3388d5c9d081451f4aacd5455ba3c2da2b55b, code/util/FedAvg_utils.py,
 code/util/lr_decay.py, code/util/lr_sched.py and code/util/optim_factory.py, on a ViT with three blocks of width 16 and
@@ -17,8 +17,10 @@ from torch import Tensor
 
 from fedward_core.cards import Contract
 from fedward_core.spec import Local, Schedule
+from fedward_models.backbones.beit_vit.config import BEiTViTConfig
 from fedward_models.backbones.vit.config import ViTConfig
 from fedward_models.method import Batch, Clock, Method, StepOutput
+from fedward_models.methods.beit.config import BEiTConfig
 from fedward_models.methods.mae.config import MAEConfig
 from fedward_models.methods.supervised.config import SupervisedConfig
 from fedward_models.methods.supervised.supervised import Supervised
@@ -47,7 +49,9 @@ LOCAL = {
         optimizer=AdamWConfig(lr=0.002), schedule=Schedule(shape="cosine_table", warmup_rounds=3, final_lr=1e-5)
     ),
     "beit_finetune": Local(
-        optimizer=AdamWConfig(lr=0.008), schedule=Schedule(shape="cosine_table", warmup_rounds=2, final_lr=1e-6)
+        optimizer=AdamWConfig(lr=0.008),
+        schedule=Schedule(shape="cosine_table", warmup_rounds=2, final_lr=1e-6),
+        layer_decay=0.65,
     ),
 }
 
@@ -60,7 +64,7 @@ class GivenGradients(Supervised):
         return StepOutput(loss=torch.stack(parts).sum())
 
 
-@pytest.mark.parametrize("setting", ["mae_pretrain", "mae_finetune"])
+@pytest.mark.parametrize("setting", LOCAL)
 def test_scales_and_decays_of_every_parameter_are_those_of_ssl_fl(setting: str) -> None:
     method = build(setting)
     parameters = dict(method.named_parameters())
@@ -82,39 +86,45 @@ def test_rates_are_those_of_ssl_fl(setting: str) -> None:
     np.testing.assert_allclose(rates, STORED[f"out/{setting}/lr"].numpy(), rtol=1e-9, atol=0)
 
 
-def test_three_steps_lead_where_those_of_ssl_fl_lead() -> None:
-    method = build("mae_finetune")
-    method.load_state_dict(below("state/mae_finetune/"))
-    phase = Phase(local=LOCAL["mae_finetune"])
+@pytest.mark.parametrize("setting", ["mae_finetune", "beit_finetune"])
+def test_three_steps_lead_where_those_of_ssl_fl_lead(setting: str) -> None:
+    method = build(setting)
+    method.load_state_dict(below(f"state/{setting}/", setting))
+    phase = Phase(local=LOCAL[setting])
     trainer = Trainer(method, phase, phase.parameters(method), torch.device("cpu"))
-    for index, point in enumerate(STORED["in/mae_finetune/step_points"].tolist()):
-        gradients = below(f"in/mae_finetune/grad{index}/")
+    for index, point in enumerate(STORED[f"in/{setting}/step_points"].tolist()):
+        gradients = below(f"in/{setting}/grad{index}/", setting)
         trainer.step(Batch(images=torch.zeros(1), drawn=gradients), clock_at(*point), seed=0)
-    for name, expected in below("out/mae_finetune/after/").items():
+    for name, expected in below(f"out/{setting}/after/", setting).items():
         torch.testing.assert_close(method.state_dict()[name], expected, rtol=0, atol=1e-6)
 
 
 def build(setting: str) -> Method:
-    backbone = ViTConfig(width=16, depth=3, heads=2, mlp_ratio=2, patch_px=8).build(image_px=16, channels=3)
-    if setting == "mae_finetune":
+    sizes = {"width": 16, "depth": 3, "heads": 2, "mlp_ratio": 2, "patch_px": 8}
+    network = BEiTViTConfig.default(**sizes) if setting.startswith("beit") else ViTConfig.default(**sizes)
+    backbone = network.build(image_px=16, channels=3)
+    if setting.endswith("finetune"):
         return GivenGradients(SupervisedConfig(), backbone=backbone, contract=CONTRACT)
-    config = MAEConfig(decoder_width=8, decoder_depth=1, decoder_heads=2)
+    mae = MAEConfig(decoder_width=8, decoder_depth=1, decoder_heads=2)
+    config = BEiTConfig() if setting == "beit_pretrain" else mae
     method: Method = config.build(backbone=backbone, contract=CONTRACT)
     return method
 
 
 def our_name(name: str, setting: str) -> str:
-    if name == "mask_token":
-        return "decoder.mask_token"
-    if name.startswith("decoder_"):
-        return name.replace("decoder_", "decoder.", 1)
-    above = name.startswith("head.") or (setting == "mae_pretrain" and name.startswith("norm."))
-    return name if above else f"backbone.{name}"
+    above = {"lm_head.": "token_head.", "decoder_": "decoder.", "head.": "head."}
+    if setting.endswith("pretrain"):
+        mask_token = "decoder.mask_token" if setting == "mae_pretrain" else "mask_token"
+        above |= {"norm.": "norm.", "mask_token": mask_token, "rel_pos_bias.": "backbone.shared_positions."}
+    for theirs, ours in above.items():
+        if name.startswith(theirs):
+            return name.replace(theirs, ours, 1)
+    return f"backbone.{name}"
 
 
-def below(prefix: str) -> dict[str, Tensor]:
+def below(prefix: str, setting: str) -> dict[str, Tensor]:
     names = [name for name in STORED if name.startswith(prefix)]
-    return {our_name(name.removeprefix(prefix), "mae_finetune"): STORED[name] for name in names}
+    return {our_name(name.removeprefix(prefix), setting): STORED[name] for name in names}
 
 
 def clock_at(round_: int, step: int) -> Clock:

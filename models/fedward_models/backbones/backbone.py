@@ -1,6 +1,7 @@
 """The contract of every backbone, and how it says where its channels are."""
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -94,6 +95,14 @@ class Backbone(nn.Module):
     @abstractmethod
     def feature_map(self, images: Tensor) -> Tensor:
         """Features of places, for segmentation: (B, E, h, w), coarser than the image."""
+
+    @property
+    def clones(self) -> Mapping[str, str]:
+        """Entries that a stage after pre-training copies from one that pre-training shares, by the name of that one.
+
+        By default there are none.
+        """
+        return {}
 
     @abstractmethod
     def channel_groups(self) -> tuple[ChannelGroup, ...]:

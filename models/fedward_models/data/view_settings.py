@@ -18,6 +18,7 @@ class ViewSettings(Frozen):
     Attributes:
         crop_scale: The part of the image's area that a crop keeps.
         crop_ratio: Its width over its height.
+        rotation_deg: How far the image is turned at most, either way.
         flip: The probability of mirroring left to right.
         jitter: The probability of a change of brightness, contrast, saturation and hue.
         brightness: How far brightness is changed, as a factor of up to 1 plus or minus this.
@@ -32,6 +33,7 @@ class ViewSettings(Frozen):
 
     crop_scale: Range = (0.2, 1.0)
     crop_ratio: Range = (3 / 4, 4 / 3)
+    rotation_deg: float = Field(default=0.0, ge=0, le=180)
     flip: float = Field(default=0.5, ge=0, le=1)
     jitter: float = Field(default=0.8, ge=0, le=1)
     brightness: float = Field(default=0.4, ge=0, le=1)

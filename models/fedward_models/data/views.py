@@ -40,14 +40,15 @@ def draw_view(batch: Batch, settings: ViewSettings, rng: torch.Generator) -> Ten
 
 
 def _crop(pixels: Tensor, settings: ViewSettings, rng: torch.Generator) -> Tensor:
-    """Cut a box out of each image, mirror it or not, and stretch it to the image's size."""
+    """Cut a box out of each image, mirror it or not, stretch it to the image's size, and turn that."""
     area = _uniform(pixels, settings.crop_scale, rng)
     ratio = _uniform(pixels, (log(settings.crop_ratio[0]), log(settings.crop_ratio[1])), rng).exp()
     width, height = (area * ratio).sqrt().clamp(max=1), (area / ratio).sqrt().clamp(max=1)
     across, down = ((1 - side) * _uniform(pixels, (-1.0, 1.0), rng) for side in (width, height))
     mirror = 1 - 2 * _chosen(pixels, settings.flip, rng).flatten().float()
-    nothing = torch.zeros_like(width)
-    rows = (width * mirror, nothing, across, nothing, height, down)
+    angle = torch.deg2rad(settings.rotation_deg * _uniform(pixels, (-1.0, 1.0), rng))
+    cosine, sine = angle.cos(), angle.sin()
+    rows = (width * mirror * cosine, -width * mirror * sine, across, height * sine, height * cosine, down)
     places = functional.affine_grid(torch.stack(rows, dim=1).view(-1, 2, 3), list(pixels.shape), align_corners=False)
     return functional.grid_sample(pixels, places, padding_mode="border", align_corners=False)
 

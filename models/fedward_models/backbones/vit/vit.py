@@ -10,7 +10,8 @@ Letters: B batch, C channel, H height, W width, N patches, M some of the patches
 import torch
 from torch import Tensor, nn
 
-from fedward_models.backbones.backbone import Activation, Axis, Backbone, ChannelGroup
+from fedward_models.backbones.backbone import Axis, Backbone, ChannelGroup
+from fedward_models.backbones.transformer_groups import heads_group, hidden_group
 from fedward_models.backbones.vit.config import ViTConfig
 from fedward_models.layers.patches import PatchEmbedding
 from fedward_models.layers.positions import sine_positions
@@ -111,20 +112,9 @@ class ViT(Backbone):
 
     def _heads_of(self, index: int) -> ChannelGroup:
         name, unit = f"blocks.{index}.attn", self.config.width // self.config.heads
-        return ChannelGroup(
-            name=name,
-            channels=self.config.heads,
-            outputs=tuple(Axis(tensor=f"{name}.qkv.{part}", unit=unit, tiles=3) for part in ("weight", "bias")),
-            inputs=(Axis(tensor=f"{name}.proj.weight", dim=1, unit=unit),),
-            activations=(Activation(module=f"{name}.proj", dim=-1, unit=unit, before=True),),
-        )
+        outputs = tuple(Axis(tensor=f"{name}.qkv.{part}", unit=unit, tiles=3) for part in ("weight", "bias"))
+        return heads_group(name, heads=self.config.heads, unit=unit, outputs=outputs)
 
     def _hidden_of(self, index: int) -> ChannelGroup:
-        name = f"blocks.{index}.mlp"
-        return ChannelGroup(
-            name=name,
-            channels=int(self.config.width * self.config.mlp_ratio),
-            outputs=tuple(Axis(tensor=f"{name}.fc1.{part}") for part in ("weight", "bias")),
-            inputs=(Axis(tensor=f"{name}.fc2.weight", dim=1),),
-            activations=(Activation(module=f"{name}.act", dim=-1),),
-        )
+        hidden = int(self.config.width * self.config.mlp_ratio)
+        return hidden_group(f"blocks.{index}.mlp", channels=hidden)

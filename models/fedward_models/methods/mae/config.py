@@ -5,6 +5,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from fedward_core.spec import MethodConfig
+from fedward_models.data.view_settings import ViewSettings
 
 
 class MAEConfig(MethodConfig):
@@ -21,6 +22,7 @@ class MAEConfig(MethodConfig):
         decoder_width: The width of a decoder's token.
         decoder_depth: Decoder blocks.
         decoder_heads: Attention heads of a decoder block.
+        view: How a random view of each image is drawn; None to take images as they come.
     """
 
     implementation: ClassVar[str] = "fedward_models.methods.mae.mae:MAE"
@@ -32,6 +34,7 @@ class MAEConfig(MethodConfig):
     decoder_width: int = Field(default=128, ge=4)
     decoder_depth: int = Field(default=2, ge=1)
     decoder_heads: int = Field(default=4, ge=1)
+    view: ViewSettings | None = None
 
     @model_validator(mode="after")
     def _check_width(self) -> Self:

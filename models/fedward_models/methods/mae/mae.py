@@ -23,6 +23,7 @@ from fedward_core.cards import Contract
 from fedward_core.errors import SpecError
 from fedward_models.backbones.backbone import Backbone
 from fedward_models.backbones.vit.vit import ViT
+from fedward_models.data.views import draw_view
 from fedward_models.layers.masking import Mask, num_visible
 from fedward_models.layers.patch_decoder import PatchDecoder
 from fedward_models.layers.patches import patchify, unpatchify
@@ -80,6 +81,12 @@ class MAE(Method):
         )
 
     def prepare(self, batch: Batch, rng: torch.Generator) -> Batch:
+        """Draw a view of each image, if the settings say so, and then what is hidden of it."""
+        if self.config.view:
+            batch = replace(batch, images=draw_view(batch, self.config.view, rng))
+        return self.hide(batch, rng)
+
+    def hide(self, batch: Batch, rng: torch.Generator) -> Batch:
         """Draw ``noise``, (B, N) uniform numbers: each image hides the patches with the greatest."""
         noise = torch.rand(len(batch), self.backbone.num_patches, generator=rng)
         return replace(batch, drawn={**batch.drawn, "noise": noise.to(batch.images.device)})
@@ -95,7 +102,7 @@ class MAE(Method):
 
     def predict(self, images: Tensor) -> Tensor:
         """The reconstruction loss of each image, (B,), under masks that are the same at every call."""
-        batch = self.prepare(Batch(images=images), torch.Generator().manual_seed(0))
+        batch = self.hide(Batch(images=images), torch.Generator().manual_seed(0))
         return self.evaluation_loss(batch)
 
     def reconstruct(self, images: Tensor, rng: torch.Generator) -> Reconstruction:
@@ -107,7 +114,7 @@ class MAE(Method):
             images: (B, C, H, W), float, standardised.
             rng: A CPU generator for the masks.
         """
-        mask = self.mask(self.prepare(Batch(images=images), rng))
+        mask = self.mask(self.hide(Batch(images=images), rng))
         true, painted = self._patches(images), self.paint(images, mask)
         if self.config.norm_pixels:
             mean, deviation = patch_statistics(true)

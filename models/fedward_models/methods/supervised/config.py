@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from fedward_core.spec import MethodConfig
+from fedward_models.data.view_settings import ViewSettings
 
 
 class SupervisedConfig(MethodConfig):
@@ -18,6 +19,7 @@ class SupervisedConfig(MethodConfig):
         mixup: The concentration of mixing weights (Zhang et al., ICLR 2018); 0 for none.
         cutmix: The concentration of box sizes (Yun et al., ICCV 2019); 0 for none. With both, each batch takes one by a
             coin.
+        view: How a random view of each image is drawn; None to take images as they come.
     """
 
     implementation: ClassVar[str] = "fedward_models.methods.supervised.supervised:Supervised"
@@ -26,3 +28,4 @@ class SupervisedConfig(MethodConfig):
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     mixup: float = Field(default=0.0, ge=0)
     cutmix: float = Field(default=0.0, ge=0)
+    view: ViewSettings | None = None

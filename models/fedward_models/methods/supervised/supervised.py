@@ -21,6 +21,7 @@ from torch.nn import functional
 from fedward_core.cards import Contract, Task
 from fedward_core.errors import DataError, SpecError
 from fedward_models.backbones.backbone import Backbone
+from fedward_models.data.views import draw_view
 from fedward_models.losses.label_losses import classification_loss, multi_label_loss, segmentation_loss
 from fedward_models.method import Batch, Clock, Inheritance, Method, StepOutput, take_over
 from fedward_models.methods.supervised.config import SupervisedConfig
@@ -47,7 +48,9 @@ class Supervised(Method):
         self.head = _head(backbone.num_features, self.num_classes, contract.task)
 
     def prepare(self, batch: Batch, rng: torch.Generator) -> Batch:
-        """Mix images and labels in pairs, if the settings say so; labels are then (B, K) floats."""
+        """Draw a view of each image and mix them in pairs, if the settings say so; labels are then (B, K) floats."""
+        if self.config.view:
+            batch = replace(batch, images=draw_view(batch, self.config.view, rng))
         if not (self.config.mixup or self.config.cutmix):
             return batch
         images, labels = mix(
@@ -84,15 +87,22 @@ class Supervised(Method):
     def inherit(self, state: Mapping[str, Tensor], source: Method) -> Inheritance:
         """Take the backbone over, and the head too from a supervised stage with as many classes.
 
-        From pre-training the head is new, and so is what serves pooled features, where pre-training had none (SSL-FL,
-        Sec. 4).
+        From pre-training the head is new, and so is what serves pooled features, where pre-training had none; what
+        pre-training shares between layers is copied into each of them (SSL-FL, Sec. 2.2 and 4).
 
         Raises:
             CheckpointError: Any other entry is missing or has another shape.
         """
-        anew = self._new_entries(source)
-        taken = take_over(self, state, (name for name in self.state_dict() if name not in anew))
-        return Inheritance(taken=taken, new=anew, dropped=tuple(name for name in state if name not in taken))
+        anew, clones = self._new_entries(source), self._cloned_entries(source)
+        copies = {name: state[shared] for name, shared in clones.items() if shared in state}
+        received = take_over(self, {**state, **copies}, (name for name in self.state_dict() if name not in anew))
+        used = {clones.get(name, name) for name in received}
+        return Inheritance(
+            taken=tuple(name for name in received if name not in clones),
+            cloned=tuple(clones),
+            new=anew,
+            dropped=tuple(name for name in state if name not in used),
+        )
 
     def _new_entries(self, source: Method) -> tuple[str, ...]:
         known = source.state_dict()
@@ -103,6 +113,12 @@ class Supervised(Method):
             for name in self.state_dict()
             if (name.startswith("head.") and not keeps_head) or (name.startswith(pooled) and name not in known)
         )
+
+    def _cloned_entries(self, source: Method) -> dict[str, str]:
+        """Own entries that the source has only as one that its layers share, with the name of that one."""
+        known = source.state_dict()
+        clones = {f"backbone.{own}": f"backbone.{shared}" for own, shared in self.backbone.clones.items()}
+        return {own: shared for own, shared in clones.items() if own not in known and shared in known}
 
     def _losses(self, batch: Batch, *, label_smoothing: float) -> Tensor:
         logits, labels = self.logits(batch.images), _labels_of(batch)
@@ -132,6 +148,8 @@ def _labels_of(batch: Batch) -> Tensor:
 
 
 def _refuse_settings_without_effect(config: SupervisedConfig, task: Task) -> None:
+    if task is Task.SEGMENTATION and config.view:
+        raise SpecError("view moves images and not their masks: leave it out for segmentation, or use local.augment")
     if task is Task.SEGMENTATION and (config.mixup or config.cutmix):
         raise SpecError("mixup and cutmix mix labels of whole images, not of pixels: leave them out for segmentation")
     if task is Task.MULTI_LABEL and config.label_smoothing:

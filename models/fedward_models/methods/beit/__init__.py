@@ -1,0 +1,1 @@
+"""Masked prediction of visual tokens: pre-training without labels."""
