@@ -17,12 +17,13 @@ import torch
 from torch import Tensor
 
 
-def num_visible(num_patches: int, *, mask_ratio: float) -> int:
+def num_visible(num_patches: int, *, mask_ratio: float, nearest: bool = False) -> int:
     """``floor(N * (1 - ratio))``, with the ratio taken as the decimal number that was written.
 
+    With ``nearest``, the nearest number instead, halves upwards.
     Differs: SSL-FL computes in floating point, where 100 patches at 0.9 keep 9 (code/fed_mae/models_mae.py).
     """
-    return floor(num_patches * (1 - Fraction(str(mask_ratio))))
+    return floor(num_patches * (1 - Fraction(str(mask_ratio))) + (Fraction(1, 2) if nearest else 0))
 
 
 @dataclass(frozen=True, kw_only=True)

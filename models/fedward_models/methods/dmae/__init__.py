@@ -1,0 +1,1 @@
+"""Distillation of a masked autoencoder while the student learns to reconstruct."""

@@ -1,0 +1,131 @@
+"""The teacher of DMAE: the lower part of a vision transformer, run only as far as it is aligned.
+
+    images -> patches -> visible patches -> block 0 .. block <last tap>        what lies above is never built
+
+Differs: the released code runs the whole teacher and its decoder, and uses neither; the results are the same.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from fedward_core.arrays import Array
+from fedward_core.errors import CheckpointError, SpecError
+from fedward_models.backbones.vit.config import ViTConfig
+from fedward_models.backbones.vit.vit import ViT
+from fedward_models.frozen import read_frozen
+from fedward_models.layers.frozen_module import FrozenModule
+from fedward_models.layers.masking import Mask
+from fedward_models.layers.taps import tapped
+from fedward_models.methods.dmae.config import TeacherConfig
+
+BACKBONE = "backbone."
+_KERNEL = "patch_embed.proj.weight"
+
+
+class Teacher(nn.Module):
+    """A truncated, frozen vision transformer.
+
+    Weights from a file stay outside the state. Those of the previous stage are part of it, so that sites receive them
+    once; :meth:`adopt` fills them in.
+
+    Args:
+        config: Its form.
+        taps: The blocks whose outputs are aligned.
+        student: Gives the patches.
+        channels: Of the study's images.
+
+    Raises:
+        SpecError: A tap is no block of the teacher.
+        CheckpointError: The file is missing, is another, or holds another network.
+    """
+
+    def __init__(self, config: TeacherConfig, *, taps: tuple[int, ...], student: ViT, channels: int) -> None:
+        super().__init__()
+        if not all(0 <= tap < config.depth for tap in taps):
+            raise SpecError(f"taps name blocks {list(taps)} of a teacher with {config.depth} blocks, counted from 0")
+        self.taps = taps
+        network = _truncated(config, num_blocks=max(taps) + 1, student=student, channels=channels)
+        if config.weights:
+            _load(network, _fitting(read_frozen(config.weights), channels), name=config.weights.name)
+            self.held: nn.Module = FrozenModule(network)
+        else:
+            self.held = network.requires_grad_(False)
+
+    @property
+    def network(self) -> ViT:
+        """The truncated network."""
+        network = self.held.network if isinstance(self.held, FrozenModule) else self.held
+        assert isinstance(network, ViT)
+        return network
+
+    @torch.no_grad()
+    def forward(self, images: Tensor, mask: Mask) -> list[Tensor]:
+        """The tapped tokens of the visible patches, class token first: one (B, 1+K, D) for each tap, float32.
+
+        Args:
+            images: (B, C, H, W), float, standardised.
+            mask: Which patches are visible; the student sees the same.
+        """
+        network = self.network
+        with tapped(network.blocks, self.taps) as outputs:
+            network.encode(mask.keep(network.embed(images)))
+        return [outputs[tap].float() for tap in self.taps]
+
+    def adopt(self, state: Mapping[str, Tensor]) -> tuple[str, ...]:
+        """Take the weights from the previous stage's backbone.
+
+        Returns:
+            The names that were filled in, relative to this module.
+
+        Raises:
+            CheckpointError: An entry is missing or has another shape.
+        """
+        arrays = {name: tensor.detach().cpu().numpy() for name, tensor in state.items()}
+        _load(self.network, _bare(arrays), name="the previous stage")
+        return tuple(self.state_dict())
+
+
+def _truncated(config: TeacherConfig, *, num_blocks: int, student: ViT, channels: int) -> ViT:
+    form = ViTConfig(
+        width=config.width,
+        depth=num_blocks,
+        heads=config.heads,
+        mlp_ratio=config.mlp_ratio,
+        patch_px=student.config.patch_px,
+    )
+    network = form.build(image_px=student.image_px, channels=channels)
+    assert isinstance(network, ViT)
+    network.become_encoder()
+    return network
+
+
+def _load(network: ViT, arrays: Mapping[str, Array], *, name: str) -> None:
+    """Copy every entry of the network; what is left over, e.g. a decoder or upper blocks, is not needed."""
+    for entry, tensor in network.state_dict().items():
+        found = arrays[entry].shape if entry in arrays else None
+        if found != tuple(tensor.shape):
+            raise CheckpointError(
+                f"the weights of '{name}' do not fit the teacher: expected '{entry}' of shape {tuple(tensor.shape)}, "
+                f"found {found or 'nothing'}. Set teacher.width, depth and heads, patch_px and image_px to theirs, or "
+                "name the weights of a masked autoencoder of this form"
+            )
+        with torch.no_grad():
+            tensor.copy_(torch.tensor(arrays[entry]))
+
+
+def _fitting(arrays: Mapping[str, Array], channels: int) -> dict[str, Array]:
+    """A colour kernel sums to a grey one: three equal channels give what their sum gives."""
+    fitting = _bare(arrays)
+    kernel = fitting.get(_KERNEL)
+    if kernel is not None and channels == 1 and kernel.shape[1] == 3:
+        fitting[_KERNEL] = kernel.sum(axis=1, keepdims=True)
+    return fitting
+
+
+def _bare(arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """Entries without the ``backbone.`` of Fedward's own checkpoints; published ones have none."""
+    if not any(name.startswith(BACKBONE) for name in arrays):
+        return dict(arrays)
+    return {name.removeprefix(BACKBONE): array for name, array in arrays.items() if name.startswith(BACKBONE)}
