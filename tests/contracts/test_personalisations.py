@@ -1,5 +1,6 @@
 """What every registered personalisation keeps, over every kind of network: partitions are whole, shares never fall."""
 
+import copy
 from collections.abc import Iterator
 from fractions import Fraction
 from functools import cache
@@ -14,12 +15,15 @@ from fedward_core.arrays import Array
 from fedward_core.cards import Contract
 from fedward_core.config import Config
 from fedward_core.partition import Partition
-from fedward_core.spec import PersonalisationConfig
+from fedward_core.spec import Local, PersonalisationConfig
 from fedward_models.building import manifest_of
 from fedward_models.method import Batch, Clock, Method
+from fedward_models.training.config import SGDConfig
+from fedward_models.training.fit import fit
 from fedward_models.weights import arrays_of
 
 NETWORKS: dict[str, dict[str, Any]] = {
+    "preact_resnet": {"width": 2},
     "small_cnn": {"widths": (2, 3), "hidden": (4,)},
     "vit": {"width": 8, "depth": 1, "heads": 2, "patch_px": 4},
 }
@@ -36,7 +40,8 @@ def personalisation(name: str) -> PersonalisationConfig:
 
 
 @cache
-def method_over(network: str) -> Method:
+def method_over(network: str, name: str = "") -> Method:
+    """A method, extended by a personalisation if one is named."""
     torch.manual_seed(0)
     backbone: Config = registry.resolve("backbones", network).default(**NETWORKS[network])
     method = (
@@ -45,11 +50,13 @@ def method_over(network: str) -> Method:
         .build(backbone=backbone.build(image_px=8, channels=1), contract=Contract(classes=("a", "b", "c")))
     )
     assert isinstance(method, Method)
+    if name:
+        personalisation(name).build().extend(method)
     return method
 
 
 def partitions(name: str, network: str) -> Iterator[Partition]:
-    method = method_over(network)
+    method = method_over(network, name)
     partition = Partition(manifest_of(method), personalisation(name).build().rules(method))
     return (partition.at(share) for share in SHARES)
 
@@ -57,12 +64,12 @@ def partitions(name: str, network: str) -> Iterator[Partition]:
 @everywhere
 def test_rules_cover_every_entry(name: str, network: str) -> None:
     for partition in partitions(name, network):
-        assert {entry: partition.role(entry) for entry in method_over(network).state_dict()}
+        assert {entry: partition.role(entry) for entry in method_over(network, name).state_dict()}
 
 
 @everywhere
 def test_merge_inverts_split(name: str, network: str) -> None:
-    state = arrays_of(method_over(network))
+    state = arrays_of(method_over(network, name))
     for partition in partitions(name, network):
         whole = partition.merge(*partition.split(state))
         assert list(whole) == list(state)
@@ -71,7 +78,7 @@ def test_merge_inverts_split(name: str, network: str) -> None:
 
 @everywhere
 def test_what_is_private_never_changes_what_is_sent(name: str, network: str) -> None:
-    state = arrays_of(method_over(network))
+    state = arrays_of(method_over(network, name))
     for partition in partitions(name, network):
         shared, private = partition.split(state)
         poisoned = partition.merge(shared, {entry: _poisoned(array) for entry, array in private.items()})
@@ -88,16 +95,54 @@ def _poisoned(array: Array) -> Array:
 def test_a_share_of_one_sends_nothing(name: str, network: str) -> None:
     partition = list(partitions(name, network))[-1]
     assert partition.shared_manifest.entries == ()
-    assert partition.split(arrays_of(method_over(network)))[0] == {}
+    assert partition.split(arrays_of(method_over(network, name)))[0] == {}
 
 
 @everywhere
 def test_something_stays_that_would_travel_without_it(name: str, network: str) -> None:
     """At the share of the last round; a personalisation without effect would be none."""
-    method, config = method_over(network), personalisation(name)
+    method, config = method_over(network, name), personalisation(name)
     rules, share = config.build().rules(method), config.share_at(9, 10)
     personal = Partition(manifest_of(method), rules, share=share).shared_manifest
     assert personal != Partition(manifest_of(method), method.rules()).shared_manifest
+
+
+@everywhere
+def test_a_round_trains_something_in_each_phase_and_gives_back_what_it_changed(name: str, network: str) -> None:
+    method = copy.deepcopy(method_over(network, name))
+    partition = Partition(
+        manifest_of(method), personalisation(name).build().rules(method), share=personalisation(name).share_at(9, 10)
+    )
+    local = Local(optimizer=SGDConfig(lr=0.05, momentum=0.0))
+    phases = personalisation(name).build().phases(method, partition, local=local, terms=(), joining=True)
+    before = {entry: tensor.clone() for entry, tensor in method.state_dict().items()}
+    modes = [(module.training, id(module)) for module in method.modules()]
+    report = fit(method, OneBatch(), phases, round_=1, rounds=10, seed=0, device=torch.device("cpu"))
+    assert report.num_steps >= len(phases)
+    assert any(not torch.equal(tensor, before[entry]) for entry, tensor in method.state_dict().items())
+    assert modes == [(module.training, id(module)) for module in method.modules()]
+    assert all(parameter.grad is None for parameter in method.parameters())
+
+
+@everywhere
+def test_what_is_evaluated_predicts_probabilities(name: str, network: str) -> None:
+    method = copy.deepcopy(method_over(network, name)).eval()
+    partition = Partition(
+        manifest_of(method), personalisation(name).build().rules(method), share=personalisation(name).share_at(9, 10)
+    )
+    predicted = personalisation(name).build().evaluated(method, partition).predict(torch.randn(4, 1, 8, 8))
+    torch.testing.assert_close(predicted.sum(dim=1), torch.ones(4))
+
+
+class OneBatch:
+    """Six images in one batch."""
+
+    num_examples = 6
+    num_steps = 1
+
+    def epoch(self, seed: int) -> Iterator[Batch]:
+        rng = torch.Generator().manual_seed(seed)
+        yield Batch(images=torch.randn(6, 1, 8, 8, generator=rng), labels=torch.arange(6) % 3)
 
 
 @pytest.mark.parametrize("name", registry.names("personalisations"))
@@ -110,13 +155,13 @@ def test_the_share_is_exact_between_none_and_all_and_never_falls(name: str, roun
 
 @everywhere
 def test_rules_are_the_same_when_made_twice(name: str, network: str) -> None:
-    method = method_over(network)
+    method = method_over(network, name)
     assert personalisation(name).build().rules(method) == personalisation(name).build().rules(method)
 
 
 @everywhere
 def test_terms_are_finite_and_leave_the_state_alone(name: str, network: str) -> None:
-    method = method_over(network).train()
+    method = method_over(network, name).train()
     batch = Batch(images=torch.randn(4, 1, 8, 8), labels=torch.tensor([0, 1, 2, 0]))
     output = method.training_step(batch, Clock())
     before = {entry: tensor.clone() for entry, tensor in method.state_dict().items()}

@@ -10,11 +10,17 @@ Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
 class WeightedMeanConfig(AggregatorConfig):
-    """The mean of all updates, weighted by their images (McMahan et al., AISTATS 2017: FedAvg)."""
+    """The mean of all updates, weighted by their images (McMahan et al., AISTATS 2017: FedAvg).
+
+    Attributes:
+        weigh_by: ``images``, as in the paper, or ``sites``: each counts alike (LG-FedAvg, Liang et al.,
+            arXiv:2001.01523, released code).
+    """
 
     implementation: ClassVar[str] = "fedward_core.aggregation.weighted_mean:WeightedMean"
 
     name: Literal["weighted_mean"] = "weighted_mean"
+    weigh_by: Literal["images", "sites"] = "images"
 
 
 class FedAvgMConfig(AggregatorConfig):
@@ -51,6 +57,20 @@ class FedAdamConfig(AggregatorConfig):
     beta1: Decay = 0.9
     beta2: Decay = 0.99
     tau: float = Field(default=1e-3, gt=0)
+
+
+class ScaffoldConfig(AggregatorConfig):
+    """The server's side of SCAFFOLD (Karimireddy et al., ICML 2020, algorithm 1).
+
+    Attributes:
+        lr: How far the weights follow the mean of the sites; the paper's experiments take 1.
+    """
+
+    implementation: ClassVar[str] = "fedward_core.aggregation.scaffold:Scaffold"
+    personalisation: ClassVar[str | None] = "scaffold"
+
+    name: Literal["scaffold"] = "scaffold"
+    lr: float = Field(default=1.0, gt=0)
 
 
 class MedianConfig(AggregatorConfig):

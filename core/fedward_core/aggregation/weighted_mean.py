@@ -1,4 +1,4 @@
-"""The mean weighted by images, as a running mean: one model in memory, whatever the number of sites.
+"""The mean weighted by images or by sites, as a running mean: one model in memory, whatever the number of sites.
 
     m = x1                          m <- m - (m - xk) * nk / (n1 + ... + nk)
 
@@ -30,19 +30,20 @@ class WeightedMean:
     def __init__(self, config: WeightedMeanConfig) -> None:
         self.config = config
         self._mean: dict[str, Array] = {}
-        self._num_examples = 0
+        self._total = 0
 
     def begin(self, manifest: Manifest) -> None:  # noqa: ARG002 - the signature of the family
         """Forget the round before."""
-        self._mean, self._num_examples = {}, 0
+        self._mean, self._total = {}, 0
 
     def add(self, update: Update) -> None:
         """Fold in one update, in place and without a second array of the size of the model."""
-        self._num_examples += update.num_examples
+        counts = update.num_examples if self.config.weigh_by == "images" else 1
+        self._total += counts
         if not self._mean:
             self._mean = {name: _writable(array) for name, array in update.shared.items()}
             return
-        weight = update.num_examples / self._num_examples
+        weight = counts / self._total
         for name, mean in self._mean.items():
             move_towards(mean, update.shared[name], weight)
 
@@ -52,7 +53,7 @@ class WeightedMean:
         Raises:
             RoundError: No update was added.
         """
-        if not self._num_examples:
+        if not self._total:
             raise RoundError("no site contributed to this round: there is nothing to average")
         return self._mean
 

@@ -47,7 +47,8 @@ class Residual(Backbone):
     def forward(self, images: Tensor) -> Tensor:
         stream = functional.relu(self.norm(self.stem(images)))
         stream = stream + functional.relu(self.depthwise(stream))
-        return (self.grouped(stream) + self.shortcut(stream)).mean(dim=(2, 3))
+        features: Tensor = (self.grouped(stream) + self.shortcut(stream)).mean(dim=(2, 3))
+        return features
 
     def feature_map(self, images: Tensor) -> Tensor:
         raise NotImplementedError
