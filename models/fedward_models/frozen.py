@@ -22,13 +22,16 @@ import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 from safetensors import SafetensorError, safe_open
 
-from fedward_core.arrays import Array
 from fedward_core.config import Frozen
 from fedward_core.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from fedward_core.arrays import Array  # numpy is slow to import, and settings that name weights need none
 
 FOLDERS = "FEDWARD_WEIGHTS"
 _SUFFIX = ".safetensors"
@@ -53,7 +56,7 @@ class FrozenWeights(Frozen):
         return f"{what}: frozen weights '{self.name}', sha256 {self.sha256}"
 
 
-def read_frozen(weights: FrozenWeights) -> dict[str, Array]:
+def read_frozen(weights: FrozenWeights) -> dict[str, "Array"]:
     """Find a file, check its digest, and read it.
 
     Raises:
@@ -106,7 +109,7 @@ def _refuse_pickle(path: Path) -> None:
         )
 
 
-def _read(path: Path) -> dict[str, Array]:
+def _read(path: Path) -> dict[str, "Array"]:
     try:
         with safe_open(path, framework="np") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
