@@ -22,6 +22,7 @@ from fedward_core.spec import MethodConfig
 KINDS = {
     "method": "methods",
     "backbone": "backbones",
+    "tokenizer": "tokenizers",
     "optimizer": "optimizers",
     "local_term": "local_terms",
     "personalisation": "personalisations",

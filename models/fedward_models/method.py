@@ -170,6 +170,13 @@ class Method(nn.Module):
         """
         return {}
 
+    def check_trained(self) -> None:
+        """Called before an evaluation, so that what was never trained is not taken for a result. By default all passes.
+
+        Raises:
+            CheckpointError: A part that evaluation needs still is as it was built.
+        """
+
     def logits(self, images: Tensor) -> Tensor:  # noqa: ARG002 - the signature of the family
         """(B, K) logits, where there are any; what distillation compares.
 

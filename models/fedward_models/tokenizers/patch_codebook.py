@@ -90,7 +90,8 @@ def codebook_digest(entries: NDArray[np.int64]) -> str:
 def _nearest(cells: NDArray[np.int64], entries: NDArray[np.int64]) -> NDArray[np.int64]:
     """The nearest entry of each cell, the first of equals; whole numbers this small are exact in float64."""
     product = cells.astype(np.float64) @ entries.T.astype(np.float64)
-    return np.argmin((entries**2).sum(axis=1) - 2 * product, axis=1)
+    nearest: NDArray[np.int64] = np.argmin((entries**2).sum(axis=1) - 2 * product, axis=1)
+    return nearest
 
 
 def _means(cells: NDArray[np.int64], owner: NDArray[np.int64], entries: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -49,7 +49,9 @@ def evaluate(  # noqa: PLR0913 - each by name
 
     Raises:
         DataError: The method predicts classes and the images have no labels.
+        CheckpointError: What the method predicts with was never trained.
     """
+    method.check_trained()
     rows, measures = _rows(method, loader, contract, device)
     weights = resample(loader.patients, resamples=bootstrap, seed=seed)
     figures = figures_of(rows, contract)

@@ -98,7 +98,7 @@ def test_losses_are_those_of_the_task(task: Task) -> None:
 def test_a_new_head_knows_nothing() -> None:
     """Weights of 2e-5 and no bias (SSL-FL, Sec. 4): every class has the same probability, yet images differ."""
     method = build(vit(width=192, heads=3))
-    assert float(method.head.weight.detach().std()) == pytest.approx(2e-5, rel=0.1)
+    assert float(method.head.weight.detach().std()) == pytest.approx(2e-5, rel=0.2)
     torch.testing.assert_close(method.predict(images()), torch.full((3, 3), 1 / 3), atol=1e-3, rtol=0)
     assert len(torch.unique(method.logits(images()))) == 9
 

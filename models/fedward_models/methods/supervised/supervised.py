@@ -19,13 +19,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fedward_core.cards import Contract, Task
-from fedward_core.errors import DataError, SpecError
+from fedward_core.errors import CheckpointError, DataError, SpecError
 from fedward_models.backbones.backbone import Backbone
 from fedward_models.data.views import draw_view
 from fedward_models.losses.label_losses import classification_loss, multi_label_loss, segmentation_loss
 from fedward_models.method import Batch, Clock, Inheritance, Method, StepOutput, take_over
 from fedward_models.methods.supervised.config import SupervisedConfig
 from fedward_models.methods.supervised.mixing import mix
+
+_HEAD_STD = 2e-5  # SSL-FL, Sec. 4
 
 
 class Supervised(Method):
@@ -78,6 +80,21 @@ class Supervised(Method):
         """(B, K) or (B, K, H, W) probabilities; they sum to 1 over classes, except for multi-label."""
         logits = self.logits(images)
         return logits.sigmoid() if self.task is Task.MULTI_LABEL else logits.softmax(dim=1)
+
+    def check_trained(self) -> None:
+        """Refuse a head that no step has moved: it gives every class the same probability.
+
+        Users of the published code have evaluated pre-trained encoders in this way, and saw the accuracy of chance.
+
+        Raises:
+            CheckpointError: The head is as it was built.
+        """
+        head = self.head.get_parameter("weight").detach(), self.head.get_parameter("bias").detach()
+        if not head[1].any() and float(head[0].abs().max()) < 10 * _HEAD_STD:
+            raise CheckpointError(
+                "the classifier's head was never trained, so every class would get the same probability: train a stage "
+                "of supervised for a step at a rate above zero, or evaluate a checkpoint of one"
+            )
 
     @property
     def no_weight_decay(self) -> frozenset[str]:
@@ -136,7 +153,7 @@ class Supervised(Method):
 def _head(num_features: int, num_classes: int, task: Task) -> nn.Linear | nn.Conv2d:
     segments = task is Task.SEGMENTATION
     head = nn.Conv2d(num_features, num_classes, 1) if segments else nn.Linear(num_features, num_classes)
-    nn.init.trunc_normal_(head.weight, std=2e-5)  # SSL-FL, Sec. 4
+    nn.init.trunc_normal_(head.weight, std=_HEAD_STD)
     nn.init.constant_(head.get_parameter("bias"), 0)
     return head
 
