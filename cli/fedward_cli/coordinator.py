@@ -2,10 +2,12 @@
 
 FEDWARD_URL  where the coordinator is, http://127.0.0.1:8080 by default
 FEDWARD_KEY  the API key
+FEDWARD_CA   the certificate of the authority that signed the coordinator's, where it is no public one
 """
 
 import json
 import os
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,23 +36,28 @@ class Coordinator:
     Args:
         url: Where it is.
         key: The API key.
+        authority: The certificate of the authority that signed the coordinator's; empty for a public one.
+
+    Raises:
+        CoordinatorError: The certificate cannot be read.
     """
 
-    def __init__(self, url: str, key: str) -> None:
+    def __init__(self, url: str, key: str, *, authority: str = "") -> None:
         self._url = url.rstrip("/") + "/api/v1"
         self._headers = {"Authorization": f"Bearer {key}"}
+        self._trust = _trusting(authority)
 
     @classmethod
     def of_environment(cls) -> "Coordinator":
-        """The coordinator that FEDWARD_URL and FEDWARD_KEY name.
+        """The coordinator that FEDWARD_URL, FEDWARD_KEY and FEDWARD_CA name.
 
         Raises:
-            CoordinatorError: FEDWARD_KEY is not set.
+            CoordinatorError: FEDWARD_KEY is not set, or FEDWARD_CA cannot be read.
         """
         key = os.environ.get("FEDWARD_KEY", "")
         if not key:
             raise CoordinatorError("FEDWARD_KEY is not set: expected an API key of the coordinator, fw_...")
-        return cls(os.environ.get("FEDWARD_URL", DEFAULT_URL), key)
+        return cls(os.environ.get("FEDWARD_URL", DEFAULT_URL), key, authority=os.environ.get("FEDWARD_CA", ""))
 
     def get(self, path: str, **query: str | int) -> Any:
         """Ask for something.
@@ -69,6 +76,15 @@ class Coordinator:
         """
         with self._answer("POST", path, json=body) as answer:
             return json.loads(answer.read())
+
+    def delete(self, path: str) -> None:
+        """Remove something.
+
+        Raises:
+            CoordinatorError: The coordinator cannot be reached, or refuses.
+        """
+        with self._answer("DELETE", path):
+            return
 
     def download(self, path: str, out: Path) -> None:
         """Fetch a file, whole or not at all.
@@ -102,7 +118,7 @@ class Coordinator:
     def _answer(self, method: str, path: str, **arguments: Any) -> Iterator[httpx.Response]:
         try:
             with httpx.stream(
-                method, self._url + path, headers=self._headers, timeout=TIMEOUT_S, **arguments
+                method, self._url + path, headers=self._headers, timeout=TIMEOUT_S, verify=self._trust, **arguments
             ) as answer:
                 if not answer.is_success:
                     raise CoordinatorError(_refusal(answer))
@@ -112,6 +128,13 @@ class Coordinator:
                 f"no coordinator answers at {self._url} ({error or type(error).__name__}): "
                 "is it running, and is FEDWARD_URL right?"
             ) from error
+
+
+def _trusting(authority: str) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=authority or None)
+    except OSError:  # ssl.SSLError is one
+        raise CoordinatorError("FEDWARD_CA cannot be read: expected a PEM file with a certificate") from None
 
 
 def _refusal(answer: httpx.Response) -> str:

@@ -4,7 +4,20 @@ from typing import Annotated
 
 import typer
 
-from fedward_cli import compare, data, demo, run, runs_remote, server, zoo
+from fedward_cli import (
+    agent,
+    compare,
+    data,
+    demo,
+    doctor,
+    keys_remote,
+    run,
+    runs_remote,
+    server,
+    sites_remote,
+    studies_remote,
+    zoo,
+)
 from fedward_cli.faults import PoliteGroup
 from fedward_core import __version__
 
@@ -18,11 +31,16 @@ app = typer.Typer(
 app.add_typer(zoo.app, name="zoo")
 app.add_typer(data.app, name="data")
 app.add_typer(runs_remote.app, name="run")
+app.add_typer(studies_remote.app, name="study")
+app.add_typer(sites_remote.app, name="site")
+app.add_typer(keys_remote.app, name="key")
+app.add_typer(agent.app, name="agent")
 app.command("train")(run.train)
 app.command("simulate")(run.simulate)
 app.command("compare")(compare.compare)
 app.command("demo")(demo.demo)
 app.command("server")(server.server)
+app.command("doctor")(doctor.doctor)
 
 
 def _print_version(wanted: bool) -> None:

@@ -11,6 +11,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from fedward_cli.connection import ENVIRONMENT, coordinator
 from fedward_cli.consoles import errors, output, tell
 from fedward_cli.options import AsJson, EngineName, SpecFile, Workers
 from fedward_cli.progress import shown
@@ -21,9 +22,7 @@ from fedward_core.spec import Spec
 if TYPE_CHECKING:
     from fedward_cli.coordinator import Coordinator
 
-app = typer.Typer(
-    no_args_is_help=True, help="Submit runs to a coordinator and follow them. FEDWARD_URL and FEDWARD_KEY name it."
-)
+app = typer.Typer(no_args_is_help=True, help=f"Submit runs to a coordinator and follow them. {ENVIRONMENT}")
 
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id, see `fedward run list`.")]
 # Decided here: a coordinator that is started again answers long before that.
@@ -46,14 +45,14 @@ def submit(  # noqa: PLR0913, PLR0917 - one argument for each option
     For example `fedward run submit examples/quickstart.yaml --study chest`
     """
     body = {"study": study, "spec": Spec.read(spec).model_dump(mode="json"), "engine": engine, "workers": workers}
-    submitted = _coordinator().post("/runs", body | ({"run": run} if run else {}))
+    submitted = coordinator().post("/runs", body | ({"run": run} if run else {}))
     typer.echo(json.dumps(submitted, indent=2) if as_json else submitted["id"])
 
 
 @app.command("list")
 def list_runs(as_json: AsJson = False) -> None:
     """List runs, the newest first."""
-    runs = _coordinator().get("/runs")
+    runs = coordinator().get("/runs")
     if as_json:
         typer.echo(json.dumps(runs, indent=2))
         return
@@ -68,7 +67,7 @@ def list_runs(as_json: AsJson = False) -> None:
 @app.command("show")
 def show(run: RunId, as_json: AsJson = False) -> None:
     """Show where a run stands."""
-    found = _coordinator().get(f"/runs/{run}")
+    found = coordinator().get(f"/runs/{run}")
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return
@@ -85,20 +84,28 @@ def watch(run: RunId) -> None:
 
     For example `fedward run watch quickstart-1a2b3c4d`
     """
-    coordinator = _coordinator()
-    found = coordinator.get(f"/runs/{run}")
-    with shown(errors(), Spec.parse(found["spec"]), len(found["sites"])) as listen:
-        _follow(coordinator, run, listen)
-    ended = coordinator.get(f"/runs/{run}")
-    if ended["state"] != "completed":
-        raise RoundError(f"run '{run}' is {ended['state']}: {ended['reason']}")
+    follow_to_the_end(coordinator(), run)
     tell(f"Run '{escape(run)}' is completed. `fedward run download {escape(run)}` fetches what it leaves.")
 
 
 @app.command("stop")
 def stop(run: RunId, as_json: AsJson = False) -> None:
     """Ask a run to end. Asking for the end of what has ended is fine."""
-    found = _coordinator().post(f"/runs/{run}/stop")
+    found = coordinator().post(f"/runs/{run}/stop")
+    typer.echo(json.dumps(found, indent=2) if as_json else f"{found['id']} is {found['state']}")
+
+
+@app.command("pause")
+def pause(run: RunId, as_json: AsJson = False) -> None:
+    """Ask a run to pause: it ends its work, keeps what it has reached, and waits until it is resumed."""
+    found = coordinator().post(f"/runs/{run}/pause")
+    typer.echo(json.dumps(found, indent=2) if as_json else f"{found['id']} is {found['state']}")
+
+
+@app.command("resume")
+def resume(run: RunId, as_json: AsJson = False) -> None:
+    """Let a paused run go on, from its last round."""
+    found = coordinator().post(f"/runs/{run}/resume")
     typer.echo(json.dumps(found, indent=2) if as_json else f"{found['id']} is {found['state']}")
 
 
@@ -111,14 +118,23 @@ def download(
 ) -> None:
     """Fetch what a run that has ended leaves as a zip file: spec, events, metrics, final weights and digests."""
     path = out or Path(f"{run}.zip")
-    _coordinator().download(f"/runs/{run}/artifacts/download", path)
+    coordinator().download(f"/runs/{run}/artifacts/download", path)
     typer.echo(str(path))
 
 
-def _coordinator() -> "Coordinator":
-    from fedward_cli.coordinator import Coordinator  # noqa: PLC0415 - httpx is slow to import
+def follow_to_the_end(coordinator: "Coordinator", run: str) -> None:
+    """Show a run while it happens.
 
-    return Coordinator.of_environment()
+    Raises:
+        RoundError: It ended otherwise than completed.
+        CoordinatorError: The coordinator is away for long, or refuses.
+    """
+    found = coordinator.get(f"/runs/{run}")
+    with shown(errors(), Spec.parse(found["spec"]), len(found["sites"])) as listen:
+        _follow(coordinator, run, listen)
+    ended = coordinator.get(f"/runs/{run}")
+    if ended["state"] != "completed":
+        raise RoundError(f"run '{run}' is {ended['state']}: {ended['reason']}")
 
 
 def _follow(coordinator: "Coordinator", run: str, listen: Callable[[Event], None]) -> None:
@@ -142,5 +158,5 @@ def _follow(coordinator: "Coordinator", run: str, listen: Callable[[Event], None
 def _tell(event: dict[str, Any], listen: Callable[[Event], None]) -> None:
     if event["kind"] in set(EventKind):
         listen(Event.model_validate({key: value for key, value in event.items() if key != "sequence"}))
-    elif event["facts"]["reason"]:
-        tell(escape(f"{event['facts']['to']}: {event['facts']['reason']}"))
+    elif reason := event["facts"].get("reason"):
+        tell(escape(f"{event['site'] or event['facts'].get('to', event['kind'])}: {reason}"))
