@@ -1,0 +1,1 @@
+"""The pre-activation residual network."""

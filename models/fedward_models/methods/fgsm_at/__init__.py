@@ -1,0 +1,1 @@
+"""Training against perturbed pixels, quick and without catastrophic overfitting."""
