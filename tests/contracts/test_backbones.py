@@ -19,6 +19,7 @@ IMAGE_PX, CHANNELS = 32, 3
 TINY: dict[str, dict[str, Any]] = {
     "vit": {"width": 24, "depth": 2, "heads": 3, "patch_px": 8},
     "beit_vit": {"width": 24, "depth": 2, "heads": 3, "patch_px": 8},
+    "preact_resnet": {"width": 4},
     "small_cnn": {"widths": (6, 8), "hidden": (10,)},
 }
 

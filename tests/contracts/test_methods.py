@@ -25,6 +25,7 @@ IMAGE_PX, CONTRACT = 32, Contract(classes=("normal", "pneumonia", "covid"), chan
 TINY: dict[str, dict[str, Any]] = {
     "vit": {"width": 24, "depth": 3, "heads": 3, "patch_px": 8, "drop_path": 0.5},
     "beit_vit": {"width": 24, "depth": 3, "heads": 3, "patch_px": 8, "drop_path": 0.5},
+    "preact_resnet": {"width": 4, "activation": "silu"},
     "small_cnn": {"widths": (6, 8), "hidden": (10,)},
     "beit": {"mask_ratio": 0.5, "drop_path": 0.5, "view": {}},
     "dmae": {
@@ -34,6 +35,7 @@ TINY: dict[str, dict[str, Any]] = {
         "decoder_heads": 2,
         "view": {},
     },
+    "fgsm_at": {"attack": "fgsm_rs", "grad_align": 0.2, "mask_px": 2, "evaluation_steps": 2, "monitor_steps": 1},
     "mae": {"decoder_width": 16, "decoder_depth": 1, "decoder_heads": 2},
     "supervised": {"mixup": 0.8, "cutmix": 1.0, "label_smoothing": 0.1},
 }
