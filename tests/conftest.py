@@ -1,6 +1,8 @@
-"""What every test runs under: one thread, no accelerator unless asked for, and properties without a clock."""
+"""What every test runs under: one thread, no accelerator unless asked for, and a cache of its own."""
 
 import os
+import shutil
+import tempfile
 
 import pytest
 from hypothesis import settings
@@ -11,7 +13,13 @@ settings.load_profile("by machine" if "CI" in os.environ else "by hand")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Set what torch reads when a test, or a process that a test starts, imports it."""
+    """Set what torch and the cache of decoded images read in a test, or in a process that a test starts."""
     os.environ["OMP_NUM_THREADS"] = "1"
+    os.environ["FEDWARD_CACHE"] = tempfile.mkdtemp(prefix="fedward-cache-")
     if config.option.markexpr != "gpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Leave no cache behind."""
+    shutil.rmtree(os.environ["FEDWARD_CACHE"], ignore_errors=True)

@@ -1,6 +1,6 @@
 """One split of one site in torch."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,32 +18,45 @@ from fedward_models.data.splits import choose_fraction
 
 @dataclass(frozen=True, kw_only=True)
 class ImageSet:
-    """Images of one split of one site.
+    """Images, volumes or clips of one split of one site.
 
     Attributes:
-        images: (N, C, px, px), uint8.
+        stored: (M, C, px, px), (M, C, D, px, px) or (M, C, T, px, px), uint8: all of the site, mapped from its disk.
+        rows: (N,) int64, which of the stored ones make up the set.
         labels: (N,) int64, (N, K) float or (N, px, px) int64; None where there are none.
         patients: The patient of each image; they stay at the site.
         mean: The mean of the site's training images, in [0, 1].
         std: The standard deviation of their pixels, in [0, 1].
         contract: What a study compares.
+        reports: The text written about each image, for kind report; they stay at the site.
     """
 
-    images: Tensor
+    stored: Tensor
+    rows: Tensor
     labels: Tensor | None
     patients: tuple[str, ...]
     mean: float
     std: float
     contract: Contract
+    reports: tuple[str, ...] | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self.rows)
+
+    @property
+    def images(self) -> Tensor:
+        """(N, C, ...), uint8: a copy, in memory."""
+        return self.stored[self.rows]
 
     def subset(self, indices: Tensor) -> "ImageSet":
         """Some of the images, in the order of the indices."""
-        patients = tuple(self.patients[index] for index in indices.tolist())
-        labels = None if self.labels is None else self.labels[indices]
-        return replace(self, images=self.images[indices], labels=labels, patients=patients)
+        return replace(
+            self,
+            rows=self.rows[indices],
+            labels=None if self.labels is None else self.labels[indices],
+            patients=_chosen(self.patients, indices),
+            reports=None if self.reports is None else _chosen(self.reports, indices),
+        )
 
 
 def open_split(data: Path, site: str, dataset: Dataset, split: Split) -> ImageSet:
@@ -60,12 +73,14 @@ def open_split(data: Path, site: str, dataset: Dataset, split: Split) -> ImageSe
         raise DataError(f"site '{site}' has no image in the split '{split}' of dataset '{dataset.name}'")
     mean, std = _statistics(content)
     return ImageSet(
-        images=torch.from_numpy(content.images[part]),
+        stored=torch.from_numpy(np.asarray(content.images)),
+        rows=torch.from_numpy(part),
         labels=None if content.labels is None else torch.from_numpy(content.labels[part]),
         patients=tuple(content.patients[part].tolist()),
         mean=mean,
         std=std,
         contract=content.contract,
+        reports=None if content.reports is None else tuple(content.reports[index] for index in part),
     )
 
 
@@ -87,9 +102,12 @@ def _classes_of(images: ImageSet) -> Array:
     return counted_classes(images.labels.numpy(), len(images.contract.classes))
 
 
+def _chosen(texts: tuple[str, ...], indices: Tensor) -> tuple[str, ...]:
+    return tuple(texts[index] for index in indices.tolist())
+
+
 def _statistics(content: SiteData) -> tuple[float, float]:
-    pixels = content.images[content.indices(Split.TRAIN)]
-    counts = np.bincount(pixels.reshape(-1), minlength=256)
+    counts = content.levels
     if np.count_nonzero(counts) < 2:
         raise DataError(f"site '{content.site}': expected training images with contrast to standardise by, found none")
     levels = np.arange(256) / 255

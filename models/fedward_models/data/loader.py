@@ -43,10 +43,15 @@ class Loader:
             yield self._batch(chosen, 0, augmented=False)
 
     def _batch(self, chosen: Tensor, seed: int, *, augmented: bool) -> Batch:
-        pixels = self._images.images[chosen].float()
-        labels = None if self._images.labels is None else self._images.labels[chosen]
+        images = self._images.subset(chosen)
+        pixels, labels = images.images.float(), images.labels
         if augmented:
             pixels, labels = augment(pixels, labels, np.random.default_rng(seed))
-        mean, std = self._images.mean * 255, self._images.std * 255
-        images = pixels.sub_(mean).div_(std)
-        return Batch(images=images, labels=labels, seed=seed, mean=self._images.mean, std=self._images.std)
+        return Batch(
+            images=pixels.sub_(images.mean * 255).div_(images.std * 255),
+            labels=labels,
+            seed=seed,
+            reports=images.reports,
+            mean=images.mean,
+            std=images.std,
+        )

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from fedward_core.arrays import Array
+from fedward_models.data.reading import UnusableFileError
 
 GREY_MODES = frozenset({"1", "L", "LA"})
 DEEP_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
@@ -21,10 +22,6 @@ COLOUR_MODES = frozenset({"RGB", "RGBA", "P", "PA"})
 GREY_TOLERANCE = 2.0
 
 
-class UnusableImageError(ValueError):
-    """A file that cannot be used; the message is the reason, without the file's name."""
-
-
 def decode(path: Path) -> Image.Image:
     """Decode a PNG or JPEG file.
 
@@ -33,7 +30,7 @@ def decode(path: Path) -> Image.Image:
         own lowest value becomes 0 and its highest 255.
 
     Raises:
-        UnusableImageError: The file is missing, damaged, or has other channels.
+        UnusableFileError: The file is missing, damaged, or has other channels.
     """
     return _to_8_bit(_load(path))
 
@@ -49,11 +46,11 @@ def decode_mask(path: Path, size: tuple[int, int]) -> Array:
         (H, W), uint8.
 
     Raises:
-        UnusableImageError: The file is missing, damaged, of another size, or not one number for each pixel.
+        UnusableFileError: The file is missing, damaged, of another size, or not one number for each pixel.
     """
     mask = _load(path)
     if mask.mode not in MASK_MODES or (mask.height, mask.width) != size:
-        raise UnusableImageError("mask: expected an 8-bit grey or palette PNG as large as its image")
+        raise UnusableFileError("mask: expected an 8-bit grey or palette PNG as large as its image")
     return np.asarray(mask).astype(np.uint8)
 
 
@@ -89,7 +86,7 @@ def _load(path: Path) -> Image.Image:
             image.load()
             return image
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UnusableImageError("missing or damaged: expected a PNG or JPEG file that decodes") from error
+        raise UnusableFileError("missing or damaged: expected a PNG or JPEG file that decodes") from error
 
 
 def _to_8_bit(image: Image.Image) -> Image.Image:
@@ -99,7 +96,7 @@ def _to_8_bit(image: Image.Image) -> Image.Image:
         return image.convert("RGB")
     if image.mode in DEEP_MODES:
         return _scale_by_range(np.asarray(image).astype(np.float64))
-    raise UnusableImageError(f"channels '{image.mode}': expected grey or RGB")
+    raise UnusableFileError(f"channels '{image.mode}': expected grey or RGB")
 
 
 def _scale_by_range(levels: Array) -> Image.Image:

@@ -8,7 +8,7 @@ from fedward_core.arrays import Array, Arrays
 from fedward_core.errors import DataError
 from fedward_models.data.dirichlet import dirichlet_split
 from fedward_models.data.labels import counted_classes
-from fedward_models.data.npz_file import PER_IMAGE, load_npz, write_npz
+from fedward_models.data.npz_file import PER_IMAGE, load_npz, num_examples, write_npz
 from fedward_models.data.source import locate
 from fedward_models.data.splits import deal_parts
 
@@ -28,7 +28,7 @@ def split_site(data: Path, site: str, parts: int, out: Path, seed: int) -> tuple
         CheckpointError: A file cannot be written.
     """
     arrays = _load(data, site)
-    patients = arrays.get("patient", np.arange(len(arrays["images"])))
+    patients = arrays.get("patient", np.arange(num_examples(arrays)))
     if len(np.unique(patients)) < parts:
         raise DataError(f"site '{site}' has {len(np.unique(patients))} patients, too few for {parts} parts")
     dealt = deal_parts(patients, _groups(arrays), parts, seed)
@@ -63,7 +63,7 @@ def _load(data: Path, site: str) -> dict[str, Array]:
 
 def _groups(arrays: Arrays) -> Array:
     """(N, groups) booleans: each image's classes within its split, so that every part has all of both."""
-    count = len(arrays["images"])
+    count = num_examples(arrays)
     labels = arrays.get("labels", arrays.get("masks", np.zeros(count, dtype=np.int64)))
     classes = counted_classes(labels, int(labels.max(initial=0)) + 1)
     splits = arrays.get("split", np.zeros(count))

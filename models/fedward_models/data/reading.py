@@ -1,8 +1,13 @@
 """What a reader hands over, before anything about labels and splits is checked."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from fedward_core.arrays import Array
+
+
+class UnusableFileError(ValueError):
+    """A file that cannot be used; the message is the reason, without the file's name or content."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,18 +23,34 @@ class BadFile:
     reason: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Reading:
-    """One site as it was read; N usable images.
+class Decoded(NamedTuple):
+    """One file on the study's grid.
 
     Attributes:
-        images: (N, C, px, px), uint8.
-        sizes: (N, 2), height and width before resizing.
+        pixels: (*grid) grey or (*grid, 3) colour, uint8; the grid is (px, px), (D, px, px) or (T, px, px).
+        size: Height and width before resizing; slices or frames come first.
+        spacing_mm: Depth, height and width of a voxel before resampling, where known.
+    """
+
+    pixels: Array
+    size: tuple[int, ...]
+    spacing_mm: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """One site as it was read; N usable examples.
+
+    Attributes:
+        images: (N, C, *grid), uint8; the grid is (px, px), (D, px, px) or (T, px, px).
+        sizes: (N, 2), height and width before resizing; (N, 3) with slices or frames first for volumes and clips.
         labels: (N,) or (N, px, px) class numbers, or (N, K) zeros and ones; None where there are none.
         classes: Class names of the source; empty where it has none.
         splits: (N,) train, val or test; None where the source has none.
         patients: (N,) names; None where the source has none.
-        spacing_mm: Height and width of a pixel before resizing, where known.
+        reports: (N,) texts; None where the study reads none.
+        spacings_mm: (N, 3), depth, height and width of a voxel before resampling, NaN where not known; None for images
+            and clips.
         bad: Files that were skipped.
         digest: The SHA-256 of what was read.
     """
@@ -40,6 +61,7 @@ class Reading:
     classes: tuple[str, ...]
     splits: Array | None
     patients: Array | None
-    spacing_mm: tuple[float, ...] | None = None
+    reports: tuple[str, ...] | None = field(default=None, repr=False)
+    spacings_mm: Array | None = None
     bad: tuple[BadFile, ...] = ()
     digest: str

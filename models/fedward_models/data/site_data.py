@@ -1,40 +1,44 @@
 """One site's data, read, resized and checked, without torch. Cards, inspection and image sets are made of it."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from fedward_core.arrays import Array
-from fedward_core.cards import Contract, Split
+from fedward_core.cards import Contract, DataKind, Split
 from fedward_core.errors import DataError
 from fedward_core.seeds import derive_seed
 from fedward_core.spec import Dataset
-from fedward_models.data.image_folder import read_folder
+from fedward_models.data import cache
+from fedward_models.data.decoding import grid_of
 from fedward_models.data.labels import check_labels, counted_classes, name_classes
+from fedward_models.data.listed_files import listed_paths, read_listed_files
 from fedward_models.data.npz_file import read_npz
 from fedward_models.data.reading import BadFile, Reading
 from fedward_models.data.source import TABLE, Source, locate
 from fedward_models.data.splits import deal_splits
 
 MAX_BAD = 0.05  # decided here: the part of a site's files that may be unusable
-CACHED_SITES = 16  # decided here: sites kept in memory by a process
+OPEN_SITES = 128  # decided here: sites that a process keeps open; their images are mapped, not held in memory
+SAME_SPACING_MM = 0.01  # decided here: voxels that differ by less are alike
 
 
 @dataclass(frozen=True, kw_only=True)
 class SiteData:
-    """One site's usable images; N of them, in the order of the source.
+    """One site's usable examples; N of them, in the order of the source.
 
     Attributes:
         site: The site.
         contract: What a study compares.
-        images: (N, C, px, px), uint8.
-        sizes: (N, 2), height and width before resizing.
+        images: (N, C, px, px), (N, C, D, px, px) or (N, C, T, px, px), uint8; usually mapped from the disk.
+        sizes: (N, 2) or (N, 3), as in :class:`Reading`.
         labels: (N,) int64, (N, K) float32 or (N, px, px) int64; None where there are none.
         splits: (N,) train, val or test.
         patients: (N,) names; they stay at the site.
-        spacing_mm: Height and width of a pixel before resizing, where known.
+        levels: (256,), how many pixels of training images have each level.
+        reports: (N,) texts, for kind report; they stay at the site.
         bad: Files that were skipped; they stay at the site.
         digest: The SHA-256 of what was read.
     """
@@ -46,7 +50,8 @@ class SiteData:
     labels: Array | None
     splits: Array
     patients: Array
-    spacing_mm: tuple[float, ...] | None
+    levels: Array
+    reports: tuple[str, ...] | None = field(default=None, repr=False)
     bad: tuple[BadFile, ...]
     digest: str
 
@@ -62,7 +67,7 @@ class SiteData:
 
 
 def read_site(data: Path, site: str, dataset: Dataset) -> SiteData:
-    """Read a site; kept in memory until its file changes.
+    """Read a site. It is decoded once, and again only where its files or the study's settings change.
 
     Raises:
         DataError: No such site, no images, or images, labels or splits that cannot be used.
@@ -86,12 +91,49 @@ def refuse_bad_files(site: SiteData, max_bad: float = MAX_BAD) -> None:
         )
 
 
-@lru_cache(maxsize=CACHED_SITES)
+@lru_cache(maxsize=OPEN_SITES)
 def _read(source: Source, dataset: Dataset, modified_ns: int, size: int) -> SiteData:  # noqa: ARG001 - part of the key
-    reading = (read_folder if source.path.name == TABLE else read_npz)(source, dataset)
-    if not len(reading.images):
-        raise DataError(f"site '{source.site}' has no usable image: {len(reading.bad)} files were skipped")
-    return _check(reading, source.site, dataset)
+    listed = source.path.name == TABLE
+    how = _reading(source, dataset)
+    stamp = cache.stamp_of(listed_paths(source) if listed else [source.path], how)
+    entry = cache.find(stamp)
+    if entry is None:
+        reading = (read_listed_files if listed else read_npz)(source, dataset)
+        if not len(reading.images):
+            raise DataError(f"site '{source.site}' has no usable image: {len(reading.bad)} files were skipped")
+        content = _check(reading, source.site, dataset)
+        entry = cache.keep(stamp, cache.key_of(content.digest, how), _entry_of(content))
+    return _from_entry(entry, source.site)
+
+
+def _reading(source: Source, dataset: Dataset) -> str:
+    """All that decides what is read from the same files: the fraction of labels does not."""
+    return f"{source.site} {dataset.model_dump_json(exclude={'label_fraction'})}"
+
+
+def _entry_of(content: SiteData) -> cache.Entry:
+    optional = {} if content.labels is None else {"labels": content.labels}
+    facts = {
+        "contract": content.contract.model_dump(mode="json"),
+        "reports": content.reports,
+        "bad": [(bad.name, bad.reason) for bad in content.bad],
+        "digest": content.digest,
+    }
+    names = ("images", "sizes", "splits", "patients", "levels")
+    return cache.Entry(facts=facts, arrays={name: getattr(content, name) for name in names} | optional)
+
+
+def _from_entry(entry: cache.Entry, site: str) -> SiteData:
+    facts, reports = entry.facts, entry.facts["reports"]
+    return SiteData(
+        site=site,
+        contract=Contract.model_validate(facts["contract"]),
+        labels=entry.arrays.get("labels"),
+        reports=None if reports is None else tuple(reports),
+        bad=tuple(BadFile(name=name, reason=reason) for name, reason in facts["bad"]),
+        digest=facts["digest"],
+        **{name: array for name, array in entry.arrays.items() if name != "labels"},
+    )
 
 
 def _check(reading: Reading, site: str, dataset: Dataset) -> SiteData:
@@ -99,19 +141,58 @@ def _check(reading: Reading, site: str, dataset: Dataset) -> SiteData:
     labels = reading.labels
     if labels is not None:
         labels = check_labels(labels, site=site, task=dataset.task, classes=classes)
+    grid = grid_of(dataset)
+    contract = Contract(
+        kind=dataset.kind,
+        task=dataset.task,
+        classes=classes,
+        depth=grid[0] if len(grid) == 3 else None,
+        channels=reading.images.shape[1],
+        spacing_mm=_spacing(reading, site, dataset),
+    )
     content = SiteData(
         site=site,
-        contract=Contract(task=dataset.task, classes=classes, channels=reading.images.shape[1]),
+        contract=contract,
         images=reading.images,
         sizes=reading.sizes,
         labels=labels,
         splits=np.full(len(reading.images), ""),
         patients=_patients(reading),
-        spacing_mm=reading.spacing_mm,
+        levels=np.zeros(256, dtype=np.int64),
+        reports=reading.reports,
         bad=reading.bad,
         digest=reading.digest,
     )
-    return replace(content, splits=_splits(reading.splits, content, dataset.name))
+    content = replace(content, splits=_splits(reading.splits, content, dataset.name))
+    return replace(content, levels=_levels(content.images, content.indices(Split.TRAIN)))
+
+
+def _spacing(reading: Reading, site: str, dataset: Dataset) -> tuple[float, ...] | None:
+    """The size of the voxels that a study compares.
+
+    Raises:
+        DataError: Volumes of different spacings, which the study does not resample.
+    """
+    if dataset.kind is not DataKind.VOLUME or dataset.spacing_mm is not None:
+        return dataset.spacing_mm
+    spacings = reading.spacings_mm
+    assert spacings is not None
+    if np.isnan(spacings).all():
+        return None
+    if not (np.abs(spacings - spacings[0]) < SAME_SPACING_MM).all():
+        raise DataError(
+            f"site '{site}': mixed spacings: voxels differ in size between volumes, or are not known of some. Set "
+            "dataset.spacing_mm, so that all are resampled to one size"
+        )
+    return tuple(np.round(spacings[0], 2).tolist())
+
+
+def _levels(images: Array, part: Array) -> Array:
+    """(256,), how many pixels of some images have each level, image by image to bound memory."""
+    counts = np.zeros(256, dtype=np.int64)
+    for index in part:
+        counts += np.bincount(images[index].reshape(-1), minlength=256)
+    return counts
 
 
 def _patients(reading: Reading) -> Array:

@@ -7,7 +7,7 @@ from functools import cached_property
 import torch
 
 from fedward_core.arrays import Array, Arrays
-from fedward_core.cards import Contract, DatasetCard, Split
+from fedward_core.cards import Contract, DataNeed, DatasetCard, Split
 from fedward_core.errors import SpecError
 from fedward_core.metric import Metrics
 from fedward_core.order import Order
@@ -99,7 +99,7 @@ class TorchProgram:
         entry = starting_entry(order, self._stage, partition, site.store)
         load_arrays(method, starting_state(order, self._stage, partition, incoming, entry))
         settings = self._spec.evaluate
-        images = open_split(site.data, site.name, self._spec.dataset, settings.split)
+        images = self._open(site, settings.split)
         return evaluate(
             self._evaluated(method, order, partition).to(self._device),
             Loader(images, batch_size=BATCH_SIZE, augment=False),
@@ -149,9 +149,14 @@ class TorchProgram:
         load_arrays(source, previous)
         return _sentences(method.inherit(source.state_dict(), source))
 
+    def _open(self, site: Site, split: Split) -> ImageSet:
+        """What the stage reads; reports reach no method that does not need them."""
+        images = open_split(site.data, site.name, self._spec.dataset, split)
+        return images if self._spec.need_of(self._index) is DataNeed.IMAGE_REPORT else replace(images, reports=None)
+
     def _training_images(self, site: Site) -> ImageSet:
         dataset = self._spec.dataset
-        images = open_split(site.data, site.name, dataset, Split.TRAIN)
+        images = self._open(site, Split.TRAIN)
         if not self._stage.method.needs_labels:
             return replace(images, labels=None)
         if dataset.label_fraction < 1:

@@ -15,7 +15,8 @@ def numbered(count: int) -> ImageSet:
     """Images whose label is their place, and whose pixels too."""
     places = torch.arange(count)
     return ImageSet(
-        images=places.to(torch.uint8)[:, None, None, None].expand(count, 1, 4, 4).contiguous(),
+        stored=places.to(torch.uint8)[:, None, None, None].expand(count, 1, 4, 4).contiguous(),
+        rows=places,
         labels=places,
         patients=tuple(map(str, range(count))),
         mean=0.25,

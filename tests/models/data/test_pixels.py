@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from fedward_models.data.pixels import UnusableImageError, decode, is_colour, resize_array, resize_mask
+from fedward_models.data.pixels import decode, is_colour, resize_array, resize_mask
+from fedward_models.data.reading import UnusableFileError
 
 
 @pytest.mark.parametrize(
@@ -33,12 +34,12 @@ def test_sixteen_bits_of_one_value_are_black(tmp_path: Path) -> None:
 
 def test_printing_colours_are_unusable(tmp_path: Path) -> None:
     Image.new("CMYK", (4, 4)).save(tmp_path / "a.jpg")
-    with pytest.raises(UnusableImageError, match="channels 'CMYK': expected grey or RGB"):
+    with pytest.raises(UnusableFileError, match="channels 'CMYK': expected grey or RGB"):
         decode(tmp_path / "a.jpg")
 
 
 def test_a_folder_in_place_of_a_file_is_unusable(tmp_path: Path) -> None:
-    with pytest.raises(UnusableImageError, match="missing or damaged"):
+    with pytest.raises(UnusableFileError, match="missing or damaged"):
         decode(tmp_path)
 
 
