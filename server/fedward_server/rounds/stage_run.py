@@ -9,13 +9,11 @@ from fedward_core.events import EventKind
 from fedward_core.order import Work
 from fedward_core.seeds import generator
 from fedward_core.spec import Evaluate
+from fedward_server.rounds.alarms import alarms
 from fedward_server.rounds.exchange import Answer
 from fedward_server.rounds.inbox import Inbox
 from fedward_server.rounds.round import Round, StageContext
 from fedward_server.rounds.stage_state import StageFolder, StageState
-
-# Sites send it only if it should warn: SSL-FL replications that failed predicted one class without anybody seeing it.
-COLLAPSED = "largest_class_share"
 
 
 class StageRun:
@@ -112,9 +110,7 @@ class StageRun:
             return
         metrics = {name: metric.model_dump() for name, metric in reply.evaluation.items()}
         self._tell(EventKind.EVALUATED, round_, answer.site, metrics=metrics)
-        collapsed = reply.evaluation.get(COLLAPSED)
-        if collapsed is not None and collapsed.value is not None:
-            reason = f"one class takes {collapsed.value:.0%} of the predictions on {collapsed.n} images"
+        for reason in alarms(reply.evaluation):
             self._tell(EventKind.WARNING, round_, answer.site, reason=reason)
 
     def _tell(self, kind: EventKind, round_: int, site: str | None = None, **facts: object) -> None:

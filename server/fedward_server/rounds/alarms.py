@@ -1,0 +1,26 @@
+"""What an evaluation should warn of: figures that look well and hide a model of no use."""
+
+from collections.abc import Iterator
+
+from fedward_core.metric import Metrics
+from fedward_core.robustness import FGSM_ACCURACY, PGD_ACCURACY, overfits_catastrophically
+
+# Sites send it only if it should warn: SSL-FL replications that failed predicted one class without anybody seeing it.
+COLLAPSED = "largest_class_share"
+
+
+def alarms(evaluation: Metrics) -> Iterator[str]:
+    """Sentences about one site's evaluation; none where all is well."""
+    share = evaluation.get(COLLAPSED)
+    if share is not None and share.value is not None:
+        yield f"one class takes {share.value:.0%} of the predictions on {share.n} images"
+    one, several = (
+        metric.value if (metric := evaluation.get(name)) else None for name in (FGSM_ACCURACY, PGD_ACCURACY)
+    )
+    if one is None or several is None:
+        return
+    if overfits_catastrophically(fgsm_accuracy=one, pgd_accuracy=several):
+        yield (
+            f"catastrophic overfitting: accuracy is {one:.0%} under an attack of one step and {several:.0%} under "
+            "several. Turn on hidden pixels, a first-layer penalty, a stride or smooth activations, or lower epsilon"
+        )
