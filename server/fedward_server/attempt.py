@@ -6,6 +6,7 @@ SIGTERM stops the run; what it has reached stays, and the next attempt goes on f
 """
 
 import fcntl
+import logging
 import os
 import signal
 import sys
@@ -22,19 +23,23 @@ from fedward_core.errors import FedwardError
 from fedward_core.events import Event
 from fedward_core.process import Process
 from fedward_core.spec import Spec
-from fedward_server.engines.attempts import AttemptJob, Outcome
+from fedward_server.engines.attempts import AttemptDiedError, AttemptJob, Outcome
 from fedward_server.engines.subprocess_attempts import attempt_in
 from fedward_server.runs.folder import RunFolder
 
 ALREADY_RUNNING = 75  # EX_TEMPFAIL of sysexits.h
+DIED = 70  # EX_SOFTWARE
 LOCK_POLL_S = 0.1
+
+log = logging.getLogger(__name__)
 
 
 def main(folder: RunFolder) -> int:
     """Run, or take up, what the folder's job says.
 
     Returns:
-        0 when there is an outcome; 75 if another attempt is alive in the folder.
+        0 when there is an outcome; 75 if another attempt is alive in the folder; 70 if a process of this one died,
+        which leaves no outcome, as if all of it had died.
     """
     signal.signal(signal.SIGTERM, _interrupt)
     if not _locked(folder):
@@ -42,7 +47,10 @@ def main(folder: RunFolder) -> int:
     process = Process.of(os.getpid())
     assert process is not None
     _write(folder.attempt, process)
-    _write(folder.outcome, _carry_out(folder))
+    outcome = _carry_out(folder)
+    if outcome is None:
+        return DIED
+    _write(folder.outcome, outcome)
     return 0
 
 
@@ -67,10 +75,13 @@ def _locked(folder: RunFolder) -> bool:
             return True
 
 
-def _carry_out(folder: RunFolder) -> Outcome:
+def _carry_out(folder: RunFolder) -> Outcome | None:
     try:
         job = AttemptJob.model_validate_json(folder.job.read_bytes())
         registry.resolve("engines", job.engine)().run(_job(job, folder.path), _ignore)
+    except AttemptDiedError as error:
+        log.warning("%s", error)
+        return None
     except FedwardError as error:
         return Outcome(state="failed", reason=str(error))
     except KeyboardInterrupt:

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any, Literal, Protocol, TypeAlias
 
 from fedward_core.config import Frozen
+from fedward_core.errors import FedwardError
 from fedward_server.runs.folder import RunFolder
 
 Handle: TypeAlias = dict[str, Any]
@@ -46,6 +47,10 @@ class Outcome(Frozen):
 
     state: Literal["completed", "failed", "stopped"]
     reason: str = ""
+
+
+class AttemptDiedError(FedwardError):
+    """A process of an attempt died; another attempt goes on from what was reached."""
 
 
 class Status(StrEnum):

@@ -1,54 +1,49 @@
-"""The deployment engine: a SuperLink, one agent for each site and a ServerApp, each a process of its own on loopback.
+"""The deployment engine: a ServerApp in a process of its own, a SuperLink, and the agents of sites.
 
-The same processes and messages as between hospitals, on one machine: for rehearsals and demonstrations.
+The sites are those of a given SuperLink, or else a network is brought up on this machine, for this run alone.
 """
 
 import json
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from fedward_core.engine import Job
 from fedward_core.errors import RoundError
 from fedward_core.events import Event, Listener
-from fedward_core.processes import end_child, start_child
-from fedward_server.flower.bundle import build_bundle, run_config
+from fedward_server.engines.attempts import AttemptDiedError
+from fedward_server.engines.local_network import local_network
 from fedward_server.flower.connection import Connection
-from fedward_server.flower.control import FlowerControl, SuperLinkAwayError
+from fedward_server.flower.flower_run import FlowerRun
 from fedward_server.flower.launcher import ServerAppLauncher
 from fedward_server.flower.superlink import SuperLink, SuperLinkError
+from fedward_server.runs.folder import read_lines
 
-AGENT = "fedward_client.agent"  # named, not imported: server and client know each other only by their messages
 POLL_S = 0.05
 STATUS_EVERY_S = 2.0  # asking makes Flower tidy up finished runs, which locks its database
+MAX_STARTS = 3
 
 
 class DeploymentEngine:
-    """Runs a job over a network of processes on this machine."""
+    """Runs a job over processes, at sites that are connected to a SuperLink."""
 
     def run(self, job: Job, listen: Listener) -> None:
         """Run, or take up, a job; see :class:`fedward_core.engine.Engine`."""
         home = job.out / "network"
-        bundle = build_bundle()
+        before = _attempts(job)
         with ExitStack() as stack:
-            state = home / f"superlink-{time.time_ns()}"
-            superlink = stack.enter_context(SuperLink(state, log=home / "superlink.log"))
-            for site in job.sites:
-                stack.enter_context(_agent(job, site, superlink.address, bundle.digest))
-            connection = Connection(address=superlink.address)
+            connection, check = _network(job, home, stack)
+            run = stack.enter_context(FlowerRun(connection, job, home))
             launcher = stack.enter_context(ServerAppLauncher(connection, home / "server"))
-            control = stack.enter_context(FlowerControl(connection))
+            launcher.approve(run.id, job)
             reader = EventReader(job.out / "events.jsonl", listen)
-            run_id = control.start_run(bundle.content, run_config(job))
-            launcher.approve(run_id, job)
-            for _ in _looks(launcher, control, run_id):
+            for _ in _looks(launcher, run):
                 reader.read()
-                if not superlink.alive:
-                    raise SuperLinkError("the SuperLink ended: network/superlink.log says why; run again to go on")
+                check()
             reader.read()
-        _check_outcome(job)
+        _check_outcome(job, before)
 
 
 class EventReader:
@@ -66,62 +61,62 @@ class EventReader:
 
     def read(self) -> None:
         """Pass on whole lines that are new."""
-        if not self._path.exists():
-            return
-        with self._path.open("rb") as file:
-            file.seek(self._position)
-            for line in file:
-                if not line.endswith(b"\n"):
-                    return
-                self._position += len(line)
-                self._listen(Event.model_validate_json(line))
+        lines, self._position = read_lines(self._path, self._position)
+        for line in lines:
+            self._listen(Event.model_validate_json(line))
 
 
-def _looks(launcher: ServerAppLauncher, control: FlowerControl, run_id: int) -> Iterator[None]:
+def _network(job: Job, home: Path, stack: ExitStack) -> tuple[Connection, Callable[[], None]]:
+    """The SuperLink of a job, and a check that raises when it is lost for good."""
+    connection = Connection.of(job)
+    if connection is not None:
+        return connection, lambda: None  # whoever keeps it restarts it
+    connection, superlink = stack.enter_context(local_network(job, home))
+    return connection, lambda: _check_alive(superlink)
+
+
+def _check_alive(superlink: SuperLink) -> None:
+    if not superlink.alive:
+        raise SuperLinkError("the SuperLink ended: network/superlink.log says why; run again to go on")
+
+
+def _looks(launcher: ServerAppLauncher, run: FlowerRun) -> Iterator[None]:
     """Look after a run every moment until its ServerApp has ended, or Flower says that the run has."""
-    asked = time.monotonic()
-    while not launcher.ended(run_id):
+    asked, starts = time.monotonic(), 1
+    while True:
         launcher.step()
-        if time.monotonic() - asked > STATUS_EVERY_S:
+        ended = launcher.ended(run.id)
+        if ended or time.monotonic() - asked > STATUS_EVERY_S:
             asked = time.monotonic()
-            if _finished(control, run_id):
+            status = run.status()
+            if status is not None and ended and not status.begun and starts < MAX_STARTS:
+                launcher.try_again(run.id)
+                starts += 1
+            elif status is not None and (ended or status.finished):
                 return
         yield
         time.sleep(POLL_S)
 
 
-def _finished(control: FlowerControl, run_id: int) -> bool:
-    try:
-        return control.status(run_id).finished
-    except SuperLinkAwayError:
-        return False
-
-
-def _check_outcome(job: Job) -> None:
+def _check_outcome(job: Job, before: int) -> None:
     """Flower's word that a run completed is not enough: our own record must say so."""
-    path = job.out / "run.json"
-    record = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"state": "failed", "reason": ""}
+    if _attempts(job) == before:
+        raise RoundError("the ServerApp did not begin: network/server/server-app.log says why")
+    record = _record(job)
+    if record["state"] == "failed":
+        raise RoundError(record["reason"])
     if record["state"] != "completed":
-        raise RoundError(record["reason"] or "the ServerApp did not begin: network/server/server-app.log says why")
+        raise AttemptDiedError("the ServerApp died: network/server/server-app.log may say why; run again to go on")
 
 
-@contextmanager
-def _agent(job: Job, site: str, superlink: str, digest: str) -> Iterator[None]:
-    """A site's agent, with the settings that a hospital would write."""
-    home = job.out / "network" / site
-    home.mkdir(parents=True, exist_ok=True)
-    settings = {
-        "site": site,
-        "superlink": superlink,
-        "data": str(job.data.absolute()),
-        "private": str((job.out / "sites" / site).absolute()),
-        "home": str(home.absolute()),
-        "approved": [digest],
-    }
-    path = home / "agent.json"
-    path.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
-    child = start_child([sys.executable, "-m", AGENT, str(path)], log=home / "agent.log")
-    try:
-        yield
-    finally:
-        end_child(child, patience_s=30.0)
+def _attempts(job: Job) -> int:
+    """How many attempts at a job have begun."""
+    return int(_record(job)["attempt"])
+
+
+def _record(job: Job) -> dict[str, Any]:
+    path = job.out / "run.json"
+    if not path.exists():
+        return {"state": "", "reason": "", "attempt": 0}
+    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return record

@@ -7,6 +7,7 @@
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import httpx
 from flwr.supercore.control import ControlHttpClient
@@ -17,6 +18,8 @@ from flwr.supercore.interceptors import (
 )
 from flwr.supercore.protobuf.client import ProtobufClientInterceptor
 from flwr.supercore.runtime import RuntimeHttpClient
+
+from fedward_core.engine import Job
 
 AUTHORITY, SECRET = "authority.pem", "superexec.secret"
 ACQUIRE_TASK = "/flwr.proto.Runtime/AcquireTask"
@@ -34,6 +37,11 @@ class Connection:
 
     address: str
     keys: Path | None = None
+
+    @classmethod
+    def of(cls, job: Job) -> Self | None:
+        """The SuperLink at which a job's sites are; None if it has none yet."""
+        return None if job.superlink is None else cls(address=job.superlink, keys=job.superlink_keys)
 
     @property
     def authority(self) -> Path | None:

@@ -46,6 +46,11 @@ class FlowerStatus:
     details: str
 
     @property
+    def begun(self) -> bool:
+        """Whether a ServerApp has taken the run up."""
+        return self.status not in {"pending", "starting"}
+
+    @property
     def finished(self) -> bool:
         """Whether the run has ended, in whatever way."""
         return self.status == FINISHED

@@ -1,24 +1,45 @@
-"""The exchange over a SuperLink, whose nodes have no names: the answers to the first order tell who is who.
+"""The exchange over a SuperLink, whose nodes come and go: what was lost on the way is sent again.
 
-The first order asks every node for its dataset card, so nothing is asked twice. A site that refuses, or is not
-connected, gives an answer that says so, which fails the run by the round loop's own rules.
+errand  -->  out  -->  answer
+              `-->  lost  -->  out      the site's node is there again, or its client app had died for the first time
+                      `-->  fault      the site did not come back in time
+
+A site that refuses gives an answer that says so, which the round loop judges by its own rules.
 """
 
 import time
-from collections.abc import Iterator, Mapping
-
-from flwr.app import ConfigRecord, Message, RecordDict
-from flwr.serverapp import Grid
-from pydantic import ValidationError
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 from fedward_core.engine import Job
-from fedward_core.order import Order, Reply, Work
-from fedward_core.refusal import REFUSED, Refusal
-from fedward_server.flower.exchange import MESSAGE_TYPES, GridExchange
-from fedward_server.rounds.exchange import Answer, Errand
+from fedward_core.order import Order, Work
+from fedward_server.flower.connection import Connection
+from fedward_server.flower.exchange import GridExchange
+from fedward_server.flower.patient_grid import Messenger
+from fedward_server.flower.roster import CalledRoster, NamedRoster, Roster, Standing, wait_for
+from fedward_server.rounds.exchange import Answer, Errand, Loss
 
 POLL_S = 0.1  # short beside a round, and still few looks, each of which costs the SuperLink some work
-JOIN_TIMEOUT_S = 60.0  # as long as Flower may keep a node away that comes back
+LOOK_S = 2.0
+# As long as Flower may keep a node away that comes back after a crash, and a little.
+RETURN_S = 75.0
+
+
+@dataclass
+class _Parcel:
+    """An errand that has no answer yet.
+
+    Attributes:
+        errand: The errand.
+        sent_to: The node that has it; None if nobody has it.
+        lost_at: Since when nobody has it, by the monotonic clock.
+        apps_died: How often an app died over it.
+    """
+
+    errand: Errand
+    lost_at: float
+    sent_to: Standing | None = None
+    apps_died: int = 0
 
 
 class DeployedExchange:
@@ -26,97 +47,115 @@ class DeployedExchange:
 
     Args:
         grid: The SuperLink's grid.
-        job: Whose sites take part; nodes of other sites are left alone after the first order.
-        join_timeout_s: How long to wait for sites that are not connected yet.
+        job: Whose sites take part; other nodes are left alone, once it is known who they are.
+        return_s: How long to wait for a site that is not connected, or not any more.
     """
 
-    def __init__(self, grid: Grid, job: Job, *, join_timeout_s: float = JOIN_TIMEOUT_S) -> None:
+    def __init__(self, grid: Messenger, job: Job, *, return_s: float = RETURN_S) -> None:
         self._grid = grid
         self._job = job
-        self._join_timeout_s = join_timeout_s
-        self._first: dict[str, Answer] = {}
-        self._exchange: GridExchange | None = None
+        self._return_s = return_s
+        self._roster: Roster | None = None
+        self._exchange = GridExchange(grid, {}, poll_s=POLL_S, ttl_s=self._ttl_s)
+        self._parcels: dict[str, _Parcel] = {}
+        self._known: list[Answer] = []
+        self._given_up: set[str] = set()
+        self._looked = 0.0
+
+    @property
+    def _ttl_s(self) -> float:
+        return self._job.spec.cohort.round_deadline_s
 
     def send(self, errands: Mapping[str, Errand]) -> None:
         """Send each site its errand; the first ones must ask for cards, and are the same for all sites."""
-        if self._exchange:
-            self._exchange.send(errands)
-            return
-        order = next(iter(errands.values())).order
-        assert order.work is Work.DESCRIBE
-        roll = _RollCall(self._grid, order, set(errands), self._job.spec.cohort.round_deadline_s)
-        roll.call(self._join_timeout_s)
-        self._first = {site: roll.answers.get(site, _absent(site)) for site in errands}
-        ttl_s = self._job.spec.cohort.round_deadline_s
-        self._exchange = GridExchange(self._grid, roll.nodes, poll_s=POLL_S, ttl_s=ttl_s)
+        now = time.monotonic()
+        self._parcels |= {site: _Parcel(errand=errand, lost_at=now) for site, errand in errands.items()}
+        if self._roster is None:
+            self._roster = self._open_roster(next(iter(errands.values())).order)
+            wait_for(self._roster, errands, timeout_s=self._return_s, poll_s=POLL_S)
+            self._given_up = {site for site in errands if self._roster.standing(site) is None}
+            self._take_known_answers(self._roster)
+        self._deliver([site for site in errands if site in self._parcels])
 
     def receive(self, timeout_s: float) -> Iterator[Answer]:
         """Answers as they come."""
-        assert self._exchange is not None
-        while self._first:
-            yield self._first.popitem()[1]
-        yield from self._exchange.receive(timeout_s)
-
-
-class _RollCall:
-    """Asks every node that comes up, until each wanted site has answered."""
-
-    def __init__(self, grid: Grid, order: Order, wanted: set[str], ttl_s: float) -> None:
-        self._grid = grid
-        self._order = order
-        self._wanted = wanted
-        self._ttl_s = ttl_s
-        self._asked: set[int] = set()
-        self._out: dict[str, int] = {}
-        self.nodes: dict[str, int] = {}
-        self.answers: dict[str, Answer] = {}
-
-    def call(self, timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s
-        while self._wanted - self.answers.keys() and time.monotonic() < deadline:
-            self._ask_new_nodes()
-            for reply in list(self._grid.pull_messages(list(self._out))) if self._out else []:
-                self._take(reply)
-            time.sleep(POLL_S)
+        while self._known:
+            yield self._known.pop()
+        while self._parcels and time.monotonic() < deadline:
+            waiting = len(self._parcels)
+            for answer in self._exchange.arrived():
+                if not self._take_back(answer):
+                    yield answer
+                del answer  # or its arrays would be held while the next answer is decoded
+            self._look_after_lost()
+            yield from self._overdue()
+            if len(self._parcels) == waiting:
+                time.sleep(POLL_S)
+        self._exchange.forget(*self._parcels)
+        self._parcels.clear()
 
-    def _ask_new_nodes(self) -> None:
-        new = set(self._grid.get_node_ids()) - self._asked
-        messages = [self._message(node) for node in sorted(new)]
-        if messages:
-            self._grid.push_messages(messages)
-        self._asked |= new
-        self._out |= {m.metadata.message_id: m.metadata.dst_node_id for m in messages if m.metadata.message_id}
+    def _open_roster(self, order: Order) -> Roster:
+        """Go by names where nodes prove who they are, which they do over TLS only."""
+        assert order.work is Work.DESCRIBE
+        connection = Connection.of(self._job)
+        if connection and connection.authority:
+            return NamedRoster(self._grid)
+        return CalledRoster(self._grid, order, self._job.sites, ttl_s=self._ttl_s)
 
-    def _message(self, node: int) -> Message:
-        content = RecordDict({"order": ConfigRecord({"json": self._order.model_dump_json()})})
-        message_type = MESSAGE_TYPES[self._order.work]
-        return Message(content=content, dst_node_id=node, message_type=message_type, ttl=self._ttl_s, group_id="roll")
+    def _deliver(self, sites: Iterable[str]) -> None:
+        """Send the errands of sites that are there."""
+        assert self._roster is not None
+        standings = {site: self._roster.standing(site) for site in sites}
+        there = {site: standing for site, standing in standings.items() if standing}
+        for site, standing in there.items():
+            self._parcels[site].sent_to = standing
+        self._given_up -= there.keys()
+        self._exchange.find({site: standing.node for site, standing in there.items()})
+        self._exchange.send({site: self._parcels[site].errand for site in there})
 
-    def _take(self, message: Message) -> None:
-        """Note who a node is; the first node that answers for a site is the site's."""
-        node = self._out.pop(message.metadata.reply_to_message_id)
-        answer = _read(message)
-        if answer and answer.site in self._wanted and answer.site not in self.answers:
-            self.answers[answer.site] = answer
-            self.nodes[answer.site] = node
+    def _take_known_answers(self, roster: Roster) -> None:
+        """What sites have answered already, when they were asked who they are."""
+        for site in list(self._parcels):
+            answer = roster.answer(site)
+            if answer is not None:
+                self._known.append(answer)
+                del self._parcels[site]
 
+    def _take_back(self, answer: Answer) -> bool:
+        """Whether an errand was lost and will be sent again; else the answer is the site's last word."""
+        parcel = self._parcels[answer.site]
+        parcel.apps_died += answer.loss is Loss.APP
+        if answer.loss is None or parcel.apps_died > 1:
+            del self._parcels[answer.site]
+            return False
+        parcel.sent_to, parcel.lost_at = None, time.monotonic()
+        return True
 
-def _read(message: Message) -> Answer | None:
-    """A card, or a refusal; None from a node that tells neither, and so cannot be told apart."""
-    try:
-        if message.has_error():
-            return _refusal(message)
-        reply = Reply.model_validate_json(str(message.content.config_records["reply"]["json"]))
-    except (KeyError, ValidationError):
-        return None
-    return Answer(site=reply.site, reply=reply)
+    def _look_after_lost(self) -> None:
+        """Send again what its node has lost. A node that was started anew has lost what its predecessor had."""
+        if time.monotonic() - self._looked < LOOK_S or not self._parcels:
+            return
+        assert self._roster is not None
+        self._roster.look()
+        self._looked = time.monotonic()
+        self._deliver(
+            [
+                site
+                for site, parcel in self._parcels.items()
+                if self._roster.standing(site) not in (None, parcel.sent_to)
+            ]
+        )
 
-
-def _refusal(message: Message) -> Answer | None:
-    if message.error.code != REFUSED:
-        return None
-    refusal = Refusal.model_validate_json(message.error.reason or "")
-    return Answer(site=refusal.site, fault=refusal.sentence())
+    def _overdue(self) -> Iterator[Answer]:
+        """Faults of sites that did not come back; one that was given up before is not waited for again."""
+        now = time.monotonic()
+        for site, parcel in list(self._parcels.items()):
+            patience_s = 0.0 if site in self._given_up else self._return_s
+            if parcel.sent_to is None and now - parcel.lost_at >= patience_s:
+                self._given_up.add(site)
+                del self._parcels[site]
+                yield _absent(site)
 
 
 def _absent(site: str) -> Answer:

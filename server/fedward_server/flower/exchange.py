@@ -8,15 +8,20 @@ import time
 from collections.abc import Iterator, Mapping
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
+from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 from pydantic import ValidationError
 
 from fedward_core.arrays import Arrays
 from fedward_core.order import Order, Reply, Work
-from fedward_server.rounds.exchange import Answer, Errand
+from fedward_core.refusal import REFUSED, Ground, Refusal
+from fedward_server.flower.patient_grid import Messenger
+from fedward_server.rounds.exchange import Answer, Errand, Loss
 
 MESSAGE_TYPES = {Work.DESCRIBE: "query", Work.TRAIN: "train", Work.EVALUATE: "evaluate"}
 GROUP = "group."
+# Flower's words for a node that is not there, and for an app of which it has not heard for a minute.
+LOSSES = {ErrorCode.NODE_UNAVAILABLE: Loss.NODE, ErrorCode.CLIENT_APP_CRASHED: Loss.APP}
 
 
 class GridExchange:
@@ -32,7 +37,7 @@ class GridExchange:
 
     def __init__(
         self,
-        grid: Grid,
+        grid: Messenger,
         nodes: Mapping[str, int],
         *,
         poll_s: float,
@@ -57,6 +62,7 @@ class GridExchange:
                 records[key] = _record(errand.arrays)
             messages[site] = self._message(site, errand.order, records[key])
         self._grid.push_messages(list(messages.values()))
+        self.forget(*messages)
         for site, message in messages.items():
             if message.metadata.message_id:
                 self._out[message.metadata.message_id] = site
@@ -66,20 +72,31 @@ class GridExchange:
     def receive(self, timeout_s: float) -> Iterator[Answer]:
         """Answers as they come; one message is held at a time."""
         deadline = time.monotonic() + timeout_s
-        while self._unreachable:
-            yield Answer(site=self._unreachable.pop(), fault="its node could not be reached")
-        while self._out and time.monotonic() < deadline:
+        while (self._out or self._unreachable) and time.monotonic() < deadline:
             if self._stop.is_set():
                 raise KeyboardInterrupt
-            arrived = False
-            for message_id in list(self._out):
-                replies = list(self._grid.pull_messages([message_id]))
-                while replies:
-                    arrived = True
-                    yield _answer(self._out.pop(message_id), replies.pop())
-            if not arrived and self._poll_s:
+            waiting = len(self._out)
+            yield from self.arrived()
+            if len(self._out) == waiting and self._poll_s:
                 time.sleep(self._poll_s)
         self._out.clear()
+
+    def arrived(self) -> Iterator[Answer]:
+        """The answers that are there now; one message is held at a time."""
+        while self._unreachable:
+            yield Answer(site=self._unreachable.pop(), fault="its node could not be reached", loss=Loss.NODE)
+        for message_id in list(self._out):
+            replies = list(self._grid.pull_messages([message_id])) if message_id in self._out else []
+            while replies:
+                yield _answer(self._out.pop(message_id), replies.pop())
+
+    def find(self, nodes: Mapping[str, int]) -> None:
+        """Say where sites are from now on."""
+        self._nodes |= nodes
+
+    def forget(self, *sites: str) -> None:
+        """Wait for the answers of sites no more."""
+        self._out = {message_id: site for message_id, site in self._out.items() if site not in sites}
 
     def _message(self, site: str, order: Order, record: ArrayRecord) -> Message:
         content = RecordDict({"order": ConfigRecord({"json": order.model_dump_json()}), "arrays": record})
@@ -114,19 +131,24 @@ def find_sites(grid: Grid, run: str, *, num_sites: int, timeout_s: float, poll_s
     return {answer.reply.site: nodes[answer.site] for answer in answers if answer.reply}
 
 
+def read_refusal(message: Message) -> Refusal | None:
+    """What a site says in an error of its own; None from any other error, whose text stays unread."""
+    if message.error.code != REFUSED:
+        return None
+    try:
+        return Refusal.model_validate_json(message.error.reason or "")
+    except ValidationError:
+        return None
+
+
 def _record(arrays: Arrays) -> ArrayRecord:
     return ArrayRecord({name: Array(ndarray=array) for name, array in arrays.items()})
 
 
 def _answer(site: str, message: Message) -> Answer:
-    """Read a reply, and take it apart meanwhile: one model is held, not two.
-
-    An error's text stays unread: it is a site's, and may quote what must not leave it.
-    """
+    """Read a reply, and take it apart meanwhile: one model is held, not two."""
     if message.has_error():
-        return Answer(
-            site=site, fault=f"its client app failed (Flower error {message.error.code}); its own log says why"
-        )
+        return _failure(site, message)
     try:
         reply = Reply.model_validate_json(str(message.content.config_records["reply"]["json"]))
         groups = {
@@ -137,3 +159,14 @@ def _answer(site: str, message: Message) -> Answer:
     except (KeyError, ValueError, TypeError, ValidationError):
         return Answer(site=site, fault="its answer cannot be read: expected a reply of this version of Fedward")
     return Answer(site=site, reply=reply, groups=groups)
+
+
+def _failure(site: str, message: Message) -> Answer:
+    """An error in words. A site's own errors are codes; the text of any other may quote what must not leave it."""
+    refusal = read_refusal(message)
+    if refusal is not None:
+        loss = Loss.APP if refusal.ground is Ground.APP_DIED else None
+        return Answer(site=site, fault=refusal.sentence(), loss=loss)
+    code = message.error.code
+    fault = f"its client app failed (Flower error {code}); its own log says why"
+    return Answer(site=site, fault=fault, loss=LOSSES.get(code))

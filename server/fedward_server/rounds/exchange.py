@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Protocol
 
 from fedward_core.arrays import Arrays
@@ -16,6 +17,13 @@ class Errand:
     arrays: Arrays = field(default_factory=dict)
 
 
+class Loss(StrEnum):
+    """How an errand was lost on the way, through no fault of its own: it may be sent again."""
+
+    NODE = "node"  # the site's node is not there
+    APP = "app"  # the site's client app died
+
+
 @dataclass(frozen=True, kw_only=True)
 class Answer:
     """What came back from a site.
@@ -25,12 +33,14 @@ class Answer:
         reply: The facts; None if nothing usable came.
         groups: The arrays, by group.
         fault: Why there is no reply, in words that a person at the coordinator may read.
+        loss: Whether the errand was lost, and how.
     """
 
     site: str
     reply: Reply | None = None
     groups: Mapping[str, Arrays] = field(default_factory=dict)
     fault: str = ""
+    loss: Loss | None = None
 
 
 class Exchange(Protocol):

@@ -17,7 +17,7 @@ from fedward_core.errors import RoundError
 from fedward_core.events import Event, EventKind, Listener
 from fedward_core.spec import Spec
 from fedward_models.data import generate
-from fedward_server.engines import deployment
+from fedward_server.engines import local_network
 from fedward_server.engines.deployment import DeploymentEngine, EventReader
 from fedward_server.engines.inline import InlineEngine
 from fedward_server.flower.job_file import read_job, write_job
@@ -63,12 +63,12 @@ def _processes_naming(word: bytes) -> Iterator[tuple[int, str]]:
             continue
 
 
-def test_ten_rounds_over_a_superlink_and_two_agents_give_the_bits_of_one_process(
+def test_three_rounds_over_a_superlink_and_two_agents_give_the_bits_of_one_process(
     hospitals: Path, tmp_path: Path
 ) -> None:
-    alone = digests(InlineEngine().run, job_of(hospitals, tmp_path / "alone", rounds=10))
-    deployed = digests(DeploymentEngine().run, job_of(hospitals, tmp_path / "deployed", rounds=10))
-    assert len(set(alone)) == 10
+    alone = digests(InlineEngine().run, job_of(hospitals, tmp_path / "alone", rounds=3))
+    deployed = digests(DeploymentEngine().run, job_of(hospitals, tmp_path / "deployed", rounds=3))
+    assert len(set(alone)) == 3
     assert deployed == alone
     assert processes_of(tmp_path / "deployed") == {}
     assert not list((tmp_path / "deployed").rglob("*.token"))
@@ -78,12 +78,12 @@ def test_ten_rounds_over_a_superlink_and_two_agents_give_the_bits_of_one_process
 def test_a_site_that_has_not_approved_the_app_refuses_it_with_a_reason_on_the_run(
     hospitals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    start = deployment._agent
+    start = local_network._agent
 
-    def start_strict(job: Job, site: str, superlink: str, digest: str) -> AbstractContextManager[None]:
-        return start(job, site, superlink, digest if site != "river" else "0" * 64)
+    def start_strict(job: Job, site: str, home: Path, superlink: str, digest: str) -> AbstractContextManager[None]:
+        return start(job, site, home, superlink, digest if site != "river" else "0" * 64)
 
-    monkeypatch.setattr(deployment, "_agent", start_strict)
+    monkeypatch.setattr(local_network, "_agent", start_strict)
     events: list[Event] = []
     job = job_of(hospitals, tmp_path / "refused", rounds=1)
     with pytest.raises(RoundError, match=r"site 'river' gave no card .* it has not approved this app"):

@@ -1,0 +1,63 @@
+"""A SuperLink's grid that asks again where Flower gives up: at HTTP 500, which a busy database causes for a moment."""
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Protocol, TypeVar
+
+import httpx
+from flwr.app import Message
+from flwr.proto.node_pb2 import NodeInfo
+
+# Decided here: about half a minute in all. Flower's own wait for its database is 5 s.
+PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+
+T = TypeVar("T")
+
+
+class Messenger(Protocol):
+    """What is needed of Flower's grid."""
+
+    def get_nodes(self) -> Iterable[NodeInfo]:
+        """The nodes that are there."""
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        """Send messages; each gets its id."""
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        """The replies to messages that are there."""
+
+
+class PatientGrid:
+    """Passes calls on, and repeats one that the SuperLink cannot answer at the moment.
+
+    Args:
+        grid: The SuperLink's grid.
+    """
+
+    def __init__(self, grid: Messenger) -> None:
+        self._grid = grid
+
+    def get_nodes(self) -> Iterable[NodeInfo]:
+        """The nodes that are there."""
+        return _patiently(self._grid.get_nodes)
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        """Send messages. To send one twice is to send it once: its id is made of its content."""
+        letters = list(messages)
+        return _patiently(lambda: self._grid.push_messages(letters))
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        """The replies to messages that are there."""
+        ids = list(message_ids)
+        return _patiently(lambda: self._grid.pull_messages(ids))
+
+
+def _patiently(call: Callable[[], T]) -> T:
+    for pause_s in PAUSES_S:
+        try:
+            return call()
+        except httpx.HTTPStatusError as error:
+            if not error.response.is_server_error:
+                raise
+            time.sleep(pause_s)
+    return call()
