@@ -1,0 +1,1 @@
+"""Convolutional networks with the robustness of transformers."""
