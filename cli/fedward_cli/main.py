@@ -16,6 +16,7 @@ from fedward_cli import (
     server,
     sites_remote,
     studies_remote,
+    up,
     zoo,
 )
 from fedward_cli.faults import PoliteGroup
@@ -40,6 +41,7 @@ app.command("simulate")(run.simulate)
 app.command("compare")(compare.compare)
 app.command("demo")(demo.demo)
 app.command("server")(server.server)
+app.command("up")(up.up)
 app.command("doctor")(doctor.doctor)
 
 

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from fedward_cli.connection import ENVIRONMENT, coordinator
 from fedward_cli.consoles import errors, output, tell
-from fedward_cli.options import AsJson, EngineName, SpecFile, Workers
+from fedward_cli.options import AsJson, SpecFile, Workers
 from fedward_cli.progress import shown
 from fedward_core.errors import RoundError
 from fedward_core.events import Event, EventKind
@@ -36,7 +36,9 @@ def submit(  # noqa: PLR0913, PLR0917 - one argument for each option
     run: Annotated[
         str | None, typer.Option("--id", help="An id for the run; made from the spec's name if not.")
     ] = None,
-    engine: EngineName = "inline",
+    engine: Annotated[
+        str | None, typer.Option("--engine", help="What carries the run out; chosen by the study's kind if not.")
+    ] = None,
     workers: Workers = 1,
     as_json: AsJson = False,
 ) -> None:
@@ -44,8 +46,9 @@ def submit(  # noqa: PLR0913, PLR0917 - one argument for each option
 
     For example `fedward run submit examples/quickstart.yaml --study chest`
     """
-    body = {"study": study, "spec": Spec.read(spec).model_dump(mode="json"), "engine": engine, "workers": workers}
-    submitted = coordinator().post("/runs", body | ({"run": run} if run else {}))
+    body = {"study": study, "spec": Spec.read(spec).model_dump(mode="json"), "workers": workers}
+    chosen = {"run": run, "engine": engine}
+    submitted = coordinator().post("/runs", body | {key: value for key, value in chosen.items() if value})
     typer.echo(json.dumps(submitted, indent=2) if as_json else submitted["id"])
 
 

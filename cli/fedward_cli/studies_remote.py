@@ -16,7 +16,7 @@ app = typer.Typer(no_args_is_help=True, help=f"Make and list studies of a coordi
 
 
 @app.command("create")
-def create(
+def create(  # noqa: PLR0913, PLR0917 - one argument for each option
     name: Annotated[str, typer.Argument(metavar="NAME", help="The study's name.")],
     site: Annotated[
         list[str] | None, typer.Option("--site", help="A site that belongs to it; give it for each.")
@@ -27,17 +27,22 @@ def create(
             "--data", help="A folder on the coordinator's machine with data of sites to simulate.", file_okay=False
         ),
     ] = None,
+    drill: Annotated[
+        bool, typer.Option("--drill", help="The sites are made up and have no data: only rehearsals can run.")
+    ] = False,
     classes: Annotated[str, typer.Option("--classes", help="Its classes, in order, with commas between them.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Make a study: a group of sites with one dataset. Needs an admin's key.
+    """Make a study: a group of enrolled sites with one dataset. Needs an admin's key.
+
+    With `--data` or `--drill`, the coordinator simulates the sites.
 
     For example `fedward study create chest --site north --site hill --site river`
     """
     body = {
         "name": name,
         **({"sites": site} if site else {}),
-        **({"data": str(data.absolute())} if data else {}),
+        **({"data": str(data.absolute())} if data else {"enrolled": not drill}),
         **({"classes": classes.split(",")} if classes else {}),
     }
     made = coordinator().post("/studies", body)
