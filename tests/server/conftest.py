@@ -1,11 +1,18 @@
 """Sites without machines: what a scripted site answers is a plain function."""
 
+import datetime
+import ipaddress
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from fedward_core.arrays import Array, Arrays
 from fedward_core.cards import Contract, DatasetCard
@@ -20,6 +27,7 @@ from fedward_core.spec import Spec
 from fedward_core.update import SHARED
 from fedward_server.rounds.exchange import Answer, Errand
 from fedward_server.rounds.run import Run
+from fedward_server.tls import TLSFiles
 
 Script = Callable[[str, Errand], list[Answer]]
 
@@ -77,6 +85,34 @@ class Outcome:
         return [event for event in self.events if event.kind is kind]
 
 
+@dataclass
+class PretendedKeeper:
+    """Keeps no SuperLink, and notes what was asked of it."""
+
+    address: str = "127.0.0.1:9"
+    keys: Path = Path("/nowhere")
+    registered: dict[str, bytes] = field(default_factory=dict)
+    forgotten: list[str] = field(default_factory=list)
+    faults: list[Exception] = field(default_factory=list)
+    ended: int = 0
+
+    def ensure(self) -> str:
+        if self.faults:
+            raise self.faults.pop()
+        return self.address
+
+    def register(self, site: str, public_key_pem: bytes) -> str:
+        assert site not in self.registered
+        self.registered[site] = public_key_pem
+        return str(2**64 - 1)
+
+    def forget(self, site: str) -> None:
+        self.forgotten.append(site)
+
+    def end(self) -> None:
+        self.ended += 1
+
+
 RunScripts = Callable[..., Outcome]
 
 
@@ -118,3 +154,28 @@ def run_scripts(tmp_path: Path) -> RunScripts:
         return outcome
 
     return run
+
+
+@pytest.fixture
+def keeper() -> PretendedKeeper:
+    return PretendedKeeper()
+
+
+@pytest.fixture(scope="session")
+def tls_files(tmp_path_factory: pytest.TempPathFactory) -> TLSFiles:
+    """A certificate for this machine's loopback, which is its own authority."""
+    folder = tmp_path_factory.mktemp("tls")
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "fedward test")])
+    now = datetime.datetime.now(datetime.UTC)
+    names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName("localhost")])
+    builder = x509.CertificateBuilder(issuer_name=name, subject_name=name, public_key=key.public_key(), serial_number=1)
+    builder = builder.not_valid_before(now - datetime.timedelta(days=1))
+    builder = builder.not_valid_after(now + datetime.timedelta(days=1))
+    builder = builder.add_extension(names, critical=False)
+    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+    certificate = builder.sign(key, hashes.SHA256())
+    files = TLSFiles(certificate=folder / "cert.pem", key=folder / "key.pem", authority=folder / "cert.pem")
+    files.certificate.write_bytes(certificate.public_bytes(Encoding.PEM))
+    files.key.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return files

@@ -9,10 +9,13 @@ from sqlalchemy import URL
 
 from fedward_core import __version__
 from fedward_core.registry import load
-from fedward_server.api import health
+from fedward_server.api import health, proxy
 from fedward_server.api.errors import register_errors
+from fedward_server.api.limits import BodyLimit
+from fedward_server.api.proxy import open_upstream
 from fedward_server.database.database import Database
 from fedward_server.engines.subprocess_attempts import SubprocessAttempts
+from fedward_server.errors import DatabaseAwayError
 from fedward_server.home import Home
 from fedward_server.keys import queries as keys
 from fedward_server.keys import routes as key_routes
@@ -27,6 +30,7 @@ from fedward_server.sites import fleet_routes
 from fedward_server.sites import routes as site_routes
 from fedward_server.sites.fleet import HEARTBEAT_S, Fleet
 from fedward_server.sites.keeper import Keeper, LateKeeper
+from fedward_server.sites.network import RECRUIT_S, Network
 from fedward_server.studies import routes as study_routes
 from fedward_server.tls import TLSFiles
 
@@ -51,6 +55,7 @@ def create_app(  # noqa: PLR0913 - the settings of a coordinator, each by its na
     tls: TLSFiles | None = None,
     fleet_address: str = "",
     heartbeat_s: float = HEARTBEAT_S,
+    recruit_s: float = RECRUIT_S,
     keeper: Keeper | None = None,
 ) -> FastAPI:
     """The coordinator of a home folder.
@@ -63,6 +68,7 @@ def create_app(  # noqa: PLR0913 - the settings of a coordinator, each by its na
         tls: The files of the port, if it has TLS: then SuperNodes prove who they are.
         fleet_address: ``host:port`` where SuperNodes connect; left out, the port at which a site enrols.
         heartbeat_s: How often agents report.
+        recruit_s: How long sites may take to answer a run that asks for them.
         keeper: Keeps Flower's SuperLink alive; left out, as a process of this machine.
     """
     keeper = keeper or LateKeeper(lambda: load(KEEPER)(home.superlink, tls=tls))
@@ -77,7 +83,13 @@ def create_app(  # noqa: PLR0913 - the settings of a coordinator, each by its na
             await _prepare(tables, tell_key)
             app.state.database, app.state.home = tables, home
             app.state.keyring, app.state.fleet = Keyring(), fleet
-            async with _noting(fleet, tables), _scheduling(home, tables, max_active):
+            work = Work(home, SubprocessAttempts(), Network(keeper=keeper, recruit_s=recruit_s))
+            async with (
+                open_upstream(tls) as app.state.upstream,
+                _keeping_superlink(fleet, tables),
+                _noting(fleet, tables),
+                _scheduling(tables, work, max_active),
+            ):
                 yield
         finally:
             await tables.close()
@@ -90,12 +102,15 @@ def create_app(  # noqa: PLR0913 - the settings of a coordinator, each by its na
         openapi_url=f"{PREFIX}/openapi.json",
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # a path is right or it is not found; what is sent along is not sent twice
     )
     register_errors(app)
     routes = APIRouter(prefix=PREFIX)
     for router in ROUTERS:
         routes.include_router(router)
     app.include_router(routes)
+    app.include_router(proxy.router)
+    app.add_middleware(BodyLimit, prefix=PREFIX)
     return app
 
 
@@ -109,9 +124,8 @@ async def _prepare(database: Database, tell_key: Callable[[str], None]) -> None:
 
 
 @asynccontextmanager
-async def _scheduling(home: Home, database: Database, max_active: int) -> AsyncIterator[None]:
-    attempts = SubprocessAttempts()
-    scheduler = Scheduler(database, Work(home, attempts), attempts, max_active=max_active)
+async def _scheduling(database: Database, work: Work, max_active: int) -> AsyncIterator[None]:
+    scheduler = Scheduler(database, work, max_active=max_active)
     loop = asyncio.create_task(scheduler.run())
     try:
         yield
@@ -130,4 +144,15 @@ async def _noting(fleet: Fleet, database: Database) -> AsyncIterator[None]:
         writing.cancel()
         with suppress(asyncio.CancelledError):
             await writing
-        await fleet.presence.write(database)
+        with suppress(DatabaseAwayError):
+            await fleet.presence.write(database)
+
+
+@asynccontextmanager
+async def _keeping_superlink(fleet: Fleet, database: Database) -> AsyncIterator[None]:
+    keeping = asyncio.create_task(fleet.keep_superlink(database))
+    try:
+        yield
+    finally:
+        fleet.end()
+        await keeping

@@ -17,14 +17,14 @@ class CreateRunRequest(Frozen):
         study: The study whose sites take part.
         spec: The spec: what its YAML file says, as JSON.
         run: An id of the submitter's own; left out, one is made from the spec's name.
-        engine: What carries the run out.
-        workers: Sites that train side by side. Results do not depend on it.
+        engine: What carries the run out; left out, ``deployment`` for enrolled sites, else ``inline``.
+        workers: Simulated sites that train side by side. Results do not depend on it.
     """
 
     study: str
     spec: dict[str, Any]
     run: str | None = Field(default=None, pattern=NAME, max_length=100)
-    engine: str = "inline"
+    engine: str | None = None
     workers: int = Field(default=1, ge=1, le=256)
 
 
@@ -36,7 +36,8 @@ class Run(Frozen):
         study: The study.
         name: The spec's name.
         spec_digest: The digest of the whole spec.
-        sites: The sites that take part.
+        sites: The sites that were asked for.
+        cohort: Those that take part; None until they are known.
         engine: What carries it out.
         workers: Sites that train side by side.
         state: Where it stands.
@@ -52,6 +53,7 @@ class Run(Frozen):
     name: str
     spec_digest: str
     sites: tuple[str, ...]
+    cohort: tuple[str, ...] | None
     engine: str
     workers: int
     state: RunState

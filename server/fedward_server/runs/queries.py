@@ -53,21 +53,26 @@ async def events_of_kinds(session: AsyncSession, run: str, kinds: Collection[str
     return (await session.scalars(query.order_by(EventRow.sequence))).all()
 
 
-async def next_due(session: AsyncSession, now_s: float, max_active: int) -> RunRow | None:
+async def num_active(session: AsyncSession) -> int:
+    """How many runs may have an attempt under way."""
+    return await session.scalar(select(func.count()).where(RunRow.state.in_(ACTIVE))) or 0
+
+
+async def next_due(session: AsyncSession, now_s: float, *, may_start: bool) -> RunRow | None:
     """The run that has waited longest for the scheduler and that nobody works on.
 
     Args:
         session: A transaction that writes.
         now_s: Seconds since the epoch.
-        max_active: With so many runs under way, none that is only submitted is due.
+        may_start: Whether another attempt may be under way; if not, no run is due that only waits for its start.
     """
-    active = await session.scalar(select(func.count()).where(RunRow.state.in_(ACTIVE)))
-    resting = (*ENDS, RunState.SUBMITTED) if (active or 0) >= max_active else ENDS
     query = select(RunRow).where(
-        RunRow.state.not_in(resting),
+        RunRow.state.not_in((*ENDS, RunState.PAUSED)),
         RunRow.due_s <= now_s,
         or_(RunRow.lease_token.is_(None), RunRow.lease_expires_s <= now_s),
     )
+    if not may_start:
+        query = query.where(or_(RunRow.state != RunState.SUBMITTED, RunRow.cohort.is_(None)))
     order = (RunRow.due_s, RunRow.created_s, RunRow.id)
     return (await session.scalars(query.order_by(*order).limit(1).with_for_update(skip_locked=True))).one_or_none()
 

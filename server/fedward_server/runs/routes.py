@@ -56,6 +56,20 @@ async def stop_run(run: str, database: Tables) -> Run:
         return await service.stop_run(session, run)
 
 
+@router.post("/{run}/pause", status_code=202, dependencies=[RESEARCHER])
+async def pause_run(run: str, database: Tables) -> Run:
+    """Ask a run to rest. What it has reached is kept; asking again is fine."""
+    async with database.writing() as session:
+        return await service.pause_run(session, run)
+
+
+@router.post("/{run}/resume", status_code=202, dependencies=[RESEARCHER])
+async def resume_run(run: str, database: Tables) -> Run:
+    """Let a paused run go on from its last round, under its id, as soon as there is room; asking again is fine."""
+    async with database.writing() as session:
+        return await service.resume_run(session, run)
+
+
 @router.get("/{run}/events", dependencies=[READER])
 async def list_events(
     run: str, database: Tables, after: After = 0, limit: Annotated[int, Query(ge=1, le=10_000)] = 1000

@@ -11,9 +11,13 @@ from fedward_server.errors import ConflictError, InvalidError
 from fedward_server.runs import queries
 from fedward_server.runs.models import CreateRunRequest, Run, RunEvent, RunWithSpec
 from fedward_server.runs.rows import RunRow
-from fedward_server.runs.states import RUN_MOVED, RunState, add_event, move_run
+from fedward_server.runs.states import ACTIVE, RUN_MOVED, WAITING, WORKING, RunState, add_event, move_run
+from fedward_server.studies.models import Study
 from fedward_server.studies.queries import study_named
 from fedward_server.studies.service import as_study, fit_spec
+
+DEPLOYMENT = "deployment"  # the engine that works with enrolled sites
+UNDER_WAY = (RunState.SUBMITTED, RunState.RECRUITING, *WORKING)
 
 
 async def submit_run(session: AsyncSession, request: CreateRunRequest, idempotency_key: str | None) -> tuple[Run, bool]:
@@ -24,16 +28,12 @@ async def submit_run(session: AsyncSession, request: CreateRunRequest, idempoten
 
     Raises:
         SpecError: The spec is wrong or does not fit the study.
-        InvalidError: There is no such engine.
+        InvalidError: There is no such engine, or it does not fit the study.
         NotFoundError: There is no such study.
         ConflictError: Another run has this id or idempotency key.
     """
-    if request.engine not in registry.names("engines"):
-        known = registry.names("engines")
-        raise InvalidError(registry.unknown(f"engine '{request.engine}'", request.engine, known))
     study = as_study(await study_named(session, request.study))
-    spec, sites = fit_spec(Spec.parse(request.spec), study)
-    row = _row(request, spec, sites, idempotency_key)
+    row = _row(request, study, idempotency_key)
     there = await _already(session, request.run, idempotency_key)
     if there is not None:
         _check_same(there, row)
@@ -52,10 +52,38 @@ async def stop_run(session: AsyncSession, run: str) -> Run:
         NotFoundError: There is no such run.
     """
     row = await queries.run_named(session, run, to_change=True)
-    if row.state == RunState.SUBMITTED:
-        move_run(session, row, RunState.CANCELLED, "stopped before it started")
-    elif row.state in (RunState.STARTING, RunState.RUNNING):
+    if row.state in ACTIVE and row.state != RunState.STOPPING:
         move_run(session, row, RunState.STOPPING, "stop was asked for")
+    elif row.state in WAITING:
+        move_run(session, row, RunState.CANCELLED, f"stopped while it was {row.state}")
+    return as_run(row)
+
+
+async def pause_run(session: AsyncSession, run: str) -> Run:
+    """Ask a run to rest until it is resumed. Asking again is fine.
+
+    Raises:
+        NotFoundError: There is no such run.
+        ConflictError: It is being stopped, or has ended.
+    """
+    row = await queries.run_named(session, run, to_change=True)
+    if row.state in WORKING:
+        move_run(session, row, RunState.PAUSING, "a pause was asked for")
+    elif row.state not in (RunState.PAUSING, RunState.PAUSED):
+        move_run(session, row, RunState.PAUSED, f"paused while it was {row.state}")
+    return as_run(row)
+
+
+async def resume_run(session: AsyncSession, run: str) -> Run:
+    """Let a paused run wait for its turn again; it goes on from its last round. Asking again is fine.
+
+    Raises:
+        NotFoundError: There is no such run.
+        ConflictError: It has not come to rest yet, is being stopped, or has ended.
+    """
+    row = await queries.run_named(session, run, to_change=True)
+    if row.state not in UNDER_WAY:
+        move_run(session, row, RunState.SUBMITTED, "resumed")
     return as_run(row)
 
 
@@ -87,11 +115,25 @@ async def list_events(session: AsyncSession, run: str, after: int, limit: int) -
 
 def as_run(row: RunRow) -> Run:
     """The run of a row."""
-    plain = {name: getattr(row, name) for name in Run.model_fields if name not in {"name", "sites"}}
-    return Run(**plain, name=row.spec["name"], sites=tuple(row.sites))
+    plain = {name: getattr(row, name) for name in Run.model_fields if name != "name"}
+    return Run(**plain, name=row.spec["name"])
 
 
-def _row(request: CreateRunRequest, spec: Spec, sites: tuple[str, ...], idempotency_key: str | None) -> RunRow:
+def _engine(request: CreateRunRequest, study: Study) -> str:
+    if study.enrolled:
+        if request.engine in (None, DEPLOYMENT):
+            return DEPLOYMENT
+        raise InvalidError(f"study '{study.name}' has enrolled sites: leave engine out, or set it to '{DEPLOYMENT}'")
+    engine = request.engine or "inline"
+    known = registry.names("engines")
+    if engine not in known:
+        raise InvalidError(registry.unknown(f"engine '{engine}'", engine, known))
+    return engine
+
+
+def _row(request: CreateRunRequest, study: Study, idempotency_key: str | None) -> RunRow:
+    engine = _engine(request, study)
+    spec, sites = fit_spec(Spec.parse(request.spec), study)
     now = time.time()
     return RunRow(
         id=request.run or f"{spec.name}-{secrets.token_hex(4)}",
@@ -100,8 +142,8 @@ def _row(request: CreateRunRequest, spec: Spec, sites: tuple[str, ...], idempote
         spec=spec.model_dump(mode="json"),
         spec_digest=spec.digest(),
         sites=list(sites),
-        cohort=list(sites),
-        engine=request.engine,
+        cohort=None if study.enrolled else list(sites),
+        engine=engine,
         workers=request.workers,
         state=RunState.SUBMITTED,
         reason="",

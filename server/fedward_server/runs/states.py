@@ -56,6 +56,7 @@ TRANSITIONS: dict[RunState, frozenset[RunState]] = {
     RunState.FAILED: frozenset(),
     RunState.CANCELLED: frozenset(),
 }
+WAITING = (RunState.SUBMITTED, RunState.RECRUITING, RunState.PAUSED)  # there is no attempt
 ACTIVE = (RunState.STARTING, RunState.RUNNING, RunState.PAUSING, RunState.STOPPING)  # there may be an attempt
 WORKING = (RunState.STARTING, RunState.RUNNING)  # and its sites are wanted
 ENDS = tuple(state for state, following in TRANSITIONS.items() if not following)

@@ -6,7 +6,7 @@ import time
 from contextlib import suppress
 
 from fedward_server.database.database import Database
-from fedward_server.engines.attempts import Attempts, Status
+from fedward_server.engines.attempts import Status
 from fedward_server.runs import queries
 from fedward_server.scheduler.task import lease_task, write_back
 from fedward_server.scheduler.work import GRACE_S, Work
@@ -23,14 +23,12 @@ class Scheduler:
     Args:
         database: Holds the runs.
         work: What is done for a run.
-        attempts: Ends attempts when the coordinator ends.
         max_active: Runs that may be under way at a time.
     """
 
-    def __init__(self, database: Database, work: Work, attempts: Attempts, *, max_active: int = 1) -> None:
+    def __init__(self, database: Database, work: Work, *, max_active: int = 1) -> None:
         self._database = database
         self._work = work
-        self._attempts = attempts
         self._max_active = max_active
         self._ending = asyncio.Event()
 
@@ -70,9 +68,9 @@ class Scheduler:
         async with self._database.reading() as session:
             handles = [row.handle for row in await queries.active_runs(session) if row.handle]
         deadline = time.monotonic() + GRACE_S
-        while alive := [handle for handle in handles if self._attempts.poll(handle) is Status.ALIVE]:
+        while alive := [handle for handle in handles if self._work.attempts.poll(handle) is Status.ALIVE]:
             for handle in alive:
-                self._attempts.stop(handle, by_force=time.monotonic() > deadline)
+                self._work.attempts.stop(handle, by_force=time.monotonic() > deadline)
             await asyncio.sleep(IDLE_S)
 
     async def _rest(self, seconds: float) -> None:

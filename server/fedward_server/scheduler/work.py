@@ -1,14 +1,20 @@
 """What is done for a run in each state. Nothing here knows the database, and nothing waits."""
 
+import logging
 import time
 from dataclasses import replace
 
-from fedward_core.errors import CheckpointError
-from fedward_server.engines.attempts import Attempts, Outcome, Status
+from fedward_core.errors import FedwardError
+from fedward_core.spec import Spec
+from fedward_server.engines.attempts import AttemptJob, Attempts, Outcome, Status
 from fedward_server.home import Home
 from fedward_server.runs.folder import read_lines
 from fedward_server.runs.states import RunState
-from fedward_server.scheduler.task import Finding, Task
+from fedward_server.scheduler.task import Call, Finding, Task
+from fedward_server.sites.network import Network
+from fedward_server.sites.recruiting import Period, dataset_needed, recruit
+
+log = logging.getLogger(__name__)
 
 # Decided here: an attempt may finish the folding of a round and its checkpoint before it is ended by force.
 GRACE_S = 15.0
@@ -17,47 +23,73 @@ MAX_CRASHES = 3
 
 
 class Work:
-    """Looks after the attempts of runs.
+    """Looks after runs: recruits their sites, and starts and watches their attempts.
 
     Args:
         home: Where runs have their folders.
         attempts: Starts and ends attempts.
+        network: Where enrolled sites are.
     """
 
-    def __init__(self, home: Home, attempts: Attempts) -> None:
+    def __init__(self, home: Home, attempts: Attempts, network: Network) -> None:
         self._home = home
-        self._attempts = attempts
+        self.attempts = attempts
+        self._network = network
 
     def do(self, task: Task) -> Finding:
-        """Do what a run needs now."""
+        """Do what a run needs now. A fault of ours is tried again, and ends the run if it lasts."""
+        try:
+            return self._do(task)
+        except Exception as error:
+            log.exception("a fault in the work on run %s", task.run)
+            return self._try_again(task, f"a fault of the coordinator itself ({type(error).__name__})")
+
+    def _do(self, task: Task) -> Finding:
         if task.state is RunState.SUBMITTED:
-            return Finding(to=RunState.STARTING, bytes_read=task.bytes_read)
+            return self._begin(task)
+        if task.state is RunState.RECRUITING:
+            return _recruit(task)
         if task.state is RunState.STARTING:
             return self._start(task)
         return self._watch(task)
 
+    def _begin(self, task: Task) -> Finding:
+        finding = Finding(bytes_read=task.bytes_read)
+        if task.cohort is not None:
+            return finding.moving(RunState.STARTING)
+        call = Call(app=self._network.app(), until_s=time.time() + self._network.recruit_s)
+        return replace(finding, call=call).moving(RunState.RECRUITING)
+
     def _start(self, task: Task) -> Finding:
         finding = Finding(bytes_read=task.bytes_read)
         try:
-            handle = self._attempts.start(self._home.run(task.run), task.job(self._data(task)))
-        except (OSError, CheckpointError) as error:
-            why = (error.strerror or type(error).__name__) if isinstance(error, OSError) else str(error)
-            return finding.moving(RunState.FAILED, f"the attempt could not be started: {why}")
+            handle = self.attempts.start(self._home.run(task.run), self._job(task))
+        except OSError as error:
+            return self._try_again(task, error.strerror or type(error).__name__)
+        except FedwardError as error:
+            return self._try_again(task, str(error))
         return replace(finding, handle=handle).moving(RunState.RUNNING)
+
+    def _job(self, task: Task) -> AttemptJob:
+        job = task.job(self._data(task))
+        if not task.enrolled:
+            return job
+        address, keys = self._network.superlink()
+        return job.model_copy(update={"superlink": address, "superlink_keys": str(keys)})
 
     def _watch(self, task: Task) -> Finding:
         folder = self._home.run(task.run)
-        handle = task.handle or self._attempts.find(folder)
+        handle = task.handle or self.attempts.find(folder)
         # In this order: when the attempt has ended, all that it told has been written.
-        status = Status.ENDED if handle is None else self._attempts.poll(handle)
+        status = Status.ENDED if handle is None else self.attempts.poll(handle)
         lines, bytes_read = read_lines(folder.events, task.bytes_read)
         told = tuple(self._without_paths(line, task) for line in lines)
         finding = Finding(handle=handle, lines=told, bytes_read=bytes_read)
         if handle is not None and status is Status.ALIVE:
-            if task.state is RunState.STOPPING:
-                self._attempts.stop(handle, by_force=time.time() - task.moved_s > GRACE_S)
+            if task.state in (RunState.STOPPING, RunState.PAUSING):
+                self.attempts.stop(handle, by_force=time.time() - task.moved_s > GRACE_S)
             return finding
-        return self._conclude(task, finding, self._attempts.outcome(folder))
+        return self._conclude(task, finding, self.attempts.outcome(folder))
 
     def _conclude(self, task: Task, finding: Finding, outcome: Outcome | None) -> Finding:
         if outcome is not None and outcome.state == "completed":
@@ -66,7 +98,19 @@ class Work:
             return finding.moving(RunState.FAILED, self._without_paths(outcome.reason, task))
         if task.state is RunState.STOPPING:
             return finding.moving(RunState.CANCELLED, "stopped on request")
+        if task.state is RunState.PAUSING:
+            return replace(finding, handle=None).moving(RunState.PAUSED, "paused on request")
         return _again(task, finding, crashed=outcome is None)
+
+    def _try_again(self, task: Task, why: str) -> Finding:
+        """Leave the run where it stands and look at it again, or fail it if that was tried often enough."""
+        finding = Finding(handle=task.handle, bytes_read=task.bytes_read, crashed=True)
+        if task.crashes + 1 < MAX_CRASHES:
+            return finding
+        if task.handle is not None:
+            self.attempts.stop(task.handle, by_force=True)
+        doing = "could not be started" if task.state is RunState.STARTING else "could not be looked after"
+        return finding.moving(RunState.FAILED, f"the run {doing}: {self._without_paths(why, task)}")
 
     def _data(self, task: Task) -> str:
         if task.data is not None:
@@ -81,6 +125,19 @@ class Work:
             if folder:
                 text = text.replace(folder, "…")
         return text
+
+
+def _recruit(task: Task) -> Finding:
+    finding = Finding(bytes_read=task.bytes_read)
+    spec = Spec.parse(task.spec)
+    period = Period(since_s=task.moved_s, until_s=task.recruits_until_s, now_s=time.time())
+    found = recruit(task.candidates, dataset_needed(spec), period)
+    needed = spec.cohort.min_sites
+    if not found.can_reach(needed):
+        return replace(finding, recruitment=found).moving(RunState.FAILED, found.failure(needed))
+    if found.waiting or not task.may_start:
+        return finding
+    return replace(finding, recruitment=found).moving(RunState.STARTING)
 
 
 def _again(task: Task, finding: Finding, *, crashed: bool) -> Finding:

@@ -1,17 +1,25 @@
 """What the routes of agents share: their heartbeats, what is wanted of them, and the SuperLink that they connect to."""
 
 import asyncio
+import logging
+from contextlib import suppress
 from dataclasses import dataclass, field
 
+from fedward_core.errors import FedwardError
 from fedward_core.fleet import Enrolment, Membership
 from fedward_server.database.database import Database
 from fedward_server.sites.board import Board
 from fedward_server.sites.enrolment import check_enrolment, enrol
 from fedward_server.sites.keeper import Keeper
 from fedward_server.sites.presence import Presence
+from fedward_server.sites.queries import any_site
+
+log = logging.getLogger(__name__)
 
 # Decided here: a cancelled run is noticed within seconds, and a thousand sites are two hundred requests a second.
 HEARTBEAT_S = 5.0
+# Decided here: SuperNodes outlast a SuperLink that is away for longer, and a look costs one small request.
+LOOK_EVERY_S = 3.0
 
 
 @dataclass(kw_only=True)
@@ -25,6 +33,7 @@ class Fleet:
         heartbeat_s: How often agents report.
         presence: Their newest heartbeats.
         board: What is wanted of them.
+        superlink: Where the SuperLink listens on loopback; empty before the first site.
     """
 
     keeper: Keeper
@@ -33,7 +42,10 @@ class Fleet:
     heartbeat_s: float = HEARTBEAT_S
     presence: Presence = field(default_factory=Presence)
     board: Board = field(default_factory=Board)
+    superlink: str = ""
     _enrolling: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _ending: bool = False
 
     async def enrol(self, database: Database, enrolment: Enrolment, own_port: int) -> Membership:
         """Make whoever holds a valid token a site.
@@ -53,6 +65,7 @@ class Fleet:
             async with database.writing() as session:
                 key = await enrol(session, enrolment, node)
         self.board.forget()
+        self._changed.set()
         address = self.address or f":{own_port}"
         return Membership(site=site, key=key, fleet=address, node_authentication=self.node_authentication)
 
@@ -62,7 +75,32 @@ class Fleet:
         if self.node_authentication:
             await asyncio.to_thread(self.keeper.forget, site)
 
+    async def keep_superlink(self, database: Database) -> None:
+        """Look after the SuperLink from the first site on, until told to end; then end it."""
+        while not self._ending:
+            try:
+                await self._look_after_superlink(database)
+            except FedwardError as error:
+                log.warning("%s", error)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), LOOK_EVERY_S)
+            self._changed.clear()
+        if self.superlink:
+            await asyncio.to_thread(self.keeper.end)
+
+    def end(self) -> None:
+        """Let :meth:`keep_superlink` finish what it is at, and end the SuperLink."""
+        self._ending = True
+        self._changed.set()
+
+    async def _look_after_superlink(self, database: Database) -> None:
+        if not self.superlink:
+            async with database.reading() as session:
+                if not await any_site(session):
+                    return
+        self.superlink = await asyncio.to_thread(self.keeper.ensure)
+
     async def _register(self, site: str, public_key: str) -> str:
         if not self.node_authentication:
             return ""
-        return await asyncio.to_thread(self.keeper.register, site, public_key)
+        return await asyncio.to_thread(self.keeper.register, site, public_key.encode())

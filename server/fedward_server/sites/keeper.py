@@ -2,16 +2,21 @@
 
 from collections.abc import Callable
 from functools import cached_property
+from pathlib import Path
 from typing import Protocol
 
 
 class Keeper(Protocol):
     """Looks after one SuperLink, which outlives the coordinator."""
 
+    @property
+    def keys(self) -> Path:
+        """The folder with what clients of the SuperLink need."""
+
     def ensure(self) -> str:
         """Start, adopt or restart the SuperLink, and give its address on loopback, ``host:port``."""
 
-    def register(self, site: str, public_key_pem: str) -> str:
+    def register(self, site: str, public_key_pem: bytes) -> str:
         """Let the SuperNode that holds the private half of a key join under a site's name; gives Flower's id of it."""
 
     def forget(self, site: str) -> None:
@@ -35,11 +40,16 @@ class LateKeeper:
     def _keeper(self) -> Keeper:
         return self._make()
 
+    @property
+    def keys(self) -> Path:
+        """See :class:`Keeper`."""
+        return self._keeper.keys
+
     def ensure(self) -> str:
         """See :class:`Keeper`."""
         return self._keeper.ensure()
 
-    def register(self, site: str, public_key_pem: str) -> str:
+    def register(self, site: str, public_key_pem: bytes) -> str:
         """See :class:`Keeper`."""
         return self._keeper.register(site, public_key_pem)
 

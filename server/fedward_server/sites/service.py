@@ -11,7 +11,7 @@ from fedward_server.errors import ConflictError, InvalidError, NotFoundError
 from fedward_server.keys.service import delete_agent_key
 from fedward_server.runs.queries import run_named
 from fedward_server.runs.rows import RunRow
-from fedward_server.runs.states import SITE_ANSWERED, RunState, add_event
+from fedward_server.runs.states import SITE_ANSWERED, WORKING, RunState, add_event
 from fedward_server.sites import queries
 from fedward_server.sites.models import Dataset, Site
 from fedward_server.sites.rows import AnswerRow, SiteRow
@@ -50,7 +50,7 @@ async def take_cards(session: AsyncSession, site: str, cards: Cards) -> None:
 
 
 async def take_answer(session: AsyncSession, site: str, answer: Answer) -> None:
-    """Keep a site's answer; while the run is recruiting, the newest counts.
+    """Keep a site's answer; while the run is recruiting, the newest counts. Later, a site may still say no.
 
     Raises:
         NotFoundError: No run of this name asks for the site.
@@ -62,7 +62,7 @@ async def take_answer(session: AsyncSession, site: str, answer: Answer) -> None:
     there = await session.get(AnswerRow, (answer.run, site))
     if there is not None and (there.takes_part, there.reason) == (answer.takes_part, answer.reason):
         return
-    if run.state != RunState.RECRUITING:
+    if run.state != RunState.RECRUITING and (answer.takes_part or run.state not in WORKING):
         raise ConflictError(f"run '{run.id}' is {run.state} and takes no answers any more")
     _write_answer(session, run, site, answer)
     await session.merge(_answer_row(site, answer))

@@ -19,12 +19,14 @@ class CreateStudyRequest(Frozen):
         data: The folder on the coordinator's machine with one file or folder for each simulated site. Without one,
             only methods that read no images can run: a rehearsal.
         sites: The sites; left out, all that the folder holds.
+        enrolled: Whether the sites are hospitals that have enrolled; otherwise they are simulated on this machine.
         classes: The study's classes in the order of their label numbers; left out, each spec names its own.
     """
 
     name: str = Field(pattern=NAME, max_length=100)
     data: str | None = None
     sites: tuple[SiteName, ...] = ()
+    enrolled: bool = False
     classes: tuple[str, ...] = ()
 
     @model_validator(mode="after")
@@ -33,14 +35,17 @@ class CreateStudyRequest(Frozen):
             raise ValueError("a study without data names its sites: give data, or sites")
         if len(set(self.sites)) < len(self.sites):
             raise ValueError("a site is named twice")
+        if self.enrolled and self.data is not None:
+            raise ValueError("enrolled sites keep their data: leave data out, or enrolled")
         return self
 
 
 class Study(Frozen):
-    """A study, as everybody may see it."""
+    """A study, as everybody may see it; see :class:`CreateStudyRequest`. One with data is simulated from a folder."""
 
     name: str
     sites: tuple[str, ...]
+    enrolled: bool
     classes: tuple[str, ...]
     has_data: bool
     created_s: float

@@ -9,6 +9,7 @@ from fedward_core.errors import DataError, SpecError
 from fedward_core.registry import load
 from fedward_core.spec import Spec
 from fedward_server.errors import ConflictError
+from fedward_server.sites.queries import sites_named
 from fedward_server.studies import queries
 from fedward_server.studies.models import CreateStudyRequest, Study
 from fedward_server.studies.rows import StudyRow
@@ -33,17 +34,16 @@ async def create_study(session: AsyncSession, request: CreateStudyRequest, sites
     """Make a study; making the same one again is fine.
 
     Raises:
-        ConflictError: There is another study of this name.
+        ConflictError: There is another study of this name, or a site is not enrolled.
     """
-    data = str(Path(request.data).resolve()) if request.data is not None else None
-    wanted = StudyRow(
-        name=request.name, data=data, sites=list(sites), classes=list(request.classes), created_s=time.time()
-    )
+    if request.enrolled:
+        await _check_enrolled(session, sites)
+    wanted = _row(request, sites)
     row = await session.get(StudyRow, request.name)
     if row is None:
         session.add(wanted)
         return as_study(wanted)
-    if (row.data, row.sites, row.classes) != (wanted.data, wanted.sites, wanted.classes):
+    if any(getattr(row, what) != getattr(wanted, what) for what in ("data", "sites", "enrolled", "classes")):
         raise ConflictError(f"there is another study '{request.name}': choose another name")
     return as_study(row)
 
@@ -75,10 +75,28 @@ def as_study(row: StudyRow) -> Study:
     return Study(
         name=row.name,
         sites=tuple(row.sites),
+        enrolled=row.enrolled,
         classes=tuple(row.classes),
         has_data=row.data is not None,
         created_s=row.created_s,
     )
+
+
+def _row(request: CreateStudyRequest, sites: tuple[str, ...]) -> StudyRow:
+    return StudyRow(
+        name=request.name,
+        data=str(Path(request.data).resolve()) if request.data is not None else None,
+        sites=list(sites),
+        enrolled=request.enrolled,
+        classes=list(request.classes),
+        created_s=time.time(),
+    )
+
+
+async def _check_enrolled(session: AsyncSession, sites: tuple[str, ...]) -> None:
+    missing = sorted(set(sites) - set(await sites_named(session, sites)))
+    if missing:
+        raise ConflictError(f"{', '.join(missing)} of the study's sites are not enrolled: invite them first")
 
 
 def _sites_in(data: Path) -> tuple[str, ...]:

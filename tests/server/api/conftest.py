@@ -24,10 +24,16 @@ from fedward_server.api.app import create_app
 from fedward_server.api.serving import listening, serve
 from fedward_server.home import Home
 
+class NoSuperLink:
+    keys = Path("/nowhere")
+    def ensure(self): return "127.0.0.1:9"
+    def end(self): pass
+
 home = Home(Path(sys.argv[1]))
+keeper = NoSuperLink() if sys.argv[2] == "alone" else None
 with listening("127.0.0.1", 0) as listener, home.claimed():
     print(listener.getsockname()[1], flush=True)
-    serve(create_app(home, tell_key=lambda key: print(key, flush=True)), listener)
+    serve(create_app(home, keeper=keeper, tell_key=lambda key: print(key, flush=True)), listener)
 """
 
 # Of a pair that was made for tests, and whose private half nobody has.
@@ -46,18 +52,20 @@ class Coordinator:
 
     Attributes:
         home: Its folder.
+        networked: Whether it keeps a SuperLink, which takes seconds to start.
         keys: One for each role.
         process: The process; None while there is none.
         url: Where the API answers.
     """
 
     home: Path
+    networked: bool = False
     keys: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[str] | None = None
     url: str = ""
 
     def start(self) -> None:
-        command = [sys.executable, "-c", SERVE, str(self.home)]
+        command = [sys.executable, "-c", SERVE, str(self.home), "networked" if self.networked else "alone"]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         self.url = f"http://127.0.0.1:{int(self.process.stdout.readline())}/api/v1"

@@ -24,6 +24,8 @@ ROUTES = [
     ("GET", "/studies/none", READER),
     ("POST", "/runs", RESEARCHER),
     ("POST", "/runs/none/stop", RESEARCHER),
+    ("POST", "/runs/none/pause", RESEARCHER),
+    ("POST", "/runs/none/resume", RESEARCHER),
     ("POST", "/studies", ADMIN),
     ("POST", "/keys", ADMIN),
     ("GET", "/keys", ADMIN),

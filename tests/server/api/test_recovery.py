@@ -67,6 +67,25 @@ def test_a_run_whose_attempt_died_with_the_coordinator_is_taken_up(
     assert weights(coordinator.home / "runs" / "drill-1") == undisturbed
 
 
+def test_a_run_that_is_paused_goes_on_from_its_last_round_under_its_id(
+    coordinator: Any, undisturbed: str, attempt_of: Any
+) -> None:
+    coordinator.submit("drill-1", ROUNDS)
+    reach(coordinator, "drill-1", 3)
+    assert coordinator.call("POST", "/runs/drill-1/pause").json()["state"] == "pausing"
+    assert coordinator.wait("drill-1", "paused")["reason"] == "paused on request"
+    assert Process.of(attempt_of("drill-1")) is None
+    assert coordinator.call("POST", "/runs/drill-1/pause").json()["state"] == "paused"
+    reached = coordinator.kinds("drill-1").count("round_finished")
+    coordinator.kill()
+    coordinator.start()
+    assert coordinator.run("drill-1")["state"] == "paused"
+    assert coordinator.call("POST", "/runs/drill-1/resume").json()["state"] == "submitted"
+    assert coordinator.wait("drill-1", "completed")["attempt"] == 2
+    assert 3 <= reached < ROUNDS == coordinator.kinds("drill-1").count("round_finished")
+    assert weights(coordinator.home / "runs" / "drill-1") == undisturbed
+
+
 @pytest.mark.slow
 def test_an_attempt_that_was_killed_is_followed_by_another(
     coordinator: Any, undisturbed: str, attempt_of: Any, end: Kill

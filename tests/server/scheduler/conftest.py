@@ -18,6 +18,7 @@ from fedward_server.runs.rows import RunRow
 from fedward_server.runs.service import submit_run
 from fedward_server.scheduler.scheduler import Scheduler
 from fedward_server.scheduler.work import Work
+from fedward_server.sites.network import Network
 from fedward_server.studies.models import CreateStudyRequest
 from fedward_server.studies.service import create_study
 
@@ -35,6 +36,7 @@ class PretendedAttempts:
     Attributes:
         alive: Whether the newest one is under way.
         started: How many were started.
+        jobs: What each was to carry out.
         stopped: How each stop was asked for.
         ending: The outcome of the newest; None for one that died without a word.
         refuses: Raised at each start.
@@ -43,6 +45,7 @@ class PretendedAttempts:
     def __init__(self) -> None:
         self.alive = False
         self.started = 0
+        self.jobs: list[AttemptJob] = []
         self.stopped: list[bool] = []
         self.ending: Outcome | None = None
         self.refuses: Exception | None = None
@@ -51,6 +54,7 @@ class PretendedAttempts:
         if self.refuses is not None:
             raise self.refuses
         self.started += 1
+        self.jobs.append(job)
         self.alive = True
         return {"number": self.started}
 
@@ -74,14 +78,18 @@ class Office:
         database: Holds the runs.
         home: Where they have their folders.
         attempts: What stands in for processes.
+        keeper: What stands in for the SuperLink's keeper.
+        work: What is done for a run.
         scheduler: What is tried.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, keeper: Any) -> None:
         self.home = Home(folder)
         self.database = Database(self.home.database)
         self.attempts = PretendedAttempts()
-        self.scheduler = Scheduler(self.database, Work(self.home, self.attempts), self.attempts)
+        self.keeper = keeper
+        self.work = Work(self.home, self.attempts, Network(keeper=keeper))
+        self.scheduler = Scheduler(self.database, self.work)
 
     async def submit(self, run: str = "run-1") -> None:
         request = CreateRunRequest(study="drill", spec=SPEC, run=run)
@@ -103,12 +111,12 @@ class Office:
 
 
 @pytest.fixture
-def in_office(tmp_path: Path) -> Callable[[Callable[[Any], Awaitable[None]]], None]:
+def in_office(tmp_path: Path, keeper: Any) -> Callable[[Callable[[Any], Awaitable[None]]], None]:
     """Do something with a scheduler that has one submitted run."""
 
     def run(work: Callable[[Office], Awaitable[None]]) -> None:
         async def inner() -> None:
-            office = Office(tmp_path)
+            office = Office(tmp_path, keeper)
             await office.database.migrate()
             await office.submit()
             await work(office)

@@ -7,10 +7,10 @@ import pytest
 
 from fedward_server.engines.attempts import Outcome
 from fedward_server.runs.queries import events_after
-from fedward_server.runs.service import stop_run
+from fedward_server.runs.service import pause_run, resume_run, stop_run
 from fedward_server.runs.states import RunState
 from fedward_server.scheduler.task import lease_task, write_back
-from fedward_server.scheduler.work import GRACE_S, MAX_CRASHES, Work
+from fedward_server.scheduler.work import GRACE_S, MAX_CRASHES
 
 ROUND = json.dumps({"kind": "round_finished", "time_s": 1.0, "stage": "only", "round": 0, "site": None, "facts": {}})
 
@@ -91,10 +91,65 @@ def test_an_attempt_ended_from_outside_does_not_count_as_one_that_died(in_office
     in_office(check)
 
 
-def test_an_attempt_that_cannot_be_started_fails_the_run(in_office: Any) -> None:
+def test_an_attempt_that_cannot_be_started_is_tried_again_and_then_fails_the_run(in_office: Any) -> None:
     async def check(office: Any) -> None:
         office.attempts.refuses = OSError(28, "No space left on device")
-        assert "No space left" in (await office.step_to("failed")).reason
+        row = await office.step_to("failed")
+        assert "could not be started: No space left" in row.reason
+        assert (row.attempt, row.crashes) == (1, MAX_CRASHES)
+
+    in_office(check)
+
+
+def test_a_start_that_fails_once_is_not_the_end_of_the_run(in_office: Any) -> None:
+    async def check(office: Any) -> None:
+        await office.step_to("starting")
+        office.attempts.refuses = OSError(11, "Resource temporarily unavailable")
+        await office.scheduler.step()
+        office.attempts.refuses = None
+        assert (await office.step_to("running")).crashes == 1
+
+    in_office(check)
+
+
+def test_a_fault_of_the_coordinator_itself_does_not_leave_a_run_standing(
+    in_office: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def check(office: Any) -> None:
+        await office.step_to("running")
+        monkeypatch.setattr(office.attempts, "poll", lambda handle: 1 / 0)
+        row = await office.step_to("failed")
+        assert row.reason == "the run could not be looked after: a fault of the coordinator itself (ZeroDivisionError)"
+        assert office.attempts.stopped == [True]
+
+    in_office(check)
+
+
+def test_a_run_that_is_paused_rests_until_it_is_resumed_and_then_goes_on(in_office: Any) -> None:
+    async def check(office: Any) -> None:
+        await office.step_to("running")
+        async with office.database.writing() as session:
+            await pause_run(session, "run-1")
+        await office.step_to("pausing")
+        assert office.attempts.stopped == [False]
+        office.attempts.alive, office.attempts.ending = False, Outcome(state="stopped")
+        row = await office.step_to("paused")
+        assert (row.reason, row.handle) == ("paused on request", None)
+        assert not await office.scheduler.step()
+        async with office.database.writing() as session:
+            assert (await resume_run(session, "run-1")).state == "submitted"
+        assert (await office.step_to("running")).attempt == 2
+
+    in_office(check)
+
+
+def test_a_run_that_ends_while_it_is_being_paused_has_ended(in_office: Any) -> None:
+    async def check(office: Any) -> None:
+        await office.step_to("running")
+        async with office.database.writing() as session:
+            await pause_run(session, "run-1")
+        office.attempts.alive, office.attempts.ending = False, Outcome(state="completed")
+        await office.step_to("completed")
 
     in_office(check)
 
@@ -137,7 +192,7 @@ def test_a_run_that_is_stopped_while_its_attempt_starts_does_not_lose_the_attemp
         async with office.database.writing() as session:
             task = await lease_task(session, max_active=1)
         assert task is not None
-        finding = Work(office.home, office.attempts).do(task)
+        finding = office.work.do(task)
         await stop(office)
         async with office.database.writing() as session:
             assert await write_back(session, task, finding)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,28 +16,6 @@ from fedward_server.api.app import create_app
 from fedward_server.home import Home
 from fedward_server.sites.versions import our_versions
 from fedward_server.tls import TLSFiles
-
-
-@dataclass
-class PretendedKeeper:
-    """Keeps no SuperLink, and notes what was asked of it."""
-
-    registered: dict[str, str] = field(default_factory=dict)
-    forgotten: list[str] = field(default_factory=list)
-
-    def ensure(self) -> str:
-        return "127.0.0.1:9"
-
-    def register(self, site: str, public_key_pem: str) -> str:
-        assert site not in self.registered
-        self.registered[site] = public_key_pem
-        return str(2**64 - 1)
-
-    def forget(self, site: str) -> None:
-        self.forgotten.append(site)
-
-    def end(self) -> None:
-        pass
 
 
 def public_key(curve: ec.EllipticCurve | None = None) -> str:
@@ -59,7 +37,7 @@ class Hub:
     runner: asyncio.Runner
     client: httpx.AsyncClient
     admin: str
-    keeper: PretendedKeeper
+    keeper: Any
 
     def call(self, method: str, path: str, *, key: str | None = None, **arguments: Any) -> httpx.Response:
         headers = {"Authorization": f"Bearer {self.admin if key is None else key}"} if key != "" else {}
@@ -100,12 +78,7 @@ def card(site: str, dataset: str = "chest") -> dict[str, Any]:
     return made.model_dump(mode="json")
 
 
-@pytest.fixture
-def keeper() -> PretendedKeeper:
-    return PretendedKeeper()
-
-
-def open_hub(folder: Path, keeper: PretendedKeeper, **settings: Any) -> Iterator[Hub]:
+def open_hub(folder: Path, keeper: Any, **settings: Any) -> Iterator[Hub]:
     keys: list[str] = []
     app = create_app(Home(folder), tell_key=keys.append, keeper=keeper, **settings)
     lifespan = app.router.lifespan_context(app)
@@ -118,15 +91,14 @@ def open_hub(folder: Path, keeper: PretendedKeeper, **settings: Any) -> Iterator
 
 
 @pytest.fixture
-def hub(tmp_path: Path, keeper: PretendedKeeper) -> Iterator[Hub]:
+def hub(tmp_path: Path, keeper: Any) -> Iterator[Hub]:
     yield from open_hub(tmp_path, keeper)
 
 
 @pytest.fixture
-def hub_with_tls(tmp_path: Path, keeper: PretendedKeeper) -> Iterator[Hub]:
+def hub_with_tls(tmp_path: Path, keeper: Any, tls_files: TLSFiles) -> Iterator[Hub]:
     """Its port has TLS elsewhere; what matters here is that nodes prove who they are."""
-    files = TLSFiles(certificate=tmp_path / "c", key=tmp_path / "k", authority=tmp_path / "a")
-    yield from open_hub(tmp_path, keeper, tls=files)
+    yield from open_hub(tmp_path, keeper, tls=tls_files)
 
 
 @pytest.fixture
