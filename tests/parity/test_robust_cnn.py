@@ -25,6 +25,8 @@ HERE = Path(__file__).parent
 PARTS = load_file(HERE / "robust_cnn_parts.safetensors")
 DEPTHS = {"dw": (1, 1, 2, 1), "inverted": (1, 2, 1, 1), "up_inverted": (2, 1, 1, 1), "down_inverted": (1, 1, 2, 1)}
 
+FULL = {"dw": (3, 4, 12, 3), "inverted": (3, 4, 14, 3), "up_inverted": (3, 4, 14, 3), "down_inverted": (3, 4, 15, 3)}
+
 every_variant = pytest.mark.parametrize("variant", get_args(Variant))
 
 
@@ -149,7 +151,7 @@ def test_training_normalises_and_counts_equally(variant: Variant) -> None:
 def test_full_networks_are_equal(
     variant: Variant, hash_filled: Callable[..., tuple[dict[str, Tensor], Tensor]]
 ) -> None:
-    network = Network(classes=1000, image_px=224, variant=variant, width=96).eval()
+    network = Network(classes=1000, image_px=224, variant=variant, width=96, depths=FULL[variant]).eval()
     shapes = {n: t.shape for n, t in network.backbone.state_dict().items() if t.is_floating_point()}
     shapes |= {f"head.fc.{n}": t.shape for n, t in network.fc.state_dict().items()}
     state, images = hash_filled(shapes, (1, 3, 224, 224))

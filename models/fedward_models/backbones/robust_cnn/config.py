@@ -10,23 +10,23 @@ Count = Annotated[int, Field(ge=1)]
 Stride = Literal[1, 2]
 Variant = Literal["dw", "inverted", "up_inverted", "down_inverted"]
 
-# Table of the released code: robust_resnet.py.
-_DEPTHS = {"dw": (3, 4, 12, 3), "inverted": (3, 4, 14, 3), "up_inverted": (3, 4, 14, 3), "down_inverted": (3, 4, 15, 3)}
+# As in the released code, robust_resnet.py.
 _KERNELS = {"dw": 11, "inverted": 7, "up_inverted": 11, "down_inverted": 11}
 
 
 class RobustCNNConfig(BackboneConfig):
     """A convolutional network with three choices of vision transformers (Wang et al., ICLR 2023).
 
-    The released networks have width 96 and the published depths, at 224 pixels. The default width is smaller, so that
-    a hospital without a large GPU can start; it is decided here.
+    The released networks have width 96, at 224 pixels, and depths 3, 4, 12, 3 (``dw``), 3, 4, 14, 3 (``inverted`` and
+    ``up_inverted``) and 3, 4, 15, 3 (``down_inverted``). The defaults are smaller, so that a hospital without a large
+    GPU can start; they are decided here.
 
     Attributes:
         variant: The order within a block. ``dw``: narrow in the middle (ResNet-DW). ``inverted``: wide in the middle,
             with the depth-wise convolution there. ``up_inverted``: the depth-wise convolution comes first; the most
             robust of the paper's table, and so the default. ``down_inverted``: it comes last.
         width: d, the base width of the first stage; each later stage has twice as many. 96 as published.
-        depths: Blocks of each stage; None for the published ones.
+        depths: Blocks of each stage.
         strides: The stride of each stage, at its first block, or at the last block of the stage before with
             ``down_inverted``. Published: only the last stage halves the map. The first stage's is 1.
         stem: ``patch``, the paper's: one convolution without overlap. ``conv``, for ablations: 7 x 7 with stride 2,
@@ -48,7 +48,7 @@ class RobustCNNConfig(BackboneConfig):
     name: Literal["robust_cnn"] = "robust_cnn"
     variant: Variant = "up_inverted"
     width: int = Field(default=32, ge=1)
-    depths: tuple[Count, ...] | None = None
+    depths: tuple[Count, ...] = Field(default=(2, 2, 6, 2), min_length=1)
     strides: tuple[Stride, ...] = (1, 1, 1, 2)
     stem: Literal["patch", "conv"] = "patch"
     patch_px: int = Field(default=16, ge=1)
@@ -60,10 +60,8 @@ class RobustCNNConfig(BackboneConfig):
 
     @model_validator(mode="after")
     def _check_stages(self) -> Self:
-        if len(self.strides) != len(self.blocks):
-            raise ValueError(
-                f"{len(self.blocks)} stages need as many strides, found {len(self.strides)}: give one for each"
-            )
+        if len(self.strides) != len(self.depths):
+            raise ValueError(f"{len(self.depths)} depths need as many strides, found {len(self.strides)}")
         if self.strides[0] != 1:
             raise ValueError("the first stage follows the stem and has stride 1: choose another stem or patch_px")
         if self.kernel_px is not None and self.kernel_px % 2 == 0:
@@ -71,11 +69,6 @@ class RobustCNNConfig(BackboneConfig):
         if self.stem == "conv" and self.patch_px != 16:
             raise ValueError("patch_px has no effect with stem 'conv': leave it out, or use stem 'patch'")
         return self
-
-    @property
-    def blocks(self) -> tuple[int, ...]:
-        """Blocks of each stage."""
-        return self.depths if self.depths is not None else _DEPTHS[self.variant]
 
     @property
     def kernel(self) -> int:

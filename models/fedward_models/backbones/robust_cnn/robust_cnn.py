@@ -92,10 +92,10 @@ class RobustCNN(Backbone):
 
     def num_layers(self) -> int:
         """The stem and all blocks."""
-        return sum(self.config.blocks) + 1
+        return sum(self.config.depths) + 1
 
     def _named_blocks(self) -> Iterator[tuple[str, Block]]:
-        for stage, blocks in enumerate(self.config.blocks):
+        for stage, blocks in enumerate(self.config.depths):
             for index in range(blocks):
                 name = f"stages.{stage}.blocks.{index}"
                 block = self.get_submodule(name)
@@ -106,7 +106,7 @@ class RobustCNN(Backbone):
 def _shapes(config: RobustCNNConfig) -> Iterator[list[BlockShape]]:
     rates = iter(_drop_rates(config))
     inputs = config.width
-    for stage, blocks in enumerate(config.blocks):
+    for stage, blocks in enumerate(config.depths):
         shapes = []
         for stride in _strides(config, stage, blocks):
             shape = BlockShape(
@@ -134,7 +134,7 @@ def _strides(config: RobustCNNConfig, stage: int, blocks: int) -> list[int]:
 
 
 def _drop_rates(config: RobustCNNConfig) -> list[float]:
-    last = sum(config.blocks) - 1
+    last = sum(config.depths) - 1
     return [config.drop_path * index / last if last else config.drop_path for index in range(last + 1)]
 
 
