@@ -26,6 +26,7 @@ TINY: dict[str, dict[str, Any]] = {
     "vit": {"width": 24, "depth": 3, "heads": 3, "patch_px": 8, "drop_path": 0.5},
     "beit_vit": {"width": 24, "depth": 3, "heads": 3, "patch_px": 8, "drop_path": 0.5},
     "preact_resnet": {"width": 4, "activation": "silu"},
+    "robust_cnn": {"width": 4, "depths": (1, 1, 2, 1), "patch_px": 4, "kernel_px": 3, "drop_path": 0.5},
     "small_cnn": {"widths": (6, 8), "hidden": (10,)},
     "beit": {"mask_ratio": 0.5, "drop_path": 0.5, "view": {}},
     "dmae": {

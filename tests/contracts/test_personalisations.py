@@ -24,6 +24,7 @@ from fedward_models.weights import arrays_of
 
 NETWORKS: dict[str, dict[str, Any]] = {
     "preact_resnet": {"width": 2},
+    "robust_cnn": {"width": 2, "depths": (1, 1), "strides": (1, 2), "patch_px": 2},
     "small_cnn": {"widths": (2, 3), "hidden": (4,)},
     "vit": {"width": 8, "depth": 1, "heads": 2, "patch_px": 4},
 }
