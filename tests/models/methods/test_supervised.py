@@ -1,5 +1,6 @@
 """Training with labels: tasks, the head, mixing, and what a stage takes over."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from fedward_models.methods.mae.config import MAEConfig
 from fedward_models.methods.mae.mae import MAE
 from fedward_models.methods.supervised.config import SupervisedConfig
 from fedward_models.methods.supervised.supervised import Supervised
+from fedward_models.training.evaluation import evaluate
 
 LABELS = {
     Task.CLASSIFICATION: torch.tensor([0, 2, 1]),
@@ -101,6 +103,47 @@ def test_a_new_head_knows_nothing() -> None:
     assert float(method.head.weight.detach().std()) == pytest.approx(2e-5, rel=0.2)
     torch.testing.assert_close(method.predict(images()), torch.full((3, 3), 1 / 3), atol=1e-3, rtol=0)
     assert len(torch.unique(method.logits(images()))) == 9
+
+
+@pytest.mark.parametrize("task", list(Task))
+def test_a_head_that_was_never_trained_is_not_evaluated(task: Task) -> None:
+    """SSL-FL, Sec. 9, check 19: users of the published code saw the accuracy of chance."""
+    method = build(contract=contract(task))
+    with pytest.raises(CheckpointError, match="head was never trained"):
+        method.check_trained()
+    optimizer = torch.optim.AdamW(method.parameters(), lr=1e-6)
+    method.training_step(Batch(images=images(), labels=LABELS[task]), Clock()).loss.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+    method.check_trained()
+
+
+def test_a_pre_trained_encoder_with_a_new_head_is_not_evaluated() -> None:
+    source, method = mae(), build()
+    method.inherit(source.state_dict(), source)
+    with pytest.raises(CheckpointError, match="head was never trained"):
+        evaluate(method, ThreePatients(), COLOUR, device=torch.device("cpu"), bootstrap=0, seed=0)
+    evaluate(source, ThreePatients(), COLOUR, device=torch.device("cpu"), bootstrap=0, seed=0)  # it has no head
+
+
+class ThreePatients:
+    """Something to evaluate on."""
+
+    patients = ("a", "b", "c")
+
+    def in_order(self, batch_size: int) -> Iterator[Batch]:
+        yield Batch(images=images(), labels=LABELS[Task.CLASSIFICATION])
+
+
+def test_views_are_drawn_before_images_are_mixed() -> None:
+    method = build(view={"crop_scale": (0.6, 1.0), "rotation_deg": 10, "jitter": 0, "grey": 0, "blur": 0}, mixup=0.8)
+    batch = method.prepare(Batch(images=images(), labels=LABELS[Task.CLASSIFICATION]), torch.Generator().manual_seed(0))
+    assert batch.images.shape == images().shape
+    assert batch.labels is not None
+    assert batch.labels.shape == (3, 3)
+    plain = build(mixup=0.8).prepare(
+        Batch(images=images(), labels=LABELS[Task.CLASSIFICATION]), torch.Generator().manual_seed(0)
+    )
+    assert not torch.equal(batch.images, plain.images)
 
 
 def test_smoothing_is_for_training_only() -> None:
@@ -207,6 +250,7 @@ def test_other_classes_need_a_new_head() -> None:
     [
         (Task.SEGMENTATION, {"mixup": 0.8}, "leave them out for segmentation"),
         (Task.SEGMENTATION, {"cutmix": 1.0}, "leave them out for segmentation"),
+        (Task.SEGMENTATION, {"view": {}}, "moves images and not their masks"),
         (Task.MULTI_LABEL, {"label_smoothing": 0.1}, "no meaning for multi_label"),
     ],
 )
