@@ -1,0 +1,1 @@
+"""Self-supervised learning in which mixed images are extra positives."""

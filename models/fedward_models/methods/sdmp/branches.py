@@ -1,0 +1,85 @@
+"""The two branches: the one that is trained, and its slow copy."""
+
+from collections.abc import Iterable
+from copy import deepcopy
+
+import torch
+from torch import Tensor, nn
+
+from fedward_models.backbones.backbone import Backbone
+from fedward_models.backbones.vit.vit import ViT
+from fedward_models.layers.transformer import layer_norm
+
+
+def features_of(backbone: Backbone, norm: nn.Module, images: Tensor) -> Tensor:
+    """What heads read: the normed class token of a vision transformer as in MoCo v3, or the backbone's features.
+
+    Args:
+        backbone: The network.
+        norm: Of the class token; unused for other networks.
+        images: (B, C, H, W), float, standardised.
+
+    Returns:
+        (B, E).
+    """
+    if isinstance(backbone, ViT):
+        token: Tensor = norm(backbone.encode(backbone.embed(images))[:, 0])
+        return token
+    features: Tensor = backbone(images)
+    return features
+
+
+def prepare_backbone(backbone: Backbone, *, freeze_patches: bool) -> nn.Module:
+    """Give a vision transformer the form and the initialisation of MoCo v3; other networks stay as they are.
+
+    Positions are fixed, no block is skipped, the patch embedding stays as it is if wished.
+
+    Returns:
+        The norm of the class token.
+    """
+    if not isinstance(backbone, ViT):
+        return nn.Identity()
+    backbone.become_encoder()
+    backbone.patch_embed.requires_grad_(not freeze_patches)
+    nn.init.normal_(backbone.cls_token, std=1e-6)
+    for name, weight in backbone.named_parameters():
+        if name.endswith("qkv.weight"):  # queries, keys and values are maps of their own
+            bound = (6 / (weight.shape[0] / 3 + weight.shape[1])) ** 0.5
+            nn.init.uniform_(weight, -bound, bound)
+    return layer_norm(backbone.num_features)
+
+
+class MomentumBranch(nn.Module):
+    """A copy of backbone, norm and projector that follows them slowly and gets no gradient.
+
+    As in MoCo v3 parameters follow; the statistics of its batch norms are those of its own passes.
+    """
+
+    def __init__(self, backbone: Backbone, norm: nn.Module, projector: nn.Module) -> None:
+        super().__init__()
+        self.backbone: Backbone = deepcopy(backbone)
+        self.norm, self.projector = deepcopy(norm), deepcopy(projector)
+        self.requires_grad_(False)
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, D)."""
+        projected: Tensor = self.projector(features_of(self.backbone, self.norm, images))
+        return projected
+
+    @torch.no_grad()
+    def follow(self, online: Iterable[nn.Module], momentum: float) -> None:
+        """Keep ``momentum`` of each parameter, and take the rest from the online branch.
+
+        Args:
+            online: Its backbone, norm and projector.
+            momentum: In [0, 1]: 1 stands still, 0 copies.
+        """
+        for own, theirs in zip(self.children(), online, strict=True):
+            for slow, fast in zip(own.parameters(), theirs.parameters(), strict=True):
+                slow.mul_(momentum).add_(fast, alpha=1 - momentum)
+
+    def restart(self, online: Iterable[nn.Module]) -> None:
+        """Become the online branch, statistics included."""
+        for own, theirs in zip(self.children(), online, strict=True):
+            own.load_state_dict(theirs.state_dict())
