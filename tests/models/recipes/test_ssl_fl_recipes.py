@@ -1,0 +1,113 @@
+"""The recipes of SSL-FL are the published tables, and the two kinds are never mixed."""
+
+import subprocess
+import sys
+
+import pytest
+
+from fedward_core.errors import SpecError
+from fedward_core.spec import Stage
+from fedward_models.recipes import read_recipe, recipes
+
+# SSL-FL, Sec. 5.1: rounds, batch, rate, final rate, warm-up, mask ratio, clipping.
+PRE_TRAINING = {
+    "ssl_fl_code/retina_beit": (1000, 256, 2e-3, 1e-5, 10, 0.5, 3.0),
+    "ssl_fl_code/derm_beit": (1000, 256, 2e-3, 1e-5, 10, 0.4, 3.0),
+    "ssl_fl_code/covid_fl_beit": (1000, 64, 1.5e-3, 1e-5, 10, 0.4, 3.0),
+    "ssl_fl_code/retina_mae": (1600, 128, 1.0e-3, 0, 40, 0.6, None),
+    "ssl_fl_code/derm_mae": (1600, 128, 7.5e-4, 0, 40, 0.6, None),
+    "ssl_fl_code/covid_fl_mae": (1600, 64, 3.75e-4, 0, 40, 0.3, None),
+    "ssl_fl_paper/retina_mae": (1600, 128, 1.0e-3, 0, 5, 0.6, None),
+    "ssl_fl_paper/derm_mae": (1600, 128, 7.5e-4, 0, 5, 0.6, None),
+    "ssl_fl_paper/covid_fl_mae": (1600, 64, 3.75e-4, 0, 5, 0.3, None),
+}
+# SSL-FL, Sec. 5.2: batch, rate.
+FINE_TUNING = {
+    "retina_beit": (256, 3e-3),
+    "derm_beit": (256, 3e-3),
+    "covid_fl_beit": (64, 3e-3),
+    "retina_mae": (256, 3e-3),
+    "derm_mae": (128, 7.5e-4),
+    "covid_fl_mae": (64, 7.5e-4),
+}
+every_recipe = pytest.mark.parametrize("name", PRE_TRAINING)
+
+
+def rate_of(stage: Stage) -> float:
+    return float(stage.local.optimizer.model_dump()["lr"])
+
+
+def test_every_recipe_is_in_the_table() -> None:
+    assert set(recipes()) == set(PRE_TRAINING)
+
+
+@every_recipe
+def test_pre_training_is_that_of_the_table(name: str) -> None:
+    stage = read_recipe(name).stages[0]
+    local = stage.local
+    found = (
+        stage.rounds,
+        local.batch_size,
+        rate_of(stage),
+        local.schedule.final_lr,
+        local.schedule.warmup_rounds,
+        stage.method.model_dump()["mask_ratio"],
+        local.clip_norm,
+    )
+    assert found == PRE_TRAINING[name]
+    assert (local.epochs, local.optimizer_state, local.layer_decay) == (1, "keep", 1.0)
+    assert local.optimizer.model_dump()["weight_decay"] == 0.05
+
+
+@every_recipe
+def test_fine_tuning_is_that_of_the_table(name: str) -> None:
+    stage = read_recipe(name).stages[1]
+    mae = name.endswith("_mae")
+    settings, local = stage.method.model_dump(), stage.local
+    assert (local.batch_size, rate_of(stage)) == FINE_TUNING[name.split("/")[1]]
+    assert (stage.rounds, local.layer_decay, local.schedule.warmup_rounds) == (100, 0.65, 5)
+    assert local.schedule.final_lr == 1e-6
+    assert local.optimizer.model_dump()["betas"] == (0.9, 0.999)
+    assert local.clip_norm == (None if mae else 3.0)
+    mixing = (settings["label_smoothing"], settings["mixup"], settings["cutmix"])
+    assert mixing == ((0.1, 0.8, 1.0) if mae else (0.1, 0, 0))
+
+
+@every_recipe
+def test_networks_are_of_the_published_size(name: str) -> None:
+    backbone = read_recipe(name).backbone_of(1)
+    assert backbone is not None
+    sizes = backbone.model_dump()
+    assert [sizes[key] for key in ("width", "depth", "heads", "patch_px")] == [768, 12, 12, 16]
+    assert sizes["drop_path"] == (0.1 if name.endswith("_mae") else 0.2)
+
+
+@pytest.mark.parametrize(("kind", "second_moment"), [("ssl_fl_code", 0.95), ("ssl_fl_paper", 0.999)])
+def test_code_and_paper_differ_where_they_are_reported_to(kind: str, second_moment: float) -> None:
+    for data in ("retina", "derm", "covid_fl"):
+        optimizer = read_recipe(f"{kind}/{data}_mae").stages[0].local.optimizer
+        assert optimizer.model_dump()["betas"] == (0.9, second_moment)
+
+
+def test_the_test_split_is_read_at_the_end_only() -> None:
+    """Nothing can be selected on it (SSL-FL, Sec. 9, check 18)."""
+    for name in recipes():
+        spec = read_recipe(name)
+        assert spec.evaluate.every == spec.stages[1].rounds
+
+
+@every_recipe
+def test_a_recipe_says_what_it_is(name: str) -> None:
+    text = recipes()[name].read_text(encoding="utf-8")
+    assert text.startswith("# Fed-")
+    assert read_recipe(name).name == name.replace("/", "-").replace("_", "-")
+
+
+def test_an_unknown_recipe_is_answered_with_the_nearest() -> None:
+    with pytest.raises(SpecError, match="Did you mean 'ssl_fl_paper/retina_mae'"):
+        read_recipe("ssl_fl_paper/retina_maee")
+
+
+def test_recipes_are_read_without_torch() -> None:
+    code = "import sys; from fedward_models.recipes import read_recipe; read_recipe('ssl_fl_code/retina_beit')"
+    subprocess.run([sys.executable, "-c", f"{code}; assert 'torch' not in sys.modules"], check=True)
