@@ -17,11 +17,11 @@ def augment(images: Tensor, labels: Tensor | None, rng: np.random.Generator) -> 
     """Change every image of a batch in its own way.
 
     Args:
-        images: (B, C, H, W), float, in [0, 255].
+        images: (B, C, H, W), float, in [0, 255]; all slices (B, C, D, H, W) or frames (B, C, T, H, W) change alike.
         labels: Masks, (B, H, W), move along; other labels stay as they are.
         rng: Every draw.
     """
-    batch, _, height, width = images.shape
+    batch, *_, height, width = images.shape
     rows = _shifted(np.arange(height), rng, batch)
     columns = _shifted(np.arange(width), rng, batch)
     mirrored = rng.random(batch) < 0.5
@@ -29,7 +29,8 @@ def augment(images: Tensor, labels: Tensor | None, rng: np.random.Generator) -> 
     source, outside = _places(rows, columns, height, width)
     if labels is not None and labels.ndim == 3:
         labels = _moved(labels[:, None], source, outside)[:, 0]
-    return _recontrasted(_moved(images, source, outside), rng), labels
+    planes = images.reshape(batch, -1, height, width)
+    return _recontrasted(_moved(planes, source, outside), rng).view_as(images), labels
 
 
 def _shifted(places: np.ndarray, rng: np.random.Generator, batch: int) -> np.ndarray:

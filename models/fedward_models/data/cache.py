@@ -25,6 +25,7 @@ from fedward_core.arrays import Arrays
 FOLDER = "FEDWARD_CACHE"
 MAPPED = "images"  # the only array that may be larger than memory
 FORMAT = 1  # a new one leaves older entries unread
+DAMAGED = (OSError, ValueError, EOFError, KeyError)
 LARGEST_PART = 0.1  # decided here: of the disk, before the entries that were not used for longest are deleted
 
 _log = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ def find(stamp: str) -> Entry | None:
     folder = _root() / "decoded" / key
     try:
         entry = _load(folder)
-    except (OSError, ValueError):
+    except DAMAGED:
         shutil.rmtree(folder, ignore_errors=True)
         pointer.unlink(missing_ok=True)
         return None

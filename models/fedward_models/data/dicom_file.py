@@ -114,18 +114,24 @@ def stored_pixels(header: "Header") -> Array:
 
 
 def rescaled(values: Array, header: "Header") -> Array:
-    """Stored values in the file's own units, e.g. Hounsfield units; float32."""
+    """Stored values in the file's own units, e.g. Hounsfield units; float32, no number outside the scanner's field."""
     from pydicom.pixels.processing import apply_modality_lut  # noqa: PLC0415 - slow to import
 
-    return np.asarray(apply_modality_lut(values, header), dtype=np.float32)
+    units = np.array(apply_modality_lut(values, header), dtype=np.float32)
+    padding = header.get("PixelPaddingValue")
+    if padding is not None:
+        units[values == padding] = np.nan
+    return units
 
 
 def _grey(frames: Array, header: "Header", window: tuple[float, float] | None) -> Array:
     values = rescaled(frames, header)
     if window is None:
         values, window = _own_window(values, header)
-    levels = np.rint(to_levels(values, window)).astype(np.uint8)
-    return 255 - levels if header.PhotometricInterpretation == "MONOCHROME1" else levels
+    levels = to_levels(values, window)
+    if header.PhotometricInterpretation == "MONOCHROME1":
+        levels = np.where(np.isnan(values), 0, 255 - levels)
+    return np.rint(levels).astype(np.uint8)
 
 
 def _own_window(values: Array, header: "Header") -> tuple[Array, tuple[float, float]]:
@@ -134,7 +140,8 @@ def _own_window(values: Array, header: "Header") -> tuple[Array, tuple[float, fl
 
     if header.get("VOILUTSequence"):
         bits = int(header.VOILUTSequence[0].LUTDescriptor[2])
-        return np.asarray(apply_voi_lut(values.astype(np.int32), header)), (0.0, 2.0**bits - 1)
+        looked_up = np.asarray(apply_voi_lut(np.nan_to_num(values).astype(np.int32), header), dtype=np.float32)
+        return np.where(np.isnan(values), np.nan, looked_up), (0.0, 2.0**bits - 1)
     centre, width = first_number(header.get("WindowCenter")), first_number(header.get("WindowWidth"))
     if centre is None or width is None:
         return values, contrast_of(values)

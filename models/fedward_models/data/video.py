@@ -13,6 +13,8 @@ from fedward_models.data.reading import Decoded, UnusableFileError
 
 SUFFIXES = frozenset({".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"})
 
+STRICT = {"err_detect": "crccheck+explode"}  # FFmpeg hides damage where it can; codecs without checksums show none
+
 
 def read_video(path: Path, dataset: Dataset) -> Decoded:
     """Read a clip from the middle of a video.
@@ -57,6 +59,7 @@ def _frames(path: Path) -> Iterator[Any]:
         with av.open(path) as container:
             if not container.streams.video:
                 raise UnusableFileError("it holds no video")
+            container.streams.video[0].codec_context.options = STRICT
             for frame in container.decode(video=0):
                 if frame.is_corrupt:
                     raise UnusableFileError(f"frame {number} is damaged: export the video again")

@@ -1,0 +1,258 @@
+"""DICOM files and series, written as scanners write them."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pydicom import FileDataset
+from pydicom.dataset import Dataset as Header
+from pydicom.dataset import FileMetaDataset
+from pydicom.sequence import Sequence
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+
+from fedward_core.arrays import Array
+from fedward_models.data.dicom_file import is_dicom, read_dicom_frames
+from fedward_models.data.dicom_series import read_dicom_series
+from fedward_models.data.reading import UnusableFileError
+
+Writer = Callable[..., Path]
+SERIES = generate_uid(entropy_srcs=["a series"])
+
+
+@pytest.fixture
+def write_dicom(tmp_path: Path) -> Writer:
+    """Write stored values as a DICOM file; keywords set elements of its header, None leaves one out."""
+
+    def write(name: str, values: Array, **elements: Any) -> Path:
+        meta = FileMetaDataset()
+        meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = CTImageStorage, generate_uid()
+        meta.TransferSyntaxUID = elements.pop("TransferSyntaxUID", ExplicitVRLittleEndian)
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        header = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+        for key, value in ({**plain(values), **elements}).items():
+            if value is not None:
+                setattr(header, key, value)
+        header.save_as(path, enforce_file_format=True)
+        return path
+
+    return write
+
+
+def plain(values: Array) -> dict[str, Any]:
+    colour = values.ndim == 3 and values.shape[-1] == 3
+    bits = 8 * values.itemsize
+    frames = {} if colour or values.ndim == 2 else {"NumberOfFrames": len(values)}
+    rows, columns = values.shape[-3:-1] if colour else values.shape[-2:]
+    return {
+        "SOPClassUID": CTImageStorage,
+        "SOPInstanceUID": generate_uid(),
+        "PatientID": "secret",
+        "SeriesInstanceUID": SERIES,
+        "SamplesPerPixel": 3 if colour else 1,
+        **({"PlanarConfiguration": 0} if colour else {}),
+        "PhotometricInterpretation": "RGB" if colour else "MONOCHROME2",
+        "Rows": rows,
+        "Columns": columns,
+        "BitsAllocated": bits,
+        "BitsStored": bits,
+        "HighBit": bits - 1,
+        "PixelRepresentation": int(values.dtype.kind == "i"),
+        **frames,
+        "PixelData": values.tobytes(),
+    }
+
+
+RAMP = np.arange(0, 400, 10, dtype=np.int16).reshape(5, 8)
+
+
+def test_rescaling_comes_before_the_studys_window(write_dicom: Writer) -> None:
+    path = write_dicom("a.dcm", RAMP, RescaleSlope=2, RescaleIntercept=-100)
+    frames = read_dicom_frames(path, (0.0, 500.0))
+    expected = np.clip((RAMP * 2.0 - 100) / 500, 0, 1) * 255
+    assert frames.shape == (1, 5, 8)
+    assert np.abs(frames[0] - expected).max() <= 0.5
+
+
+def test_a_files_own_window_is_that_of_the_standard(write_dicom: Writer) -> None:
+    """DICOM PS3.3 C.11.2.1.2: black up to c - 0.5 - (w - 1) / 2, white above c - 0.5 + (w - 1) / 2."""
+    path = write_dicom("a.dcm", RAMP, WindowCenter=[200, 5], WindowWidth=[101, 5])
+    frames = read_dicom_frames(path, None)[0]
+    assert frames[RAMP <= 149].max() == 0
+    assert frames[RAMP > 249].min() == 255
+    assert frames[RAMP == 200] == pytest.approx(round(50.5 / 100 * 255), abs=1)
+
+
+def test_without_a_window_the_percentiles_are_shown(write_dicom: Writer) -> None:
+    frames = read_dicom_frames(write_dicom("a.dcm", RAMP), None)[0]
+    assert (frames.min(), frames.max()) == (0, 255)
+
+
+def test_a_table_of_levels_is_looked_up(write_dicom: Writer) -> None:
+    item = Header()
+    item.LUTDescriptor = [400, 0, 16]
+    item.LUTData = np.arange(0, 65200, 163, dtype=np.uint16).tobytes()
+    path = write_dicom("a.dcm", RAMP.astype(np.uint16), VOILUTSequence=Sequence([item]))
+    frames = read_dicom_frames(path, None)[0]
+    assert np.abs(frames - RAMP.astype(float) * 163 / 65535 * 255).max() <= 1
+
+
+def test_what_is_stored_white_on_black_is_inverted(write_dicom: Writer) -> None:
+    usual = read_dicom_frames(write_dicom("a.dcm", RAMP), (0.0, 390.0))
+    other = read_dicom_frames(write_dicom("b.dcm", RAMP, PhotometricInterpretation="MONOCHROME1"), (0.0, 390.0))
+    assert np.abs(usual.astype(int) + other - 255).max() <= 1
+
+
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+def test_padding_is_black_and_does_not_count_for_contrast(write_dicom: Writer, photometric: str) -> None:
+    padded = RAMP.copy()
+    padded[0] = -2000
+    path = write_dicom("a.dcm", padded, PixelPaddingValue=-2000, PhotometricInterpretation=photometric)
+    frames = read_dicom_frames(path, None)[0]
+    assert (frames[0] == 0).all()
+    assert frames[1:].min() < 20
+    assert np.ptp(frames[1:]) > 200
+
+
+@pytest.mark.parametrize(
+    ("orientation", "turned"),
+    [(["L", "F"], RAMP), (["R", "F"], RAMP[:, ::-1]), (["L", "H"], RAMP[::-1]), (["A", "F"], RAMP), (None, RAMP)],
+)
+def test_films_are_shown_with_the_right_on_the_left_and_the_head_up(
+    write_dicom: Writer, orientation: list[str] | None, turned: Array
+) -> None:
+    frames = read_dicom_frames(write_dicom("a.dcm", RAMP, PatientOrientation=orientation), (0.0, 390.0))
+    assert np.abs(frames[0] - turned / 390 * 255).max() <= 0.5
+
+
+def test_colour_stays_as_it_is(write_dicom: Writer) -> None:
+    colours = np.random.default_rng(0).integers(0, 256, (6, 4, 3), dtype=np.uint8)
+    assert (read_dicom_frames(write_dicom("a.dcm", colours), None)[0] == colours).all()
+
+
+def test_colour_has_no_window(write_dicom: Writer) -> None:
+    path = write_dicom("a.dcm", np.zeros((6, 4, 3), dtype=np.uint8))
+    with pytest.raises(UnusableFileError, match="in colour, where a window means nothing"):
+        read_dicom_frames(path, (0.0, 1.0))
+
+
+def test_a_cine_series_has_its_frames_in_order(write_dicom: Writer) -> None:
+    cine = np.stack([np.full((4, 6), 50 * number, dtype=np.uint8) for number in range(5)])
+    frames = read_dicom_frames(write_dicom("a.dcm", cine), (0.0, 255.0))
+    assert frames[:, 0, 0].tolist() == [0, 50, 100, 150, 200]
+
+
+@pytest.mark.parametrize(
+    ("elements", "reason"),
+    [
+        ({"PixelData": None}, "it has no pixel data"),
+        ({"PhotometricInterpretation": "CIELAB"}, "photometric interpretation is not known"),
+        ({"WindowCenter": 5, "WindowWidth": 0}, "its window is 0 wide"),
+    ],
+)
+def test_a_file_that_cannot_be_shown_is_unusable(write_dicom: Writer, elements: dict[str, Any], reason: str) -> None:
+    path = write_dicom("a.dcm", RAMP, **elements)
+    with pytest.raises(UnusableFileError, match=reason) as refusal:
+        read_dicom_frames(path, None)
+    assert "secret" not in str(refusal.value)
+
+
+def test_a_syntax_that_no_decoder_knows_is_unusable_by_its_name(write_dicom: Writer) -> None:
+    path = write_dicom("a.dcm", RAMP)
+    known, unknown = b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.99"  # as long; no such syntax
+    path.write_bytes(path.read_bytes().replace(known, unknown))
+    with pytest.raises(UnusableFileError, match=r"cannot be decoded \(transfer syntax 1\.2\.840\.10008\.1\.2\.99\)"):
+        read_dicom_frames(path, None)
+
+
+@pytest.mark.parametrize("content", [b"", b"no DICOM at all", b"\0" * 128 + b"DICM" + b"\1" * 40])
+def test_a_damaged_file_is_unusable(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.dcm").write_bytes(content)
+    with pytest.raises(UnusableFileError, match=r"missing or damaged|no pixel data"):
+        read_dicom_frames(tmp_path / "a.dcm", None)
+
+
+def test_dicom_is_known_by_its_ending_or_its_first_bytes(write_dicom: Writer, tmp_path: Path) -> None:
+    assert is_dicom(write_dicom("IM0001", RAMP))
+    assert is_dicom(tmp_path / "missing.DCM")
+    assert not is_dicom(tmp_path / "missing.png")
+    assert not is_dicom(tmp_path)
+
+
+# A head of 4 slices, 6 rows and 5 columns, 3 mm apart with pixels of 2 (rows) by 1 mm.
+HEAD = np.arange(4 * 6 * 5, dtype=np.int16).reshape(4, 6, 5)
+AXIAL = {"ImageOrientationPatient": [1, 0, 0, 0, 1, 0], "PixelSpacing": [2, 1]}
+
+
+def write_head(write_dicom: Writer, order: tuple[int, ...] = (2, 0, 3, 1), **elements: Any) -> Path:
+    """Slices in files whose names say nothing of their place."""
+    for number, index in enumerate(order):
+        place = {"ImagePositionPatient": [0, 0, 3 * index]}
+        write_dicom(f"head/{number}.dcm", HEAD[index], **{**AXIAL, **place, **elements})
+    return write_dicom("elsewhere.dcm", RAMP).parent / "head"
+
+
+def test_slices_are_put_in_order_by_their_place(write_dicom: Writer) -> None:
+    volume = read_dicom_series(write_head(write_dicom))
+    assert (volume.values == HEAD).all()
+    assert volume.spacing_mm == pytest.approx((3.0, 2.0, 1.0))
+
+
+def test_sagittal_slices_come_out_like_axial_ones(write_dicom: Writer) -> None:
+    """Columns run to the back, rows to the feet, slices lie from right to left."""
+    for column in range(5):
+        write_dicom(
+            f"head/{column}.dcm",
+            np.ascontiguousarray(HEAD[::-1, :, column]),
+            ImageOrientationPatient=[0, 1, 0, 0, 0, -1],
+            ImagePositionPatient=[column, 0, 9],
+            PixelSpacing=[3, 2],
+        )
+    volume = read_dicom_series(write_dicom("x.dcm", RAMP).parent / "head")
+    assert (volume.values == HEAD).all()
+    assert volume.spacing_mm == pytest.approx((3.0, 2.0, 1.0))
+
+
+def test_slices_are_rescaled(write_dicom: Writer) -> None:
+    volume = read_dicom_series(write_head(write_dicom, RescaleSlope=1, RescaleIntercept=-1000))
+    assert (volume.values == HEAD - 1000).all()
+
+
+def test_one_slice_is_a_volume_as_thick_as_it_says(write_dicom: Writer) -> None:
+    assert read_dicom_series(write_head(write_dicom, (1,), SliceThickness=5)).spacing_mm == pytest.approx((5, 2, 1))
+    with pytest.raises(UnusableFileError, match="one slice without a thickness"):
+        read_dicom_series(write_head(write_dicom, (1,)))
+
+
+@pytest.mark.parametrize(
+    ("elements", "reason"),
+    [
+        ({"SeriesInstanceUID": generate_uid()}, "2 series in one folder"),
+        ({"ImageOrientationPatient": [0, 1, 0, 0, 0, -1]}, "mixed orientation: slices are not parallel"),
+        ({"PixelSpacing": [2, 2]}, "mixed spacings: slices differ in the size of their pixels"),
+        ({"ImagePositionPatient": None}, "a slice lacks its place"),
+        ({"ImagePositionPatient": [0, 0, 3]}, "two slices at one place"),
+        ({"ImagePositionPatient": [0, 0, 20]}, "mixed spacings: slices lie unevenly"),
+        ({"PixelData": None}, "it has no pixel data"),
+    ],
+)
+def test_slices_that_are_no_volume_are_unusable(write_dicom: Writer, elements: dict[str, Any], reason: str) -> None:
+    folder = write_head(write_dicom)
+    write_dicom("head/odd.dcm", HEAD[0], **{**AXIAL, "ImagePositionPatient": [0, 0, 12], **elements})
+    with pytest.raises(UnusableFileError, match=reason):
+        read_dicom_series(folder)
+
+
+def test_slices_of_another_size_are_unusable(write_dicom: Writer) -> None:
+    folder = write_head(write_dicom)
+    write_dicom("head/odd.dcm", RAMP, **{**AXIAL, "ImagePositionPatient": [0, 0, 12]})
+    with pytest.raises(UnusableFileError, match="slices of different sizes"):
+        read_dicom_series(folder)
+
+
+def test_a_folder_without_slices_is_unusable(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UnusableFileError, match="the folder holds no DICOM file"):
+        read_dicom_series(tmp_path / "empty")
