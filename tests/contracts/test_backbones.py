@@ -19,6 +19,7 @@ IMAGE_PX, CHANNELS = 32, 3
 TINY: dict[str, dict[str, Any]] = {
     "vit": {"width": 24, "depth": 2, "heads": 3, "patch_px": 8},
     "beit_vit": {"width": 24, "depth": 2, "heads": 3, "patch_px": 8},
+    "lenet": {"hidden": (10,)},
     "preact_resnet": {"width": 4},
     "robust_cnn": {"width": 4, "depths": (1, 1, 2, 1), "patch_px": 4, "kernel_px": 3},
     "small_cnn": {"widths": (6, 8), "hidden": (10,)},

@@ -75,6 +75,16 @@ class TorchProgram:
         with self._threads():
             return self._evaluate(order, incoming, site)
 
+    def personal(self, order: Order, incoming: Arrays, site: Site) -> Method:
+        """The site's own model, shared and private parts together; the next call overwrites it.
+
+        It never leaves the site. Only a simulation, which is every site, may put several side by side.
+        """
+        method, partition = self._ready(order)
+        entry = starting_entry(order, self._stage, partition, site.store)
+        load_arrays(method, starting_state(order, self._stage, partition, incoming, entry))
+        return self._evaluated(method, order, partition)
+
     def _threads(self) -> AbstractContextManager[None]:
         return threads(self._stage.local.threads)
 
@@ -95,13 +105,10 @@ class TorchProgram:
         return train_round(method, incoming, site.store, loader, work)
 
     def _evaluate(self, order: Order, incoming: Arrays, site: Site) -> Metrics:
-        method, partition = self._ready(order)
-        entry = starting_entry(order, self._stage, partition, site.store)
-        load_arrays(method, starting_state(order, self._stage, partition, incoming, entry))
         settings = self._spec.evaluate
         images = self._open(site, settings.split)
         return evaluate(
-            self._evaluated(method, order, partition).to(self._device),
+            self.personal(order, incoming, site).to(self._device),
             Loader(images, batch_size=BATCH_SIZE, augment=False),
             _contract(order),
             device=self._device,

@@ -1,0 +1,1 @@
+"""Experiments that take hours: each compares with a published table."""

@@ -1,0 +1,112 @@
+"""The personal models of a simulated run, side by side, for evaluation.
+
+A deployed run leaves every private part at its hospital. There is nothing here that could ask for one: this reads the
+folders that simulated sites keep on this machine.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fedward_client.private_store import FilePrivateStore
+from fedward_core.arrays import Array, read_arrays
+from fedward_core.cards import DatasetCard, Split, agreed_contract
+from fedward_core.errors import CheckpointError, SpecError
+from fedward_core.order import Base, Order, Work
+from fedward_core.plan import StagePlan
+from fedward_core.spec import Spec
+from fedward_models.programs.program import Site, open_program
+from fedward_server.rounds.stage_state import WEIGHTS, read_final
+
+if TYPE_CHECKING:
+    from fedward_models.personalisation.ensemble import Ensemble
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulatedRun:
+    """The folder of a run in which every site was simulated.
+
+    Attributes:
+        out: The run's folder.
+        data: The folder with the datasets of all sites.
+    """
+
+    out: Path
+    data: Path
+
+    def __post_init__(self) -> None:
+        if not (self.out / "sites").is_dir():
+            raise SpecError(
+                "this run was not simulated: its private models are at its sites and stay there. An ensemble of "
+                "personal models needs a simulation; evaluate a deployed run at its sites"
+            )
+
+    def ensemble(self, stage: str, *, mean: str = "arithmetic") -> "Ensemble":
+        """All personal models as the newest checkpoint of a stage leaves them.
+
+        Args:
+            stage: The stage's name.
+            mean: How they are averaged, ``arithmetic`` or ``geometric``.
+
+        Raises:
+            CheckpointError: The stage has no checkpoint.
+            PrivateStateError: A site's private state is gone.
+        """
+        from fedward_models.data import open_split  # noqa: PLC0415 - torch, which other commands do without
+        from fedward_models.personalisation.ensemble import Ensemble, Member  # noqa: PLC0415
+        from fedward_models.programs.torch_program import TorchProgram  # noqa: PLC0415
+
+        spec = Spec.read(self.out / "spec.yaml")
+        index = [each.name for each in spec.stages].index(stage)
+        program = open_program(spec, index)
+        assert isinstance(program, TorchProgram)
+        checkpoint, members = _Checkpoint.newest(self.out / "stages" / stage), []
+        plan = self._plan(spec, index)
+        for name in self._sites():
+            order, incoming = checkpoint.errand(name, spec, index, plan)
+            store = FilePrivateStore(self.out / "sites" / name / stage, durable=False)
+            method = program.personal(order, incoming, Site(name=name, data=self.data, store=store))
+            images = open_split(self.data, name, spec.dataset, Split.TRAIN)
+            members.append(Member.of(method, mean=images.mean, std=images.std))
+        return Ensemble(method, members, mean="geometric" if mean == "geometric" else "arithmetic")
+
+    def _sites(self) -> tuple[str, ...]:
+        return tuple(json.loads((self.out / "run.json").read_text(encoding="utf-8"))["sites"])
+
+    def _plan(self, spec: Spec, index: int) -> StagePlan:
+        cards = json.loads((self.out / "cards.json").read_text(encoding="utf-8"))
+        contract = agreed_contract(tuple(DatasetCard.model_validate(card) for card in cards))
+        previous = None
+        if spec.stages[index].start_from == "previous":
+            previous = read_final(self.out / "stages" / spec.stages[index - 1].name / "final.safetensors")[1]
+        return open_program(spec, index).plan(contract, previous)[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Checkpoint:
+    """The state before a round."""
+
+    round: int
+    weights: dict[str, Array]
+    bases: dict[str, Base]
+
+    @classmethod
+    def newest(cls, folder: Path) -> "_Checkpoint":
+        paths = sorted(folder.glob("checkpoint-*.safetensors"))
+        if not paths:
+            raise CheckpointError(f"stage '{folder.name}' has no checkpoint: run it first")
+        arrays, facts = read_arrays(paths[-1])
+        weights = {name.removeprefix(WEIGHTS): a for name, a in arrays.items() if name.startswith(WEIGHTS)}
+        bases = {site: Base.model_validate(base) for site, base in facts["bases"].items()}
+        return cls(round=facts["round"], weights=weights, bases=bases)
+
+    def errand(self, site: str, spec: Spec, index: int, plan: StagePlan) -> tuple[Order, dict[str, Array]]:
+        """The order to evaluate, as the round loop would send it, with what travels."""
+        base = self.bases.get(site)
+        order = Order(
+            run=spec.name, work=Work.EVALUATE, stage=index, round=max(self.round - 1, 0), base=base, plan=plan
+        )
+        if base is None:
+            return order, self.weights
+        return order, plan.partition(spec.stages[index].share_at(base.round)).split(self.weights)[0]

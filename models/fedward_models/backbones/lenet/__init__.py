@@ -1,0 +1,1 @@
+"""The small CNN of the LG-FedAvg comparison."""
