@@ -1,6 +1,7 @@
 """The folder in which a coordinator keeps everything, and that only one coordinator uses.
 
-<home>/coordinator.db   keys, studies, runs and events
+<home>/coordinator.db   keys, studies, sites, runs and events, unless they are in a PostgreSQL database
+<home>/coordinator.id   which home folder it is
 <home>/runs/<id>/       one folder a run
 <home>/superlink/       what Flower's server keeps for enrolled sites
 <home>/studies/         empty folders of studies without data
@@ -8,11 +9,13 @@
 
 import fcntl
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from fedward_core.arrays import replacing
 from fedward_server.errors import ConflictError
 from fedward_server.runs.folder import RunFolder
 
@@ -31,6 +34,11 @@ class Home:
     def database(self) -> Path:
         """The database."""
         return self.path / "coordinator.db"
+
+    @property
+    def identity(self) -> str:
+        """Which folder it is, wherever it is moved to; known once it is claimed."""
+        return (self.path / "coordinator.id").read_text(encoding="ascii")
 
     @property
     def superlink(self) -> Path:
@@ -57,9 +65,16 @@ class Home:
         descriptor = os.open(self.path / "coordinator.lock", os.O_CREAT | os.O_RDWR, 0o600)
         try:
             _lock(descriptor)
+            self._identify()
             yield
         finally:
             os.close(descriptor)
+
+    def _identify(self) -> None:
+        path = self.path / "coordinator.id"
+        if not path.exists():
+            with replacing(path) as temporary:
+                temporary.write_text(secrets.token_hex(16), encoding="ascii")
 
 
 def _lock(descriptor: int) -> None:

@@ -1,29 +1,32 @@
 """The application: routes under ``/api/v1``, and what works behind them."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 from fastapi import APIRouter, FastAPI
 from sqlalchemy import URL
 
 from fedward_core import __version__
+from fedward_core.proc import BOOT
 from fedward_core.registry import load
 from fedward_server.api import health, proxy
+from fedward_server.api.background import (
+    end_this_process,
+    keeping_superlink,
+    noting,
+    opened,
+    prepare_database,
+    scheduling,
+)
 from fedward_server.api.errors import register_errors
 from fedward_server.api.limits import BodyLimit
 from fedward_server.api.proxy import open_upstream
-from fedward_server.database.database import Database
 from fedward_server.engines.subprocess_attempts import SubprocessAttempts
-from fedward_server.errors import DatabaseAwayError
 from fedward_server.home import Home
-from fedward_server.keys import queries as keys
 from fedward_server.keys import routes as key_routes
 from fedward_server.keys.keyring import Keyring
-from fedward_server.keys.models import Role
-from fedward_server.keys.service import create_key
-from fedward_server.runs import queries as runs
 from fedward_server.runs import routes as run_routes
+from fedward_server.scheduler.leadership import Leadership
 from fedward_server.scheduler.scheduler import Scheduler
 from fedward_server.scheduler.work import Work
 from fedward_server.sites import fleet_routes
@@ -72,27 +75,31 @@ def create_app(  # noqa: PLR0913 - the settings of a coordinator, each by its na
         keeper: Keeps Flower's SuperLink alive; left out, as a process of this machine.
     """
     keeper = keeper or LateKeeper(lambda: load(KEEPER)(home.superlink, tls=tls))
+    leadership = Leadership()
+
+    async def prepare() -> None:
+        """Bring the database up to date and become the one that acts on it."""
+        async with opened(database or home.database) as tables:
+            await prepare_database(tables, leadership, _place(home, database), tell_key)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        tables = Database(database or home.database)
         fleet = Fleet(
             keeper=keeper, node_authentication=tls is not None, address=fleet_address, heartbeat_s=heartbeat_s
         )
-        try:
-            await _prepare(tables, tell_key)
+        work = Work(home, SubprocessAttempts(), Network(keeper=keeper, recruit_s=recruit_s))
+        await prepare()
+        async with opened(database or home.database) as tables:
+            scheduler = Scheduler(tables, work, leadership, max_active=max_active, lost=end_this_process)
             app.state.database, app.state.home = tables, home
             app.state.keyring, app.state.fleet = Keyring(), fleet
-            work = Work(home, SubprocessAttempts(), Network(keeper=keeper, recruit_s=recruit_s))
             async with (
                 open_upstream(tls) as app.state.upstream,
-                _keeping_superlink(fleet, tables),
-                _noting(fleet, tables),
-                _scheduling(tables, work, max_active),
+                keeping_superlink(fleet, tables),
+                noting(fleet, tables),
+                scheduling(scheduler),
             ):
                 yield
-        finally:
-            await tables.close()
 
     # The usual pages for trying routes out fetch scripts from elsewhere, which a hospital network does not allow.
     app = FastAPI(
@@ -104,6 +111,7 @@ def create_app(  # noqa: PLR0913 - the settings of a coordinator, each by its na
         redoc_url=None,
         redirect_slashes=False,  # a path is right or it is not found; what is sent along is not sent twice
     )
+    app.state.prepare = prepare
     register_errors(app)
     routes = APIRouter(prefix=PREFIX)
     for router in ROUTERS:
@@ -114,45 +122,6 @@ def create_app(  # noqa: PLR0913 - the settings of a coordinator, each by its na
     return app
 
 
-async def _prepare(database: Database, tell_key: Callable[[str], None]) -> None:
-    await database.migrate()
-    async with database.writing() as session:
-        await runs.forget_leases(session)  # the home is locked: whoever held them is gone
-        first = None if await keys.all_keys(session) else await create_key(session, "admin", Role.ADMIN)
-    if first is not None:
-        tell_key(first.key)
-
-
-@asynccontextmanager
-async def _scheduling(database: Database, work: Work, max_active: int) -> AsyncIterator[None]:
-    scheduler = Scheduler(database, work, max_active=max_active)
-    loop = asyncio.create_task(scheduler.run())
-    try:
-        yield
-    finally:
-        scheduler.end()
-        await loop
-        await scheduler.end_attempts()
-
-
-@asynccontextmanager
-async def _noting(fleet: Fleet, database: Database) -> AsyncIterator[None]:
-    writing = asyncio.create_task(fleet.presence.keep_writing(database))
-    try:
-        yield
-    finally:
-        writing.cancel()
-        with suppress(asyncio.CancelledError):
-            await writing
-        with suppress(DatabaseAwayError):
-            await fleet.presence.write(database)
-
-
-@asynccontextmanager
-async def _keeping_superlink(fleet: Fleet, database: Database) -> AsyncIterator[None]:
-    keeping = asyncio.create_task(fleet.keep_superlink(database))
-    try:
-        yield
-    finally:
-        fleet.end()
-        await keeping
+def _place(home: Home, database: URL | None) -> str:
+    """Where a coordinator works. An SQLite file lies in the home folder, which is locked on whichever machine."""
+    return home.identity if database is None else f"{home.identity}@{BOOT.read_text(encoding='ascii').strip()}"

@@ -3,11 +3,13 @@
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 from fedward_server.database.database import Database
 from fedward_server.engines.attempts import Status
 from fedward_server.runs import queries
+from fedward_server.scheduler.leadership import Leadership
 from fedward_server.scheduler.task import lease_task, write_back
 from fedward_server.scheduler.work import GRACE_S, Work
 
@@ -23,12 +25,24 @@ class Scheduler:
     Args:
         database: Holds the runs.
         work: What is done for a run.
+        leadership: This process's claim to act.
+        lost: Called when another coordinator acts in this one's stead; it does nothing any more.
         max_active: Runs that may be under way at a time.
     """
 
-    def __init__(self, database: Database, work: Work, *, max_active: int = 1) -> None:
+    def __init__(
+        self,
+        database: Database,
+        work: Work,
+        leadership: Leadership,
+        *,
+        max_active: int = 1,
+        lost: Callable[[], None] = lambda: None,
+    ) -> None:
         self._database = database
         self._work = work
+        self._leadership = leadership
+        self._lost = lost
         self._max_active = max_active
         self._ending = asyncio.Event()
 
@@ -55,13 +69,21 @@ class Scheduler:
             Whether there was one.
         """
         async with self._database.writing() as session:
-            task = await lease_task(session, max_active=self._max_active)
+            acts = await self._leadership.renew(session)
+            task = await lease_task(session, max_active=self._max_active) if acts else None
+        if not acts:
+            self._resign()
         if task is None:
             return False
         finding = await asyncio.to_thread(self._work.do, task)
         async with self._database.writing() as session:
             await write_back(session, task, finding)
         return True
+
+    def _resign(self) -> None:
+        log.error("another coordinator acts on this database: this one ends")
+        self._ending.set()
+        self._lost()
 
     async def end_attempts(self) -> None:
         """End every attempt; its run is taken up when a coordinator starts again."""

@@ -16,6 +16,7 @@ from fedward_server.runs.models import CreateRunRequest
 from fedward_server.runs.queries import run_named
 from fedward_server.runs.rows import RunRow
 from fedward_server.runs.service import submit_run
+from fedward_server.scheduler.leadership import Leadership
 from fedward_server.scheduler.scheduler import Scheduler
 from fedward_server.scheduler.work import Work
 from fedward_server.sites.network import Network
@@ -80,6 +81,7 @@ class Office:
         attempts: What stands in for processes.
         keeper: What stands in for the SuperLink's keeper.
         work: What is done for a run.
+        leadership: The claim to act.
         scheduler: What is tried.
     """
 
@@ -89,7 +91,8 @@ class Office:
         self.attempts = PretendedAttempts()
         self.keeper = keeper
         self.work = Work(self.home, self.attempts, Network(keeper=keeper))
-        self.scheduler = Scheduler(self.database, self.work)
+        self.leadership = Leadership()
+        self.scheduler = Scheduler(self.database, self.work, self.leadership)
 
     async def submit(self, run: str = "run-1") -> None:
         request = CreateRunRequest(study="drill", spec=SPEC, run=run)
@@ -118,6 +121,8 @@ def in_office(tmp_path: Path, keeper: Any) -> Callable[[Callable[[Any], Awaitabl
         async def inner() -> None:
             office = Office(tmp_path, keeper)
             await office.database.migrate()
+            async with office.database.writing() as session:
+                await office.leadership.take(session, "here")
             await office.submit()
             await work(office)
             await office.database.close()

@@ -83,7 +83,7 @@ def open_hub(folder: Path, keeper: Any, **settings: Any) -> Iterator[Hub]:
     app = create_app(Home(folder), tell_key=keys.append, keeper=keeper, **settings)
     lifespan = app.router.lifespan_context(app)
     client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://hub")
-    with asyncio.Runner() as runner:
+    with Home(folder).claimed(), asyncio.Runner() as runner:
         runner.run(lifespan.__aenter__())
         yield Hub(runner, client, keys[0], keeper)
         runner.run(client.aclose())
