@@ -46,6 +46,9 @@ def locate(data: Path, site: str) -> Source:
     Raises:
         DataError: No such folder or site; the message lists the sites that there are.
     """
+    own = _own_sources(data, site)
+    if own:
+        return _refuse_twins(own)[0]  # without a look at the others: there may be hundreds
     sources = _sources(data)
     for source in sources:
         if source.site == site:
@@ -62,6 +65,14 @@ def read_rows(source: Source) -> list[Row]:
     """
     rows = _rows(source.path)
     return [row for row in rows if row.get("site") == source.site] if source.shared else rows
+
+
+def _own_sources(data: Path, site: str) -> list[Source]:
+    """The file and the folder of a site, where they exist."""
+    if not site or Path(site).name != site:
+        return []
+    places = (data / f"{site}.npz", data / site / TABLE)
+    return [Source(site=site, path=path) for path in places if path.exists()]
 
 
 def _sources(data: Path) -> list[Source]:
