@@ -1,11 +1,15 @@
 """Sites without machines: what a scripted site answers is a plain function."""
 
+import asyncio
 import datetime
 import ipaddress
+import os
+import secrets
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import asyncpg
 import numpy as np
 import pytest
 from cryptography import x509
@@ -13,6 +17,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
+from sqlalchemy import URL
 
 from fedward_core.arrays import Array, Arrays
 from fedward_core.cards import Contract, DatasetCard
@@ -25,6 +30,7 @@ from fedward_core.partition import Role, Rule
 from fedward_core.plan import StagePlan
 from fedward_core.spec import Spec
 from fedward_core.update import SHARED
+from fedward_server.database.address import read_address
 from fedward_server.rounds.exchange import Answer, Errand
 from fedward_server.rounds.run import Run
 from fedward_server.tls import TLSFiles
@@ -179,3 +185,29 @@ def tls_files(tmp_path_factory: pytest.TempPathFactory) -> TLSFiles:
     files.certificate.write_bytes(certificate.public_bytes(Encoding.PEM))
     files.key.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     return files
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path | URL]:
+    """An empty database of each kind: the same suite holds for both."""
+    if request.param == "sqlite":
+        yield tmp_path / "coordinator.db"
+        return
+    address = os.environ.get("FEDWARD_TEST_POSTGRES")
+    if not address:
+        pytest.skip(
+            "FEDWARD_TEST_POSTGRES names no PostgreSQL server, such as postgresql://user@127.0.0.1:5432/postgres"
+        )
+    server, name = read_address(address), f"fedward_test_{secrets.token_hex(8)}"
+    asyncio.run(execute(server, f"CREATE DATABASE {name}"))
+    yield server.set(database=name)
+    asyncio.run(execute(server, f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+async def execute(server: URL, statement: str) -> None:
+    """Something that PostgreSQL does outside any transaction."""
+    connection = await asyncpg.connect(server.set(drivername="postgresql").render_as_string(hide_password=False))
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()

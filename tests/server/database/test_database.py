@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection
+from sqlalchemy import URL, Connection
 
 from fedward_server.database.database import Database
 from fedward_server.database.tables import metadata
@@ -20,9 +20,9 @@ def differences(connection: Connection) -> list[object]:
     return list(compare_metadata(MigrationContext.configure(connection), metadata()))
 
 
-def test_migrations_lead_to_the_tables_of_the_code_and_may_be_run_again(tmp_path: Path) -> None:
+def test_migrations_lead_to_the_tables_of_the_code_and_may_be_run_again(place: Path | URL) -> None:
     async def check() -> None:
-        database = Database(tmp_path / "coordinator.db")
+        database = Database(place)
         await database.migrate()
         await database.migrate()
         async with database.reading() as session:
@@ -33,9 +33,9 @@ def test_migrations_lead_to_the_tables_of_the_code_and_may_be_run_again(tmp_path
     asyncio.run(check())
 
 
-def test_transactions_that_read_before_they_write_wait_for_each_other(tmp_path: Path) -> None:
+def test_transactions_that_read_before_they_write_wait_for_each_other(place: Path | URL) -> None:
     async def check() -> None:
-        database = Database(tmp_path / "coordinator.db")
+        database = Database(place)
         await database.migrate()
 
         async def add(name: str) -> None:
@@ -52,9 +52,9 @@ def test_transactions_that_read_before_they_write_wait_for_each_other(tmp_path: 
     asyncio.run(check())
 
 
-def test_a_transaction_that_fails_leaves_nothing(tmp_path: Path) -> None:
+def test_a_transaction_that_fails_leaves_nothing(place: Path | URL) -> None:
     async def check() -> None:
-        database = Database(tmp_path / "coordinator.db")
+        database = Database(place)
         await database.migrate()
 
         async def add_twice() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import URL, update
 
 from fedward_server.database.database import Database
 from fedward_server.engines.attempts import AttemptJob, Handle, Outcome, Status
@@ -85,14 +85,20 @@ class Office:
         scheduler: What is tried.
     """
 
-    def __init__(self, folder: Path, keeper: Any) -> None:
+    def __init__(self, folder: Path, place: Path | URL, keeper: Any) -> None:
         self.home = Home(folder)
-        self.database = Database(self.home.database)
+        self.database = Database(place)
         self.attempts = PretendedAttempts()
         self.keeper = keeper
         self.work = Work(self.home, self.attempts, Network(keeper=keeper))
         self.leadership = Leadership()
         self.scheduler = Scheduler(self.database, self.work, self.leadership)
+
+    async def open(self) -> None:
+        await self.database.migrate()
+        async with self.database.writing() as session:
+            await self.leadership.take(session, "here")
+        await self.submit()
 
     async def submit(self, run: str = "run-1") -> None:
         request = CreateRunRequest(study="drill", spec=SPEC, run=run)
@@ -114,18 +120,17 @@ class Office:
 
 
 @pytest.fixture
-def in_office(tmp_path: Path, keeper: Any) -> Callable[[Callable[[Any], Awaitable[None]]], None]:
+def in_office(tmp_path: Path, place: Path | URL, keeper: Any) -> Callable[[Callable[[Any], Awaitable[None]]], None]:
     """Do something with a scheduler that has one submitted run."""
 
     def run(work: Callable[[Office], Awaitable[None]]) -> None:
         async def inner() -> None:
-            office = Office(tmp_path, keeper)
-            await office.database.migrate()
-            async with office.database.writing() as session:
-                await office.leadership.take(session, "here")
-            await office.submit()
-            await work(office)
-            await office.database.close()
+            office = Office(tmp_path, place, keeper)
+            try:
+                await office.open()
+                await work(office)
+            finally:
+                await office.database.close()
 
         asyncio.run(inner())
 

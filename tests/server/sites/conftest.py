@@ -10,6 +10,7 @@ import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from sqlalchemy import URL
 
 from fedward_core.cards import Contract, DatasetCard, Split
 from fedward_server.api.app import create_app
@@ -91,8 +92,8 @@ def open_hub(folder: Path, keeper: Any, **settings: Any) -> Iterator[Hub]:
 
 
 @pytest.fixture
-def hub(tmp_path: Path, keeper: Any) -> Iterator[Hub]:
-    yield from open_hub(tmp_path, keeper)
+def hub(tmp_path: Path, place: Path | URL, keeper: Any) -> Iterator[Hub]:
+    yield from open_hub(tmp_path, keeper, database=place if isinstance(place, URL) else None)
 
 
 @pytest.fixture

@@ -51,7 +51,8 @@ def test_a_newer_invitation_replaces_an_older_one(hub: Any) -> None:
     assert hub.call("POST", "/sites/invitations", json={"site": "north"}).status_code == 409
 
 
-def test_a_token_is_not_in_the_database(hub: Any, tmp_path: Any) -> None:
+def test_a_token_is_not_in_the_database(hub_with_tls: Any, tmp_path: Any) -> None:
+    hub = hub_with_tls
     token = hub.invite("north")
     key = hub.enrol(token).json()["key"]
     content = b"".join(path.read_bytes() for path in tmp_path.glob("coordinator.db*"))
