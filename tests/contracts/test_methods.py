@@ -38,6 +38,7 @@ TINY: dict[str, dict[str, Any]] = {
     },
     "fgsm_at": {"attack": "fgsm_rs", "grad_align": 0.2, "mask_px": 2, "evaluation_steps": 2, "monitor_steps": 1},
     "mae": {"decoder_width": 16, "decoder_depth": 1, "decoder_heads": 2},
+    "sdmp": {"base": {"name": "moco", "hidden": 16, "width": 8}},
     "supervised": {"mixup": 0.8, "cutmix": 1.0, "label_smoothing": 0.1},
 }
 METHODS = [name for name in registry.names("methods") if registry.resolve("methods", name).runtime == "torch"]

@@ -1,0 +1,98 @@
+"""A federation of one site trains the numbers that the site trains alone: what is private comes back each round."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from fedward_core.arrays import digest
+from fedward_core.cards import Contract
+from fedward_core.order import Base, Order, Work
+from fedward_core.partition import Partition
+from fedward_core.plan import StagePlan
+from fedward_core.spec import Spec
+from fedward_core.store import PrivateEntry
+from fedward_models.building import build_method, manifest_of
+from fedward_models.method import Batch, Method
+from fedward_models.training.fit import fit
+from fedward_models.training.phase import Phase
+from fedward_models.training.train_round import RoundWork, train_round
+from fedward_models.weights import arrays_of
+
+ROUNDS, CPU, CONTRACT = 3, torch.device("cpu"), Contract(classes=("a", "b"))
+VIT = {"name": "vit", "width": 16, "depth": 2, "heads": 2, "patch_px": 4}
+DMAE = {"name": "dmae", "teacher": {"width": 16, "depth": 2, "heads": 2}, "decoder_width": 8, "decoder_heads": 1}
+MOCO = {"name": "sdmp", "base": {"name": "moco", "hidden": 8, "width": 4}}
+DINO = {"name": "sdmp", "base": {"name": "dino", "hidden": 8, "bottleneck": 4, "prototypes": 6}}
+
+
+class Memory:
+    """A site's private store, in memory."""
+
+    def __init__(self) -> None:
+        self.entries: dict[tuple[int, str], PrivateEntry] = {}
+
+    def read(self, round_: int, parent: str) -> PrivateEntry:
+        return self.entries[round_, parent]
+
+    def write(self, entry: PrivateEntry) -> None:
+        copies = {name: array.copy() for name, array in entry.arrays.items()}
+        kept = PrivateEntry(round=entry.round, parent=entry.parent, arrays=copies, facts=entry.facts)
+        self.entries[entry.round, entry.parent] = kept
+
+
+def spec_of(method: dict[str, Any]) -> Spec:
+    first = {"name": "first", "method": "mae", "backbone": VIT, "rounds": 1}
+    second = {"name": "second", "method": method, "rounds": ROUNDS, "local": {"batch_size": 4, "device": "cpu"}}
+    started = {"start_from": "previous"} if method["name"] == "dmae" else {"backbone": VIT}
+    return Spec.parse({"name": "s", "dataset": {"name": "d", "image_px": 8}, "stages": [first, {**second, **started}]})
+
+
+class Images:
+    """Ten images in memory, in two batches of four."""
+
+    num_examples, num_steps = 10, 2
+
+    def epoch(self, seed: int) -> Iterator[Batch]:
+        images = torch.rand(10, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+        order = torch.randperm(10, generator=torch.Generator().manual_seed(seed))
+        for step in range(self.num_steps):
+            yield Batch(images=images[order[4 * step : 4 * step + 4]], seed=seed + step)
+
+
+def alone(method: Method, phases: tuple[Phase, ...]) -> dict[str, Any]:
+    state = None
+    for round_ in range(ROUNDS):
+        report = fit(method, Images(), phases, round_=round_, rounds=ROUNDS, seed=round_, device=CPU, state=state)
+        state = report.state
+    return {name: array.copy() for name, array in arrays_of(method).items()}
+
+
+def federated(method: Method, spec: Spec, phases: tuple[Phase, ...]) -> dict[str, Any]:
+    plan = StagePlan(manifest=manifest_of(method), rules=method.rules(), contract=CONTRACT)
+    partition = Partition(plan.manifest, plan.rules)
+    incoming = {name: array.copy() for name, array in arrays_of(method).items()}
+    store, base = Memory(), None
+    for round_ in range(ROUNDS):
+        parent = digest(incoming)
+        order = Order(run="r", work=Work.TRAIN, stage=1, round=round_, parent=parent, base=base, plan=plan)
+        work = RoundWork(
+            stage=spec.stages[1], order=order, site="only", seed=round_, partition=partition, phases=phases, device=CPU
+        )
+        update = train_round(method, incoming, store, Images(), work)
+        incoming = {name: np.copy(array) for name, array in update.groups["shared"].items()}
+        assert not [name for name in incoming if name.startswith(("teacher.", "momentum.", "base.centre"))]
+        base = Base(round=round_, parent=parent)
+    return {name: array.copy() for name, array in arrays_of(method).items()}
+
+
+@pytest.mark.parametrize("settings", [DMAE, MOCO, DINO], ids=["dmae", "sdmp-moco", "sdmp-dino"])
+def test_one_site_federated_equals_the_site_alone(settings: dict[str, Any]) -> None:
+    spec = spec_of(settings)
+    phases = (Phase(local=spec.stages[1].local),)
+    here = alone(build_method(spec, 1, CONTRACT), phases)
+    there = federated(build_method(spec, 1, CONTRACT), spec, phases)
+    assert here.keys() == there.keys()
+    assert all(np.array_equal(array, there[name]) for name, array in here.items())
