@@ -1,4 +1,4 @@
-"""Simulated hospitals: chest films of patients who never lived, one ``.npz`` file for each site.
+"""Simulated hospitals: chest films, heads and hearts of patients who never lived, one ``.npz`` file for each site.
 
 They are for demonstrations and tests: sites differ in scanner, patients and diseases as real ones do, so that averaging
 and personalisation have something to do. They say nothing about medicine.
@@ -10,13 +10,17 @@ from pathlib import Path
 import numpy as np
 
 from fedward_core.arrays import Array
+from fedward_core.cards import DataKind
 from fedward_core.errors import DataError
 from fedward_core.seeds import derive_seed, generator
 from fedward_models.data.labels import counted_classes
 from fedward_models.data.npz_file import write_npz
 from fedward_models.data.simulation.anatomy import Bodies, Chests, draw_chests
 from fedward_models.data.simulation.disease import OPAQUE, effusions, nodules, opacities
+from fedward_models.data.simulation.heads import simulate_heads
+from fedward_models.data.simulation.hearts import simulate_hearts
 from fedward_models.data.simulation.profile import Profile, profiles
+from fedward_models.data.simulation.reports import Seen, write_reports
 from fedward_models.data.simulation.texture import blur, clouds
 from fedward_models.data.splits import deal_splits
 
@@ -30,29 +34,41 @@ FILM_SHARES = (0.6, 0.3, 0.1)
 FIELD_MM = 352.0  # 64 pixels of 5.5 mm: a chest of size 1 fills the film
 ALSO_EFFUSION = 0.15  # of the patients with pneumonia
 NODULE = 0.15  # of all patients
+FRAMES = 16  # of a simulated clip
 CHUNK = 64  # films drawn at once, to bound memory
 
 
-def generate(
-    out: Path, *, sites: int = 3, images_per_site: int = 200, image_px: int = 64, seed: int = 0
+def generate(  # noqa: PLR0913 - each by name
+    out: Path,
+    *,
+    sites: int = 3,
+    images_per_site: int = 200,
+    image_px: int = 64,
+    seed: int = 0,
+    kind: DataKind = DataKind.IMAGE,
+    depth: int | None = None,
 ) -> tuple[Path, ...]:
     """Write simulated hospitals; the same arguments always give the same bytes.
 
-    Each file has ``labels`` (normal, pneumonia, effusion), ``findings`` (opacity, effusion, nodule, for multi-label),
-    ``masks`` (background, lung, opacity, for segmentation), patients of one to three films, and splits by patient.
+    Chest films have ``labels`` (normal, pneumonia, effusion), ``findings`` (opacity, effusion, nodule, for
+    multi-label), ``masks`` (background, lung, opacity, for segmentation), patients of one to three films, and splits by
+    patient; for kind report, also the text that was written about each. Volumes are heads (normal, lesion, large
+    ventricles), clips are hearts (normal, weak, fast).
 
     Args:
         out: The folder; ``<site>.npz`` is written for north, river, hill, coast and so on.
         sites: How many hospitals. A hospital does not depend on how many others there are.
-        images_per_site: Films of each.
+        images_per_site: Films, volumes or clips of each.
         image_px: Height and width.
         seed: Every draw.
+        kind: What one example is.
+        depth: Slices of a volume, as many as pixels by default; or frames of a clip, 16 by default.
 
     Returns:
         The files.
 
     Raises:
-        DataError: Fewer than one site, 20 films or 16 pixels.
+        DataError: Fewer than one site, 20 films or 16 pixels, or a depth for films.
         CheckpointError: A file cannot be written.
     """
     if sites < 1 or images_per_site < 20 or image_px < 16:
@@ -60,15 +76,41 @@ def generate(
             f"cannot simulate {sites} sites of {images_per_site} images with {image_px} pixels: expected at least 1 "
             "site, 20 images and 16 pixels"
         )
+    if depth is not None and kind not in {DataKind.VOLUME, DataKind.CLIP}:
+        raise DataError(f"depth is for volumes and clips, found kind '{kind}': leave it out")
     paths = []
     for profile in profiles(sites):
         paths.append(out / f"{profile.name}.npz")
-        write_npz(paths[-1], simulate(profile, images_per_site, image_px, seed))
+        write_npz(paths[-1], _simulate_kind(profile, images_per_site, image_px, seed, kind, depth))
     return tuple(paths)
 
 
+def _simulate_kind(  # noqa: PLR0913, PLR0917 - what generate passes on
+    profile: Profile, count: int, image_px: int, seed: int, kind: DataKind, depth: int | None
+) -> dict[str, Array]:
+    if kind is DataKind.VOLUME:
+        return simulate_heads(profile, count, depth or image_px, image_px, seed)
+    if kind is DataKind.CLIP:
+        return simulate_hearts(profile, count, depth or FRAMES, image_px, seed)
+    arrays = simulate(profile, count, image_px, seed)
+    if kind is DataKind.REPORT:
+        arrays["reports"] = simulate_reports(profile, count, seed)
+    return arrays
+
+
+def simulate_reports(profile: Profile, num_images: int, seed: int) -> Array:
+    """(num_images,) texts about the films that :func:`simulate` gives for the same arguments."""
+    rng = generator(seed, profile.name, "patients")
+    owner = _owners(rng, num_images)
+    films = _draw_patients(rng, profile, int(owner[-1]) + 1).of(owner)
+    seen = Seen(
+        findings=films.findings, strength=films.strength.ravel(), side=films.side.ravel(), height=films.lobe[:, 1]
+    )
+    return write_reports(seen, generator(seed, profile.name, "reports"))
+
+
 def simulate(profile: Profile, num_images: int, image_px: int, seed: int) -> dict[str, Array]:
-    """The arrays of one simulated hospital; see :func:`generate`."""
+    """The arrays of one simulated hospital's films; see :func:`generate`."""
     rng = generator(seed, profile.name, "patients")
     owner = _owners(rng, num_images)
     patients = _draw_patients(rng, profile, int(owner[-1]) + 1)
