@@ -22,6 +22,7 @@ import sys
 from pathlib import Path
 from fedward_server.api.app import create_app
 from fedward_server.api.serving import listening, serve
+from fedward_server.database.address import read_address
 from fedward_server.home import Home
 
 class NoSuperLink:
@@ -33,7 +34,8 @@ home = Home(Path(sys.argv[1]))
 keeper = NoSuperLink() if sys.argv[2] == "alone" else None
 with listening("127.0.0.1", 0) as listener, home.claimed():
     print(listener.getsockname()[1], flush=True)
-    serve(create_app(home, keeper=keeper, tell_key=lambda key: print(key, flush=True)), listener)
+    database = read_address(sys.argv[3]) if sys.argv[3] else None
+    serve(create_app(home, keeper=keeper, database=database, tell_key=lambda key: print(key, flush=True)), listener)
 """
 
 # Of a pair that was made for tests, and whose private half nobody has.
@@ -53,6 +55,7 @@ class Coordinator:
     Attributes:
         home: Its folder.
         networked: Whether it keeps a SuperLink, which takes seconds to start.
+        database: The address of a PostgreSQL database; empty for a file in the home folder.
         keys: One for each role.
         process: The process; None while there is none.
         url: Where the API answers.
@@ -60,13 +63,19 @@ class Coordinator:
 
     home: Path
     networked: bool = False
+    database: str = ""
     keys: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[str] | None = None
     url: str = ""
 
+    @property
+    def command(self) -> list[str]:
+        """What starts it."""
+        kind = "networked" if self.networked else "alone"
+        return [sys.executable, "-c", SERVE, str(self.home), kind, self.database]
+
     def start(self) -> None:
-        command = [sys.executable, "-c", SERVE, str(self.home), "networked" if self.networked else "alone"]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(self.command, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         self.url = f"http://127.0.0.1:{int(self.process.stdout.readline())}/api/v1"
         if not self.keys:
@@ -148,6 +157,12 @@ def coordinator(tmp_path: Path) -> Iterator[Coordinator]:
     if made.process is None:
         made.start()  # it ends the attempts that a killed one left behind
     made.close()
+
+
+@pytest.fixture
+def coordinator_at() -> type[Coordinator]:
+    """Coordinators in a home folder of the test's choice, which the test starts and ends."""
+    return Coordinator
 
 
 @pytest.fixture(scope="session")

@@ -127,6 +127,9 @@ class Journey:
         body = {"run": "drill-1", "takes_part": takes_part, "reason": reason}
         return self.hub.call("POST", "/fleet/answers", key=self.keys[site], json=body)
 
+    def act(self, what: str) -> Any:
+        return self.hub.call("POST", f"/runs/drill-1/{what}")
+
     def events(self, kind: str) -> dict[str, Any]:
         events = self.hub.call("GET", "/runs/drill-1/events").json()
         return {event["site"]: event["facts"] for event in events if event["kind"] == kind}
@@ -182,13 +185,12 @@ def test_an_answer_may_be_given_twice_and_changed_while_it_matters(journey: Jour
 
 def test_a_run_that_recruits_can_be_paused_resumed_and_stopped(journey: Journey) -> None:
     journey.wait("recruiting")
-    act = lambda what: journey.hub.call("POST", f"/runs/drill-1/{what}")  # noqa: E731
-    assert act("pause").json()["state"] == "paused"
-    assert act("pause").json()["state"] == "paused"
-    assert act("resume").json()["state"] == "submitted"
+    assert journey.act("pause").json()["state"] == "paused"
+    assert journey.act("pause").json()["state"] == "paused"
+    assert journey.act("resume").json()["state"] == "submitted"
     journey.wait("recruiting")
-    assert act("stop").json()["state"] == "cancelled"
-    assert act("resume").status_code == act("pause").status_code == 409
+    assert journey.act("stop").json()["state"] == "cancelled"
+    assert journey.act("resume").status_code == journey.act("pause").status_code == 409
 
 
 def test_a_revoked_site_is_left_out(journey: Journey) -> None:
