@@ -18,10 +18,11 @@ from fedward_core.engine import Job
 from fedward_core.events import Event
 from fedward_core.manifest import Manifest
 from fedward_core.order import Order, Reply, Work
+from fedward_core.packing import pack
 from fedward_core.partition import Role, Rule
 from fedward_core.plan import StagePlan
 from fedward_core.spec import Spec
-from fedward_server.flower.exchange import GridExchange
+from fedward_server.flower.exchange import PACKED, GridExchange
 from fedward_server.flower.inline_grid import InlineGrid
 from fedward_server.rounds.run import Run
 
@@ -92,9 +93,8 @@ def stand_in(sites: tuple[str, ...]) -> ClientApp:
         site = sites[int(context.node_config["partition-id"])]
         content = RecordDict({"reply": ConfigRecord({"json": reply(order, site).model_dump_json()})})
         if order.work is Work.TRAIN:
-            content["group.shared"] = ArrayRecord(
-                {name: FlowerArray(ndarray=np.full(shape, 0.5, np.float32)) for name, shape in SHAPES.items()}
-            )
+            packed = pack({name: np.full(shape, 0.5, np.float32) for name, shape in SHAPES.items()})
+            content["group.shared"] = ArrayRecord({PACKED: FlowerArray("uint8", (len(packed),), PACKED, packed)})
         return Message(content=content, reply_to=message)
 
     app.train()(handle)

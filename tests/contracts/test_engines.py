@@ -122,6 +122,15 @@ def test_one_worker_two_workers_and_ray_give_the_same_bits(backbone: dict[str, A
     assert results(run(spec, "ray", engine="ray", workers=2)) == alone
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("backbone", [VIT, CNN], ids=["vit", "batch-norm cnn"])
+def test_a_deployment_gives_the_bits_of_one_process(backbone: dict[str, Any], run: RunJob) -> None:
+    spec = spec_of(backbone)
+    alone = results(run(spec, "alone"))
+    assert results(run(spec, "deployed", engine="deployment")) == alone
+    assert len(set(alone[0])) == 10
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_order_of_arrival_changes_no_digit(workers: int, run: RunJob, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = spec_of(CNN, rounds=3)

@@ -1,6 +1,8 @@
 """Between Flower's messages and ours, at the site.
 
-message: {"order": JSON, "arrays": one ArrayRecord}      reply: {"reply": JSON, "<group>": one ArrayRecord each}
+message: {"order": JSON, "arrays": packed}      reply: {"reply": JSON, "group.<name>": packed, for each group}
+
+Packed arrays are one Flower array: each costs several journeys, whatever its size.
 """
 
 from collections.abc import Mapping
@@ -10,6 +12,9 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 from fedward_core.arrays import Array as NumpyArray
 from fedward_core.arrays import Arrays
 from fedward_core.order import Order, Reply
+from fedward_core.packing import pack, unpack
+
+PACKED = "packed"
 
 
 def read_order(message: Message) -> tuple[Order, dict[str, NumpyArray]]:
@@ -17,13 +22,19 @@ def read_order(message: Message) -> tuple[Order, dict[str, NumpyArray]]:
     content = message.content
     order = Order.model_validate_json(str(content.config_records["order"]["json"]))
     records = content.array_records
-    arrays = {name: array.numpy() for name, array in records["arrays"].items()} if "arrays" in records else {}
-    return order, arrays
+    if "arrays" not in records:
+        return order, {}
+    return order, {name: array.copy() for name, array in unpack(records["arrays"][PACKED].data).items()}
 
 
 def write_reply(message: Message, reply: Reply, groups: Mapping[str, Arrays]) -> Message:
     """The answer to a message; arrays are copied into it."""
     content = RecordDict({"reply": ConfigRecord({"json": reply.model_dump_json()})})
     for group, arrays in groups.items():
-        content[f"group.{group}"] = ArrayRecord({name: Array(ndarray=array) for name, array in arrays.items()})
+        content[f"group.{group}"] = _packed(arrays)
     return Message(content=content, reply_to=message)
+
+
+def _packed(arrays: Arrays) -> ArrayRecord:
+    data = pack(arrays)
+    return ArrayRecord({PACKED: Array("uint8", (len(data),), PACKED, data)})

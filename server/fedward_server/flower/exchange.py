@@ -1,6 +1,8 @@
 """The exchange over Flower's Grid: the same for the inline grid, Ray and a SuperLink.
 
-message: {"order": JSON, "arrays": one ArrayRecord}      reply: {"reply": JSON, "group.<name>": one ArrayRecord each}
+message: {"order": JSON, "arrays": packed}      reply: {"reply": JSON, "group.<name>": packed, for each group}
+
+Packed arrays are one Flower array: each costs several journeys, whatever its size.
 """
 
 import threading
@@ -14,11 +16,13 @@ from pydantic import ValidationError
 
 from fedward_core.arrays import Arrays
 from fedward_core.order import Order, Reply, Work
+from fedward_core.packing import pack, unpack
 from fedward_core.refusal import REFUSED, Ground, Refusal
 from fedward_server.flower.patient_grid import Messenger
 from fedward_server.rounds.exchange import Answer, Errand, Loss
 
 MESSAGE_TYPES = {Work.DESCRIBE: "query", Work.TRAIN: "train", Work.EVALUATE: "evaluate"}
+PACKED = "packed"
 GROUP = "group."
 # Flower's words for a node that is not there, and for an app of which it has not heard for a minute.
 LOSSES = {ErrorCode.NODE_UNAVAILABLE: Loss.NODE, ErrorCode.CLIENT_APP_CRASHED: Loss.APP}
@@ -142,17 +146,18 @@ def read_refusal(message: Message) -> Refusal | None:
 
 
 def _record(arrays: Arrays) -> ArrayRecord:
-    return ArrayRecord({name: Array(ndarray=array) for name, array in arrays.items()})
+    data = pack(arrays)
+    return ArrayRecord({PACKED: Array("uint8", (len(data),), PACKED, data)})
 
 
 def _answer(site: str, message: Message) -> Answer:
-    """Read a reply, and take it apart meanwhile: one model is held, not two."""
+    """Read a reply; its arrays are views of what came, so that one model is held, not two."""
     if message.has_error():
         return _failure(site, message)
     try:
         reply = Reply.model_validate_json(str(message.content.config_records["reply"]["json"]))
         groups = {
-            key.removeprefix(GROUP): {name: record.pop(name).numpy() for name in list(record)}
+            key.removeprefix(GROUP): unpack(record[PACKED].data)
             for key, record in message.content.array_records.items()
             if key.startswith(GROUP)
         }
