@@ -135,7 +135,7 @@ def _strides(config: RobustCNNConfig, stage: int, blocks: int) -> list[int]:
 
 def _drop_rates(config: RobustCNNConfig) -> list[float]:
     last = sum(config.depths) - 1
-    return [config.drop_path * index / last if last else config.drop_path for index in range(last + 1)]
+    return [config.drop_path * (index / last) if last else config.drop_path for index in range(last + 1)]
 
 
 def _stem(config: RobustCNNConfig, channels: int) -> nn.Module:

@@ -49,11 +49,13 @@ class FGSMAT(Method):
         head: (K, E) weights and (K,) biases.
 
     Raises:
-        SpecError: The labels are not one class an image, or the first layer that shall be penalised is none.
+        SpecError: The labels are not one class of several an image, or no layer has weights to penalise.
     """
 
     def __init__(self, config: FGSMATConfig, *, backbone: Backbone, contract: Contract) -> None:
         super().__init__()
+        if len(contract.classes) < 2:
+            raise SpecError(f"fgsm_at needs two classes to tell apart, found {len(contract.classes)}")
         if contract.task is not Task.CLASSIFICATION:
             raise SpecError(f"fgsm_at perturbs images of one class each, found the task '{contract.task}'")
         self.config, self.backbone = config, backbone
@@ -66,7 +68,11 @@ class FGSMAT(Method):
 
         ``kept``: (B, 1, H, W), the pixels that stay visible. ``start`` and ``probe``: (B, C, H, W), uniform in [-1, 1],
         for the random start and for GradAlign's second point.
+
+        Raises:
+            DataError: There are no labels, or some are not of the study's classes.
         """
+        _check_classes(self._labels(batch), self.num_classes)
         drawn = {}
         if self.config.mask_ratio:
             drawn["kept"] = self._kept(batch, rng)
@@ -234,6 +240,12 @@ class FGSMAT(Method):
         if labels.is_floating_point() or labels.ndim != 1:
             raise DataError(f"adversarial training expects one class an image, found labels {tuple(labels.shape)}")
         return labels
+
+
+def _check_classes(labels: Tensor, num_classes: int) -> None:
+    outside = int(((labels < 0) | (labels >= num_classes)).sum())
+    if outside:
+        raise DataError(f"{outside} labels are outside of the {num_classes} classes: expected 0 to {num_classes - 1}")
 
 
 def pixels_of(batch: Batch) -> Tensor:

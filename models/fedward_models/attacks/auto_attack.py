@@ -1,0 +1,85 @@
+"""AutoAttack, the field's standard measure of robustness, by the package ``pyautoattack``, which is installed by hand.
+
+Paper: F. Croce, M. Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free
+attacks", ICML 2020, https://arxiv.org/abs/2003.01690. The standard version for the maximum norm: APGD on the
+cross-entropy, then targeted APGD and FAB with nine classes each, then Square with 5000 queries.
+"""
+
+import importlib
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from fedward_core.errors import SpecError
+from fedward_models.attacks.gradient import LogitsOf
+
+_MOST_TARGETS = 9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ensemble:
+    """Which attacks a number of classes allows.
+
+    Attributes:
+        attacks: Their names in the package, in order.
+        targets: Classes that targeted attacks aim at.
+    """
+
+    attacks: tuple[str, ...]
+    targets: int
+
+
+def ensemble(num_classes: int) -> Ensemble:
+    """The standard ensemble, or what of it is defined for few classes.
+
+    Its second loss compares the three largest logits, and four where it is targeted: two classes leave the attack on
+    the cross-entropy and the one without gradients.
+
+    Args:
+        num_classes: K, at least 2.
+    """
+    targets = min(_MOST_TARGETS, num_classes - 1)
+    if num_classes < 3:
+        return Ensemble(attacks=("apgd-ce", "square"), targets=targets)
+    if num_classes == 3:
+        return Ensemble(attacks=("apgd-ce", "apgd-dlr", "fab-t", "square"), targets=targets)
+    return Ensemble(attacks=("apgd-ce", "apgd-t", "fab-t", "square"), targets=targets)
+
+
+def auto_attack(  # noqa: PLR0913 - each by name
+    logits_of: LogitsOf, pixels: Tensor, labels: Tensor, *, radius: float, num_classes: int, seed: int = 0
+) -> Tensor:
+    """The perturbation that some attack of the ensemble found, for each image.
+
+    Args:
+        logits_of: The classifier, in evaluation mode: AutoAttack needs the same answer twice.
+        pixels: (B, C, H, W), in [0, 1].
+        labels: (B,) class numbers.
+        radius: Of the ball in the maximum norm, in units of pixels.
+        num_classes: K.
+        seed: Seeds the attacks' own draws.
+
+    Returns:
+        (B, C, H, W).
+
+    Raises:
+        SpecError: The package is not installed.
+    """
+    try:
+        package = importlib.import_module("pyautoattack")
+    except ImportError as error:
+        raise SpecError("AutoAttack needs the package 'pyautoattack': install it beside Fedward") from error
+    chosen = ensemble(num_classes)
+    attack = package.AutoAttack(
+        logits_of,
+        norm="Linf",
+        eps=radius,
+        seed=seed,
+        version="custom",
+        attacks=list(chosen.attacks),
+        device=pixels.device,
+    )
+    attack.apgd.n_restarts = attack.fab.n_restarts = 1  # as in the standard version
+    attack.apgd_targeted.n_target_classes = attack.fab.n_target_classes = chosen.targets
+    perturbed: Tensor = attack.run_standard_evaluation(pixels, labels)[0]
+    return perturbed - pixels

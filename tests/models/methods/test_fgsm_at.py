@@ -1,0 +1,418 @@
+"""Adversarial training: what is drawn, what is perturbed, what the tricks add, and what is watched."""
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from fedward_core.cards import Contract, Task
+from fedward_core.errors import DataError, SpecError
+from fedward_core.spec import Spec
+from fedward_models.backbones.backbone import Backbone
+from fedward_models.backbones.preact_resnet.config import PreActResNetConfig
+from fedward_models.backbones.small_cnn.config import SmallCNNConfig
+from fedward_models.building import seeded
+from fedward_models.losses.first_layer import FirstLayerNorm, first_layer_penalty
+from fedward_models.losses.gradient_alignment import alignment_strength, gradient_alignment_loss
+from fedward_models.method import Batch, Clock
+from fedward_models.methods.fgsm_at.config import FGSMATConfig
+from fedward_models.methods.fgsm_at.fgsm_at import FGSMAT, pixels_of
+
+CLASSES = Contract(classes=("a", "b", "c"), channels=1)
+PLAIN: dict[str, Any] = {"mask_ratio": 0.0, "first_layer_penalty": 0.0}
+MEAN, STD = 0.3, 0.25
+
+
+def build(backbone: Backbone | None = None, contract: Contract = CLASSES, **settings: Any) -> FGSMAT:
+    with seeded(0):
+        network = backbone or SmallCNNConfig(widths=(4,), hidden=(), norm="none").build(image_px=8, channels=1)
+        method = FGSMATConfig(**settings).build(backbone=network, contract=contract)
+    assert isinstance(method, FGSMAT)
+    return method
+
+
+def plain(**settings: Any) -> FGSMAT:
+    return build(**{**PLAIN, **settings})
+
+
+def batch(size: int = 6) -> Batch:
+    """Standardised levels of grey, some of them black or white."""
+    rng = torch.Generator().manual_seed(2)
+    pixels = (1.4 * torch.rand(size, 1, 8, 8, generator=rng) - 0.2).clamp(0, 1)
+    images = (255 * pixels).round().sub(255 * MEAN).div(255 * STD)
+    return Batch(images=images, labels=torch.arange(size) % 3, mean=MEAN, std=STD, seed=1)
+
+
+def prepared(method: FGSMAT, seed: int = 0) -> Batch:
+    return method.prepare(batch(), torch.Generator().manual_seed(seed))
+
+
+def clean_loss(method: FGSMAT, images: Tensor) -> Tensor:
+    return nn.functional.cross_entropy(method.logits(images), torch.arange(6) % 3)
+
+
+def step(method: FGSMAT, given: Batch) -> Tensor:
+    return method.training_step(given, Clock(step=1)).loss
+
+
+def test_pixels_of_a_standardised_batch_are_levels_of_grey_with_exact_ends() -> None:
+    pixels = pixels_of(batch())
+    torch.testing.assert_close(255 * pixels, (255 * pixels).round(), atol=1e-3, rtol=0)
+    assert int((pixels == 0).sum()) > 10
+    assert int((pixels == 1).sum()) > 10
+
+
+@given(
+    attack=st.sampled_from(["fgsm", "fgsm_rs", "pgd"]),
+    epsilon=st.floats(0, 0.5),
+    ratio=st.sampled_from([0.0, 0.4]),
+    seed=st.integers(0, 100),
+)
+def test_perturbations_stay_within_epsilon_and_the_image(attack: str, epsilon: float, ratio: float, seed: int) -> None:
+    """Check 5."""
+    method = plain(attack=attack, epsilon=epsilon, mask_ratio=ratio, **({"steps": 2} if attack == "pgd" else {}))
+    given = prepared(method, seed)
+    found = method.perturb(given)
+    assert float(found.abs().max()) <= epsilon + 1e-6
+    shown = pixels_of(method._masked(given)) + found
+    assert -1e-6 <= float(shown.min()) <= float(shown.max()) <= 1 + 1e-6
+
+
+def test_noise_fgsm_leaves_the_ball_and_stays_within_three_radii() -> None:
+    """Check 5."""
+    method = plain(attack="n_fgsm", epsilon=0.1)
+    largest = float(method.perturb(prepared(method)).abs().max())
+    assert 0.1 < largest <= 0.3 + 1e-6
+
+
+@pytest.mark.parametrize("attack", ["fgsm", "fgsm_rs", "n_fgsm", "pgd"])
+def test_without_a_radius_a_step_is_a_plain_step_bit_for_bit(attack: str) -> None:
+    """Check 6."""
+    method = plain(attack=attack, epsilon=0.0)
+    given = prepared(method)
+    assert not bool(method.perturb(given).any())
+    assert torch.equal(step(method, given), clean_loss(method, batch().images))
+
+
+def test_a_longer_step_from_the_image_changes_nothing() -> None:
+    """Check 7."""
+    long, short = plain(step_ratio=1.25), plain()
+    assert torch.equal(long.perturb(prepared(long)), short.perturb(prepared(short)))
+
+
+def test_pgd_with_one_step_of_full_length_is_fgsm() -> None:
+    """Check 8."""
+    pgd, fgsm = plain(attack="pgd", steps=1, step_ratio=1.0, ties="pass"), plain(ties="pass")
+    assert torch.equal(pgd.perturb(prepared(pgd)), fgsm.perturb(prepared(fgsm)))
+
+
+@pytest.mark.parametrize("attack", ["fgsm", "fgsm_rs", "n_fgsm", "pgd"])
+def test_perturbing_raises_the_loss_and_touches_no_gradient(attack: str) -> None:
+    """Check 11."""
+    method = plain(attack=attack)
+    given = prepared(method)
+    method.perturb(given)
+    assert all(parameter.grad is None for parameter in method.parameters())
+    assert float(step(method, given).detach()) > float(clean_loss(method, batch().images).detach())
+
+
+def test_saturated_pixels_stay_as_they_are_by_default() -> None:
+    method = plain()
+    found, pixels = method.perturb(prepared(method)), pixels_of(batch())
+    assert not bool(found[(pixels == 0) | (pixels == 1)].any())
+    assert bool(plain(ties="half").perturb(prepared(method))[(pixels == 0) | (pixels == 1)].any())
+
+
+@pytest.mark.parametrize("ratio", [0.1, 0.4, 0.7])
+@pytest.mark.parametrize("square", [1, 3])
+def test_as_many_pixels_are_hidden_as_asked(ratio: float, square: int) -> None:
+    """Check 12: within three deviations."""
+    method = plain(mask_ratio=ratio, mask_px=square)
+    kept = torch.cat([prepared(method, seed).drawn["kept"] for seed in range(60)])
+    squares = kept.numel() / square**2
+    assert float((~kept).float().mean()) == pytest.approx(ratio, abs=3 * (ratio * (1 - ratio) / squares) ** 0.5 + 0.01)
+
+
+@pytest.mark.parametrize(("value", "pixel"), [("black", 0.0), ("mean", MEAN)])
+def test_hidden_pixels_show_the_asked_value_and_others_are_untouched(value: str, pixel: float) -> None:
+    """Check 12."""
+    method = build(mask_value=value)
+    given = prepared(method)
+    shown, kept = method._masked(given), given.drawn["kept"]
+    torch.testing.assert_close(shown.images * STD + MEAN, torch.where(kept, given.images * STD + MEAN, pixel))
+    assert torch.equal(shown.images[kept], given.images[kept])
+
+
+def test_masks_differ_by_mode() -> None:
+    """Check 12: the fixed mask is the same in every step, epoch and site."""
+    random, one, fixed = (build(mask_mode=mode) for mode in ("random", "batch", "fixed"))
+    masks = {m.config.mask_mode: [prepared(m, seed).drawn["kept"] for seed in (0, 1)] for m in (random, one, fixed)}
+    assert not torch.equal(masks["random"][0][0], masks["random"][0][1])
+    assert torch.equal(masks["batch"][0][0], masks["batch"][0][1])
+    assert not torch.equal(masks["batch"][0], masks["batch"][1])
+    assert torch.equal(masks["fixed"][0], masks["fixed"][1])
+    other = build(mask_mode="fixed", mask_seed=1)
+    assert not torch.equal(prepared(other).drawn["kept"], masks["fixed"][0])
+
+
+def test_the_grid_is_a_checkerboard() -> None:
+    method = build(mask_mode="grid", mask_ratio=0.5, mask_px=2)
+    kept = prepared(method).drawn["kept"][0, 0]
+    assert kept[:4, :4].int().tolist() == [[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 1], [0, 0, 1, 1]]
+
+
+def test_evaluation_sees_whole_images() -> None:
+    """Check 12."""
+    method = build().eval()
+    given = prepared(method)
+    torch.testing.assert_close(method.evaluation_loss(given).mean(), clean_loss(method, batch().images))
+
+
+def test_without_a_mask_nothing_is_drawn_and_training_is_plain() -> None:
+    """Check 12."""
+    method = plain()
+    assert prepared(method).drawn == {}
+    assert torch.equal(step(method, prepared(method, 0)), step(method, prepared(method, 1)))
+
+
+def test_hidden_pixels_are_spared_on_demand() -> None:
+    method = build(perturb_masked=False, mask_value="mean")
+    given = prepared(method)
+    assert not bool(method.perturb(given)[~given.drawn["kept"]].any())
+    assert bool(build(mask_value="mean").perturb(given)[~given.drawn["kept"]].any())
+
+
+@pytest.mark.parametrize("norm", FirstLayerNorm)
+def test_the_first_layers_penalty_is_added_with_its_weight(norm: FirstLayerNorm) -> None:
+    """Check 14."""
+    method, without = plain(first_layer_penalty=0.3, first_layer_norm=norm), plain()
+    weight = method.backbone.get_parameter("stages.0.conv.weight")
+    difference = step(method, prepared(method)) - step(without, prepared(without))
+    torch.testing.assert_close(difference, 0.3 * first_layer_penalty(weight, norm))
+
+
+def test_the_first_layers_penalty_pulls_at_its_weights_alone() -> None:
+    """Check 14."""
+    gradients = []
+    for penalty in (0.3, 0.0):
+        method = plain(first_layer_penalty=penalty)
+        step(method, prepared(method)).backward()  # type: ignore[no-untyped-call]
+        gradients.append({name: p.grad for name, p in method.named_parameters()})
+    weight = plain().backbone.get_parameter("stages.0.conv.weight").data
+    for name, gradient in gradients[0].items():
+        other = gradients[1][name]
+        assert gradient is not None
+        assert other is not None
+        expected = 2 * 0.3 * weight if name.endswith("stages.0.conv.weight") else torch.zeros_like(gradient)
+        torch.testing.assert_close(gradient - other, expected, atol=1e-6, rtol=0)
+
+
+def test_the_squared_penalty_is_more_weight_decay_under_sgd() -> None:
+    """Check 14."""
+    first = "backbone.stages.0.conv.weight"
+    penalised, decayed = plain(first_layer_penalty=0.05), plain()
+    named = dict(decayed.named_parameters())
+    groups: list[dict[str, Any]] = [
+        {"params": [named.pop(first)], "weight_decay": 5e-4 + 2 * 0.05},
+        {"params": list(named.values())},
+    ]
+    optimizers = {
+        penalised: torch.optim.SGD(penalised.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4),
+        decayed: torch.optim.SGD(groups, lr=0.1, momentum=0.9, weight_decay=5e-4),
+    }
+    for seed in range(3):
+        for method, optimizer in optimizers.items():
+            optimizer.zero_grad()
+            step(method, prepared(method, seed)).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+    torch.testing.assert_close(penalised.get_parameter(first), decayed.get_parameter(first), atol=1e-5, rtol=0)
+
+
+def test_penalties_agree_with_their_slow_twins() -> None:
+    weight = torch.randn(3, 2, 2, 2, generator=torch.Generator().manual_seed(0))
+    rows = [[float(value) for value in filter_.flatten()] for filter_ in weight]
+    expected = {
+        FirstLayerNorm.FROBENIUS: sum(value**2 for row in rows for value in row),
+        FirstLayerNorm.L1: sum(abs(value) for row in rows for value in row),
+        FirstLayerNorm.GAIN: max(sum(abs(value) for value in row) for row in rows),
+    }
+    for norm, value in expected.items():
+        assert float(first_layer_penalty(weight, norm)) == pytest.approx(value, rel=1e-5)
+    vector = torch.ones(8)
+    for _ in range(500):  # power iteration
+        vector = weight.flatten(1).T @ (weight.flatten(1) @ vector)
+        vector = vector / vector.norm()
+    largest = float((weight.flatten(1) @ vector).norm()) ** 2
+    assert float(first_layer_penalty(weight, FirstLayerNorm.SPECTRAL)) == pytest.approx(largest, rel=1e-4)
+
+
+class Linear(Backbone):
+    """Pixels as they are, so that the method is a linear model of two classes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.num_features = 64
+        self.layer = nn.Linear(64, 64, bias=False)
+        nn.init.eye_(self.layer.weight)
+
+    def forward(self, images: Tensor) -> Tensor:
+        features: Tensor = self.layer(images.flatten(1))
+        return features
+
+    def feature_map(self, images: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def channel_groups(self) -> tuple[Any, ...]:
+        return ()
+
+    def layer_of(self, name: str) -> int:
+        return 0
+
+    def num_layers(self) -> int:
+        return 1
+
+
+def test_alignment_adds_nothing_for_a_linear_model_of_two_classes() -> None:
+    """Check 15: gradients at both points are multiples of one vector."""
+    two = Contract(classes=("a", "b"), channels=1)
+    losses = []
+    for weight in (0.0, 5.0):
+        method = build(Linear(), two, grad_align=weight, ties="pass", **PLAIN)
+        given = batch()
+        labelled = Batch(images=given.images, labels=torch.arange(6) % 2, mean=MEAN, std=STD)
+        losses.append(step(method, method.prepare(labelled, torch.Generator().manual_seed(0))))
+    torch.testing.assert_close(losses[0], losses[1], atol=1e-4, rtol=0)
+
+
+@given(st.integers(1, 4), st.integers(0, 99))
+def test_alignment_agrees_with_its_slow_twin_and_is_between_none_and_two(size: int, seed: int) -> None:
+    """Check 15."""
+    one, other = torch.randn(2, size, 1, 3, 3, generator=torch.Generator().manual_seed(seed))
+    cosines = [
+        sum(float(a) * float(b) for a, b in zip(x.flatten(), y.flatten(), strict=True))
+        / (sum(float(a) ** 2 for a in x.flatten()) * sum(float(b) ** 2 for b in y.flatten())) ** 0.5
+        for x, y in zip(one, other, strict=True)
+    ]
+    found = float(gradient_alignment_loss(one, other))
+    assert found == pytest.approx(1 - sum(cosines) / size, abs=1e-5)
+    assert 0 <= found <= 2
+
+
+def test_the_published_strengths_of_alignment() -> None:
+    """Check 15."""
+    assert alignment_strength(8 / 255) == pytest.approx(0.2)
+    assert alignment_strength(16 / 255) == pytest.approx(2.0)
+    assert plain(grad_align="published")._alignment == pytest.approx(0.2)
+
+
+def test_alignment_moves_the_weights() -> None:
+    with_it, without = plain(grad_align=1.0), plain()
+    for method in (with_it, without):
+        step(method, prepared(method)).backward()  # type: ignore[no-untyped-call]
+    first = "backbone.stages.0.conv.weight"
+    assert not torch.allclose(with_it.get_parameter(first).grad, without.get_parameter(first).grad)  # type: ignore[arg-type]
+
+
+def normed(**settings: Any) -> FGSMAT:
+    with seeded(0):
+        backbone = PreActResNetConfig(width=2).build(image_px=8, channels=1)
+    return build(backbone, **settings)
+
+
+def test_watching_leaves_modes_and_statistics_alone() -> None:
+    """Check 18."""
+    watched, blind = normed(monitor_steps=2, **PLAIN).train(), normed(**PLAIN).train()
+    for method in (watched, blind):
+        method.training_step(prepared(method), Clock())
+        assert all(module.training for module in method.modules())
+    for name, tensor in watched.state_dict().items():
+        assert torch.equal(tensor, blind.state_dict()[name]), name
+
+
+def test_training_reports_accuracy_under_attack_on_demand_once_an_epoch() -> None:
+    method = plain(monitor_steps=2)
+    assert set(method.training_step(prepared(method), Clock()).figures) == {
+        "perturbed_accuracy",
+        "fgsm_accuracy",
+        "pgd_accuracy",
+    }
+    assert set(method.training_step(prepared(method), Clock(step=1)).figures) == {"perturbed_accuracy"}
+
+
+def test_evaluation_measures_each_image_under_attack_the_same_way_every_time() -> None:
+    method = plain(epsilon=0.2).eval()
+    with torch.no_grad():
+        first, second = (method.measures(batch()) for _ in range(2))
+    assert set(first) == {"fgsm_accuracy", "pgd_accuracy"}
+    assert all(values.shape == (6,) and torch.equal(values, second[name]) for name, values in first.items())
+    assert plain(evaluation_steps=0).measures(batch()) == {}
+
+
+def test_several_steps_are_at_least_as_strong_as_one_on_a_trained_model() -> None:
+    """Check 9."""
+    method = plain(epsilon=0.1, ties="pass")
+    optimizer = torch.optim.SGD(method.parameters(), lr=0.5)
+    for seed in range(30):
+        optimizer.zero_grad()
+        step(method, prepared(method, seed)).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    with torch.no_grad():
+        measured = {name: float(values.mean()) for name, values in method.eval().measures(batch()).items()}
+        clean = float(method.predict(batch().images).argmax(dim=1).eq(torch.arange(6) % 3).float().mean())
+    assert measured["pgd_accuracy"] <= measured["fgsm_accuracy"] <= clean
+    assert clean > 0.5
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epsilon": 8}, "8 of 255 grey levels write 0.0314"),
+        ({"epsilon": -0.1}, "radius in units of pixels"),
+        ({"steps": 3}, "steps has no effect with attack 'fgsm'"),
+        ({"noise_ratio": 1.0}, "noise_ratio has no effect"),
+        ({"mask_mode": "grid"}, "set mask_ratio to 0.5"),
+        ({"mask_seed": 3}, "mask_seed has no effect"),
+        ({"grad_align": -1.0}, "weight of at least 0"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        FGSMATConfig(**settings)
+
+
+def test_a_radius_in_grey_levels_is_refused_in_a_spec_with_the_place() -> None:
+    stage = {"name": "train", "method": {"name": "fgsm_at", "epsilon": 8}, "backbone": "small_cnn", "rounds": 1}
+    with pytest.raises(SpecError, match="epsilon"):
+        Spec.parse({"name": "robust", "dataset": {"name": "any"}, "stages": [stage]})
+
+
+def test_labels_outside_of_the_classes_are_refused() -> None:
+    given = batch()
+    wrong = Batch(images=given.images, labels=torch.tensor([0, 1, 2, 3, 0, -1]), mean=MEAN, std=STD)
+    with pytest.raises(DataError, match="2 labels are outside of the 3 classes"):
+        plain().prepare(wrong, torch.Generator())
+
+
+def test_missing_and_mixed_labels_are_refused() -> None:
+    images = batch().images
+    with pytest.raises(DataError, match="no labels"):
+        plain().prepare(Batch(images=images), torch.Generator())
+    with pytest.raises(DataError, match="one class an image"):
+        plain().prepare(Batch(images=images, labels=torch.rand(6, 3)), torch.Generator())
+
+
+@pytest.mark.parametrize("task", [Task.MULTI_LABEL, Task.SEGMENTATION])
+def test_other_tasks_are_refused(task: Task) -> None:
+    with pytest.raises(SpecError, match="one class each"):
+        build(contract=Contract(task=task, classes=("a", "b"), channels=1))
+
+
+def test_a_stage_with_other_classes_takes_the_network_over_and_starts_a_new_head() -> None:
+    source, target = build(), build(contract=Contract(classes=("a", "b"), channels=1))
+    inheritance = target.inherit(source.state_dict(), source)
+    assert set(inheritance.new) == {"head.weight", "head.bias"}
+    first = "backbone.stages.0.conv.weight"
+    assert torch.equal(target.get_parameter(first), source.get_parameter(first))
