@@ -59,17 +59,17 @@ class FedAdamConfig(AggregatorConfig):
     tau: float = Field(default=1e-3, gt=0)
 
 
-class ScaffoldConfig(AggregatorConfig):
+class ScaffoldMeanConfig(AggregatorConfig):
     """The server's side of SCAFFOLD (Karimireddy et al., ICML 2020, algorithm 1).
 
     Attributes:
         lr: How far the weights follow the mean of the sites; the paper's experiments take 1.
     """
 
-    implementation: ClassVar[str] = "fedward_core.aggregation.scaffold:Scaffold"
+    implementation: ClassVar[str] = "fedward_core.aggregation.scaffold_mean:ScaffoldMean"
     personalisation: ClassVar[str | None] = "scaffold"
 
-    name: Literal["scaffold"] = "scaffold"
+    name: Literal["scaffold_mean"] = "scaffold_mean"
     lr: float = Field(default=1.0, gt=0)
 
 

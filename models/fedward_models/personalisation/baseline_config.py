@@ -46,7 +46,7 @@ class ScaffoldConfig(PersonalisationConfig):
     """SCAFFOLD: each site corrects its steps by how its gradients differ from everyone's.
 
     Paper: S. P. Karimireddy et al., "SCAFFOLD: Stochastic Controlled Averaging for Federated Learning", ICML 2020,
-    arXiv:1910.06378. It needs plain SGD at one rate, and ``aggregate: scaffold``. With one site it is plain SGD.
+    arXiv:1910.06378. It needs plain SGD at one rate, and ``aggregate: scaffold_mean``. With one site it is plain SGD.
     """
 
     implementation: ClassVar[str] = "fedward_models.personalisation.scaffold:Scaffold"
@@ -61,7 +61,7 @@ class ScaffoldConfig(PersonalisationConfig):
         """
         local = stage.local
         contradictions = {
-            "aggregate: scaffold": stage.aggregate.name != "scaffold",
+            "aggregate: scaffold_mean": stage.aggregate.name != "scaffold_mean",
             "local.optimizer: sgd with momentum 0": (
                 local.optimizer.name != "sgd" or getattr(local.optimizer, "momentum", 0) != 0
             ),

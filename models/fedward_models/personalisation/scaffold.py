@@ -6,7 +6,7 @@
 
 Paper: S. P. Karimireddy et al., "SCAFFOLD: Stochastic Controlled Averaging for Federated Learning", ICML 2020,
 arXiv:1910.06378, algorithm 1. Both variates are part of the state, one vector each over all that is trained: the
-server's c travels with the weights and is folded by the aggregator of the same name, the site's c_k is private.
+server's c travels with the weights and is folded by ``scaffold_mean``, the site's c_k is private.
 """
 
 import torch

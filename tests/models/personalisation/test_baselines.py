@@ -21,7 +21,7 @@ from fedward_models.weights import arrays_of
 
 Federate = Callable[..., Any]
 PLAIN_SGD = {"optimizer": {"name": "sgd", "lr": 0.1, "momentum": 0.0}}
-SCAFFOLD: dict[str, Any] = {"aggregate": "scaffold", "local": PLAIN_SGD}
+SCAFFOLD: dict[str, Any] = {"aggregate": "scaffold_mean", "local": PLAIN_SGD}
 WITHOUT_NORMS = {"widths": (3,), "hidden": (), "norm": "none"}
 
 
@@ -113,11 +113,11 @@ def test_the_variate_of_a_site_never_travels_once_trained(federate: Federate) ->
 @pytest.mark.parametrize(
     ("local", "aggregate", "message"),
     [
-        ({"optimizer": "adamw"}, "scaffold", "sgd with momentum 0"),
-        ({"optimizer": {"name": "sgd", "momentum": 0.9}}, "scaffold", "sgd with momentum 0"),
-        ({**PLAIN_SGD, "schedule": {"shape": "cosine"}}, "scaffold", "constant, without warm-up"),
-        ({**PLAIN_SGD, "clip_norm": 1.0}, "scaffold", "clip_norm: null"),
-        (PLAIN_SGD, "weighted_mean", "aggregate: scaffold"),
+        ({"optimizer": "adamw"}, "scaffold_mean", "sgd with momentum 0"),
+        ({"optimizer": {"name": "sgd", "momentum": 0.9}}, "scaffold_mean", "sgd with momentum 0"),
+        ({**PLAIN_SGD, "schedule": {"shape": "cosine"}}, "scaffold_mean", "constant, without warm-up"),
+        ({**PLAIN_SGD, "clip_norm": 1.0}, "scaffold_mean", "clip_norm: null"),
+        (PLAIN_SGD, "weighted_mean", "aggregate: scaffold_mean"),
     ],
 )
 def test_scaffold_refuses_steps_that_it_could_not_trace(
@@ -129,7 +129,7 @@ def test_scaffold_refuses_steps_that_it_could_not_trace(
 
 def test_the_aggregator_of_scaffold_alone_has_nothing_to_fold(federate: Federate) -> None:
     with pytest.raises(ValidationError, match="folds what 'personalise: scaffold' sends"):
-        federate(aggregate="scaffold", local=PLAIN_SGD)
+        federate(aggregate="scaffold_mean", local=PLAIN_SGD)
 
 
 def test_dittos_shared_model_is_plain_averaging_bit_for_bit(federate: Federate) -> None:

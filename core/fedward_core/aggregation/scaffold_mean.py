@@ -11,7 +11,7 @@ contributions. Once every site has contributed, both are the same.
 
 from typing import Any
 
-from fedward_core.aggregation.config import ScaffoldConfig, WeightedMeanConfig
+from fedward_core.aggregation.config import ScaffoldMeanConfig, WeightedMeanConfig
 from fedward_core.aggregation.weighted_mean import WeightedMean
 from fedward_core.arrays import Array, Arrays
 from fedward_core.manifest import Manifest
@@ -20,13 +20,13 @@ from fedward_core.update import Update
 SERVER_VARIATE = "variate.server"
 
 
-class Scaffold:
+class ScaffoldMean:
     """Folds weights and variates; remembers which sites have contributed, which survives a restart.
 
     A site sends the server's variate moved by how far its own has moved.
     """
 
-    def __init__(self, config: ScaffoldConfig) -> None:
+    def __init__(self, config: ScaffoldMeanConfig) -> None:
         self._lr = config.lr
         self._mean = WeightedMean(WeightedMeanConfig(weigh_by="sites"))
         self._known: frozenset[str] = frozenset()
