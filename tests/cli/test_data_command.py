@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from fedward_cli.main import __name__ as main_module
 from fedward_core.arrays import Array
@@ -60,6 +61,65 @@ def test_inspect_names_files_that_cannot_be_used(bench: Any) -> None:
     result = bench.call("data", "inspect", site.parent)
     assert result.exit_code == 0, result.output
     assert "missing.png" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("kind", "making", "looking"),
+    [
+        ("volume", ("--depth", 8), ("--depth", 8, "--spacing", "27.5,13.75,13.75")),
+        ("clip", ("--depth", 8), ("--frames", 6)),
+        ("report", (), ()),
+    ],
+)
+def test_every_kind_can_be_made_looked_at_and_compared(bench: Any, kind: str, making: Any, looking: Any) -> None:
+    folder = bench.folder / kind
+    command = ("data", "generate", "--out", folder, "--sites", 2, "--images", 20, "--px", 16, "--kind", kind)
+    assert bench.call(*command, *making).exit_code == 0
+    result = bench.call("data", "inspect", folder, "--px", 16, "--kind", kind, *looking, "--json")
+    assert result.exit_code == 0, result.output
+    assert {card["contract"]["kind"] for card in json.loads(result.stdout)} == {kind}
+    result = bench.call("data", "compare", folder, "--px", 16, "--kind", kind, *looking)
+    assert result.exit_code == 0, result.output
+    assert "because" in result.stdout
+
+
+def test_compare_hides_small_counts_in_both_forms(bench: Any) -> None:
+    found = json.loads(bench.call("data", "compare", bench.data, "--px", 16, "--json").stdout)
+    assert found["sites"] == ["hill", "north", "river"]
+    counts = [count for row in found["class_counts"] for count in row]
+    assert None in counts
+    assert all(count is None or count >= 5 for count in counts)
+    assert "<5" in bench.call("data", "compare", bench.data, "--px", 16).stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--kind", "volume"), "kind 'volume' needs 'depth'"),
+        (("--frames", 4), "frames has no effect with kind 'image'"),
+        (("--window", "3"), "--window is '3', expected 2 numbers"),
+        (("--kind", "volume", "--depth", 4, "--spacing", "a,b,c"), "--spacing is 'a,b,c', expected 3 numbers"),
+    ],
+)
+def test_settings_that_do_not_fit_are_told_in_a_sentence(bench: Any, options: Any, message: str) -> None:
+    result = bench.call("data", "inspect", bench.data, *options)
+    assert result.exit_code == 1
+    assert message in " ".join(result.stderr.split())
+
+
+def test_list_writes_a_table_and_import_writes_sites(bench: Any) -> None:
+    site = bench.folder / "scans" / "west"
+    site.mkdir(parents=True)
+    _write_pictures(site)
+    assert bench.call("data", "list", site).exit_code == 0
+    assert site.joinpath("labels.csv").read_text().startswith("file,label,patient\n0.png,,")
+    split = bench.folder / "set"
+    for part in ("train", "test"):
+        (split / part).mkdir(parents=True)
+        data = {"x": np.zeros((4, 1, 8, 8), np.float32), "y": np.arange(4)}
+        np.savez(split / part / "0.npz", data=np.array(data, dtype=object))
+    assert bench.call("data", "import", split, "--out", bench.folder / "sites").exit_code == 0
+    assert sites_in(bench.folder / "sites") == ("client-0",)
 
 
 def test_split_cuts_every_named_site_into_parts(bench: Any) -> None:

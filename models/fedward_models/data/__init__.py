@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fedward_models.data.card import describe
     from fedward_models.data.dirichlet import dirichlet_split
+    from fedward_models.data.heterogeneity import compare_sites
     from fedward_models.data.image_set import ImageSet, label_subset, open_split
     from fedward_models.data.inspection import bad_files, inspect
     from fedward_models.data.inspection_picture import inspect_picture
+    from fedward_models.data.listing import list_files
     from fedward_models.data.loader import Loader
+    from fedward_models.data.pfllib import import_pfllib
     from fedward_models.data.pseudo_sites import split_dirichlet, split_site
     from fedward_models.data.simulation.hospitals import generate
     from fedward_models.data.source import sites_in
@@ -24,12 +27,15 @@ _HOMES = {
     "ImageSet": "image_set",
     "Loader": "loader",
     "bad_files": "inspection",
+    "compare_sites": "heterogeneity",
     "describe": "card",
     "dirichlet_split": "dirichlet",
     "generate": "simulation.hospitals",
+    "import_pfllib": "pfllib",
     "inspect": "inspection",
     "inspect_picture": "inspection_picture",
     "label_subset": "image_set",
+    "list_files": "listing",
     "open_split": "image_set",
     "sites_in": "source",
     "split_dirichlet": "pseudo_sites",
@@ -40,12 +46,15 @@ __all__ = [
     "ImageSet",
     "Loader",
     "bad_files",
+    "compare_sites",
     "describe",
     "dirichlet_split",
     "generate",
+    "import_pfllib",
     "inspect",
     "inspect_picture",
     "label_subset",
+    "list_files",
     "open_split",
     "sites_in",
     "split_dirichlet",

@@ -10,7 +10,7 @@ from fedward_core.cards import DatasetCard
 from fedward_core.spec import Dataset
 from fedward_models.data.card import card_of
 from fedward_models.data.reading import BadFile
-from fedward_models.data.site_data import read_site
+from fedward_models.data.site_data import count_levels, read_site
 from fedward_models.data.source import sites_in
 
 BINS = 32
@@ -23,19 +23,20 @@ class SiteSummary:
 
     Attributes:
         card: What the site would tell: counts of images, patients and classes in each split.
-        smallest: The least height and width before resizing, in pixels.
+        smallest: The least height and width before resizing, in pixels; slices or frames first.
         largest: The greatest of them.
         histogram: Pixels in each of 32 equal bins from black to white, after resizing.
         mean: The mean of all pixels, in [0, 1].
         std: Their standard deviation, in [0, 1].
         bad: Files that were skipped, with the reason. Names: never to be sent.
-        examples: (up to 6, C, px, px), uint8, of different classes. Images: never to be sent.
+        examples: (up to 6, C, px, px), uint8, of different classes; middle slices of volumes, middle frames of clips.
+            Images: never to be sent.
         example_classes: The class of each example; empty without labels.
     """
 
     card: DatasetCard
-    smallest: tuple[int, int]
-    largest: tuple[int, int]
+    smallest: tuple[int, ...]
+    largest: tuple[int, ...]
     histogram: tuple[int, ...]
     mean: float
     std: float
@@ -64,20 +65,20 @@ def bad_files(data: Path, site: str, dataset: Dataset) -> tuple[BadFile, ...]:
 
 def _inspect_site(data: Path, site: str, dataset: Dataset) -> SiteSummary:
     content = read_site(data, site, dataset)
-    counts = np.bincount(content.images.reshape(-1), minlength=256)
+    counts = count_levels(content.images, np.arange(len(content.images)))
     levels = np.arange(256) / 255
     mean = float(np.average(levels, weights=counts))
     classes = content.classes_of(np.arange(len(content.images)))
     chosen, names = _examples(classes, content.contract.classes)
     return SiteSummary(
         card=card_of(content, dataset),
-        smallest=_pair(content.sizes.min(axis=0)),
-        largest=_pair(content.sizes.max(axis=0)),
+        smallest=tuple(content.sizes.min(axis=0).tolist()),
+        largest=tuple(content.sizes.max(axis=0).tolist()),
         histogram=tuple(map(int, counts.reshape(BINS, -1).sum(axis=1))),
         mean=mean,
         std=float(np.sqrt(np.average((levels - mean) ** 2, weights=counts))),
         bad=content.bad,
-        examples=content.images[chosen],
+        examples=_middles(content.images[chosen]),
         example_classes=names,
     )
 
@@ -95,5 +96,5 @@ def _examples(classes: Array, names: tuple[str, ...]) -> tuple[Array, tuple[str,
     return np.array(list(chosen), dtype=np.int64), tuple(chosen.values())
 
 
-def _pair(size: Array) -> tuple[int, int]:
-    return int(size[0]), int(size[1])
+def _middles(examples: Array) -> Array:
+    return examples if examples.ndim == 4 else examples[:, :, examples.shape[2] // 2]

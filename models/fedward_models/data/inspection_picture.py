@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fedward_core.cards import Split
+from fedward_core.cards import DataKind, Split
 from fedward_models.data.inspection import BINS, NUM_EXAMPLES, SiteSummary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+NOUNS = {DataKind.IMAGE: "images", DataKind.VOLUME: "volumes", DataKind.CLIP: "clips", DataKind.REPORT: "pairs"}
 COLOURS = {Split.TRAIN: "#1f6f8b", Split.VALIDATION: "#99a8b2", Split.TEST: "#e8a33d"}
 
 
@@ -41,7 +42,8 @@ def _draw_histogram(axes: "Axes", summary: SiteSummary) -> None:
     axes.bar((np.arange(BINS) + 0.5) / BINS, heights, width=1 / BINS, color="#444c56")
     axes.axvline(summary.mean, color="#e8a33d", linewidth=1)
     skipped = f", {summary.card.num_skipped} skipped" if summary.card.num_skipped else ""
-    axes.set_title(f"{summary.card.site}: {sum(summary.card.num_images.values())} images{skipped}", loc="left")
+    what = NOUNS[summary.card.contract.kind]
+    axes.set_title(f"{summary.card.site}: {sum(summary.card.num_images.values())} {what}{skipped}", loc="left")
     axes.set(xlim=(0, 1), yticks=[], xlabel=f"intensity, mean {summary.mean:.2f}, deviation {summary.std:.2f}")
 
 
@@ -55,7 +57,7 @@ def _draw_classes(axes: "Axes", summary: SiteSummary) -> None:
     axes.set_yticks(np.arange(len(left)), names if counts else ["no labels"])
     axes.invert_yaxis()
     axes.locator_params(axis="x", integer=True, nbins=5)
-    axes.set_xlabel("images of each class")
+    axes.set_xlabel(f"{NOUNS[summary.card.contract.kind]} of each class")
 
 
 def _draw_examples(all_axes: Sequence["Axes"], summary: SiteSummary) -> None:

@@ -91,6 +91,14 @@ def refuse_bad_files(site: SiteData, max_bad: float = MAX_BAD) -> None:
         )
 
 
+def count_levels(images: Array, part: Array) -> Array:
+    """(256,), how many pixels of some images have each level, counted image by image to bound memory."""
+    counts = np.zeros(256, dtype=np.int64)
+    for index in part:
+        counts += np.bincount(images[index].reshape(-1), minlength=256)
+    return counts
+
+
 @lru_cache(maxsize=OPEN_SITES)
 def _read(source: Source, dataset: Dataset, modified_ns: int, size: int) -> SiteData:  # noqa: ARG001 - part of the key
     listed = source.path.name == TABLE
@@ -164,7 +172,7 @@ def _check(reading: Reading, site: str, dataset: Dataset) -> SiteData:
         digest=reading.digest,
     )
     content = replace(content, splits=_splits(reading.splits, content, dataset.name))
-    return replace(content, levels=_levels(content.images, content.indices(Split.TRAIN)))
+    return replace(content, levels=count_levels(content.images, content.indices(Split.TRAIN)))
 
 
 def _spacing(reading: Reading, site: str, dataset: Dataset) -> tuple[float, ...] | None:
@@ -185,14 +193,6 @@ def _spacing(reading: Reading, site: str, dataset: Dataset) -> tuple[float, ...]
             "dataset.spacing_mm, so that all are resampled to one size"
         )
     return tuple(np.round(spacings[0], 2).tolist())
-
-
-def _levels(images: Array, part: Array) -> Array:
-    """(256,), how many pixels of some images have each level, image by image to bound memory."""
-    counts = np.zeros(256, dtype=np.int64)
-    for index in part:
-        counts += np.bincount(images[index].reshape(-1), minlength=256)
-    return counts
 
 
 def _patients(reading: Reading) -> Array:

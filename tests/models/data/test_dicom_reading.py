@@ -13,6 +13,8 @@ from pydicom.sequence import Sequence
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from fedward_core.arrays import Array
+from fedward_core.cards import DataKind
+from fedward_models.data import list_files
 from fedward_models.data.dicom_file import is_dicom, read_dicom_frames
 from fedward_models.data.dicom_series import read_dicom_series
 from fedward_models.data.reading import UnusableFileError
@@ -213,6 +215,11 @@ def test_sagittal_slices_come_out_like_axial_ones(write_dicom: Writer) -> None:
     volume = read_dicom_series(write_dicom("x.dcm", RAMP).parent / "head")
     assert (volume.values == HEAD).all()
     assert volume.spacing_mm == pytest.approx((3.0, 2.0, 1.0))
+
+
+def test_a_listing_names_the_patients_of_dicom_files(write_dicom: Writer) -> None:
+    folder = write_dicom("west/a.dcm", RAMP).parent
+    assert list_files(folder, DataKind.IMAGE)[0].read_text(encoding="utf-8").splitlines()[1] == "a.dcm,,secret"
 
 
 def test_slices_are_rescaled(write_dicom: Writer) -> None:

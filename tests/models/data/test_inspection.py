@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from fedward_core.cards import DataKind
 from fedward_core.spec import Dataset
 from fedward_models.data.inspection import bad_files, inspect
 from fedward_models.data.inspection_picture import inspect_picture
@@ -50,6 +51,16 @@ def test_examples_are_of_different_classes(write_site: Writer, dataset: Dataset)
     (summary,) = inspect(write_site(), dataset)
     assert summary.example_classes == ("normal", "pneumonia", "effusion") * 2
     assert summary.examples.shape == (6, 1, 8, 8)
+
+
+def test_volumes_and_clips_are_shown_by_their_middle(write_site: Writer, tmp_path: Path) -> None:
+    volumes = np.random.default_rng(0).integers(0, 256, (24, 5, 8, 8), dtype=np.uint8)
+    dataset = Dataset(name="ct", kind=DataKind.VOLUME, depth=5, image_px=8)
+    (summary,) = inspect(write_site(images=None, volumes=volumes, labels=None), dataset)
+    assert (summary.examples[:, 0] == volumes[:6, 2]).all()
+    assert summary.smallest == (5, 8, 8)
+    inspect_picture([summary], tmp_path / "volumes.png")
+    assert (tmp_path / "volumes.png").exists()
 
 
 def test_a_picture_is_drawn_with_labels_and_without_in_grey_and_colour(

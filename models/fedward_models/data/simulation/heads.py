@@ -115,7 +115,7 @@ def _scan(amount: Array, profile: Profile, rng: np.random.Generator) -> Array:
     bias = 1 + slope[:, 0] * z + slope[:, 1] * y + slope[:, 2] * x
     levels = np.clip((amount * bias - low) / (high - low), 0, 1) ** profile.gamma
     noise = np.float32(NOISE * profile.noise) * rng.standard_normal(levels.shape, dtype=np.float32)
-    return np.rint(np.clip(levels + noise, 0, 1) * 255).astype(np.uint8)
+    return np.asarray(np.rint(np.clip(levels + noise, 0, 1) * 255), dtype=np.uint8)
 
 
 def _radius(z: Array, y: Array, x: Array, axes: tuple[float | Array, float | Array, float | Array]) -> Array:
@@ -129,4 +129,4 @@ def _trait(rng: np.random.Generator, count: int, mean: float, spread: float) -> 
 
 
 def _between(rng: np.random.Generator, count: int, low: float, high: float) -> Array:
-    return np.float32(low) + np.float32(high - low) * rng.random((count, 1, 1, 1), dtype=np.float32)
+    return np.asarray(np.float32(low) + np.float32(high - low) * rng.random((count, 1, 1, 1), dtype=np.float32))
