@@ -1,8 +1,9 @@
 """Starts Flower's SuperNode with shorter pauses: ``python -m fedward_client.flower.supernode`` takes its arguments.
 
 Flower's main loop sleeps 3 s whenever there is no message, and 0.5 s between two looks for a reply; there is no setting
-for either. Here both follow :class:`fedward_client.pace.Pace`. This is the only change to Flower, it rests on the loop
-calling ``time.sleep`` of its module and nothing else of ``time``, and a test says so when a new Flower does otherwise.
+for either. Here both follow :class:`fedward_client.pace.Pace`, and pieces of a message that are still on their way are
+asked for again soon. Shorter pauses are the only change to Flower. This one rests on the loop calling ``time.sleep`` of
+its module and nothing else of ``time``, and a test says so when a new Flower does otherwise.
 """
 
 import time
@@ -10,6 +11,7 @@ import time
 from flwr.supernode import start_client_internal
 from flwr.supernode.cli import flower_supernode
 
+from fedward_client.flower.pulling import ask_again_soon
 from fedward_client.pace import Pace
 
 IDLE_S = 3  # Flower's sleep when there was no message; it sleeps less only while a message is at work
@@ -35,6 +37,7 @@ class BriskClock:
 def shorten_pauses() -> None:
     """Put the clock into Flower's main loop."""
     vars(start_client_internal)["time"] = BriskClock(Pace())
+    ask_again_soon(start_client_internal, "pull_objects")
 
 
 if __name__ == "__main__":

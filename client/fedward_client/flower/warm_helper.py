@@ -1,6 +1,7 @@
 """Starts client apps fast: a helper process has imported what they need, and forks one for each task.
 
     agent --(a line of JSON on standard input: {"address", "token", "note"})--> helper --fork--> client app
+          --({"spec"})--> helper loads what the run needs, for the forks to come
 
 The helper is a process of its own so that it holds no key and no connection of the agent's, and has one thread, as a
 process that forks should. It touches no accelerator. When the agent's end of the pipe closes, it ends, and the kernel
@@ -15,12 +16,16 @@ import traceback
 from collections.abc import Mapping
 from pathlib import Path
 
+from flwr.supernode.runtime import run_clientapp as run_clientapp_module
 from flwr.supernode.runtime.run_clientapp import run_clientapp
 
-from fedward_client.flower.app_settings import SETTINGS, AppSettings
+from fedward_client.flower.app_settings import SETTINGS, AppSettings, read_settings
+from fedward_client.flower.pulling import ask_again_soon
 from fedward_client.flower.work_note import note_start
 from fedward_core.processes import Child, end_child, start_child
+from fedward_core.spec import Spec
 from fedward_core.starter import bind_to
+from fedward_models.programs.preloading import preload
 
 
 class WarmHelper:
@@ -39,6 +44,7 @@ class WarmHelper:
             "FLWR_HOME": str(home / "flower"),
             SETTINGS: settings.model_dump_json(),
         }
+        self._prepared: Spec | None = None
         self._child = self._start_helper()
 
     @property
@@ -51,10 +57,13 @@ class WarmHelper:
         if self._child.poll() is not None:
             end_child(self._child)
             self._child = self._start_helper()
-        assert self._child.stdin is not None
-        order = {"address": address, "token": token, "note": str(note)}
-        self._child.stdin.write(json.dumps(order).encode() + b"\n")
-        self._child.stdin.flush()
+        self._order(address=address, token=token, note=str(note))
+
+    def prepare(self, spec: Spec) -> None:
+        """Load what a run needs: its apps start faster, and do the same. The next helper does so for the newest run."""
+        self._prepared = spec
+        if self._child.poll() is None:
+            self._order(spec=spec.model_dump_json())
 
     def close(self) -> None:
         """End the helper and every client app of it."""
@@ -62,7 +71,19 @@ class WarmHelper:
 
     def _start_helper(self) -> Child:
         command = [sys.executable, "-m", "fedward_client.flower.warm_helper"]
-        return start_child(command, log=self._home / "client-app.log", environment=self._environment)
+        child = start_child(command, log=self._home / "client-app.log", environment=self._environment)
+        if self._prepared is not None:
+            _write(child, {"spec": self._prepared.model_dump_json()})
+        return child
+
+    def _order(self, **order: str) -> None:
+        _write(self._child, order)
+
+
+def _write(child: Child, order: Mapping[str, str]) -> None:
+    assert child.stdin is not None
+    child.stdin.write(json.dumps(order).encode() + b"\n")
+    child.stdin.flush()
 
 
 def serve() -> None:
@@ -71,8 +92,19 @@ def serve() -> None:
     helper = os.getpid()
     for line in sys.stdin:
         order = json.loads(line)
-        if os.fork() == 0:
+        if "spec" in order:
+            _prepare(Spec.model_validate_json(order["spec"]))
+        elif os.fork() == 0:
             _work(helper, order["address"], order["token"], Path(order["note"]))
+
+
+def _prepare(spec: Spec) -> None:
+    """Load what a run needs. What cannot be loaded now is met again, and answered, by the app that needs it."""
+    settings = read_settings()
+    try:
+        preload(spec, site=settings.site, data=settings.data_of(spec.dataset.name))
+    except Exception:  # noqa: BLE001 - whatever it was, the helper has to go on
+        traceback.print_exc()
 
 
 def _work(helper: int, address: str, token: str, note: Path) -> None:
@@ -103,6 +135,8 @@ def _work(helper: int, address: str, token: str, note: Path) -> None:
 def warm_up() -> None:
     """Import what a client app needs, before the first is asked for."""
     import fedward_client.flower.deployed_site  # noqa: F401, PLC0415 - it is imported for the forks
+
+    ask_again_soon(run_clientapp_module, "pull_and_inflate_object_from_tree")
 
 
 if __name__ == "__main__":

@@ -3,10 +3,14 @@
 import ast
 import inspect
 import time
+from types import ModuleType
 
 import pytest
+from flwr.superlink.grid import http_grid
 from flwr.supernode import start_client_internal
+from flwr.supernode.runtime import run_clientapp
 
+from fedward_client.flower.pulling import PAUSES
 from fedward_client.flower.supernode import IDLE_S, BriskClock
 from fedward_client.pace import Pace
 
@@ -22,6 +26,19 @@ def test_flowers_main_loop_uses_of_time_only_sleep_and_sleeps_longest_when_idle(
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and node.func in uses]
     seconds = sorted(ast.literal_eval(call.args[0]) for call in calls)
     assert seconds == [0.5, 0.5, IDLE_S]
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        (start_client_internal, "pull_objects"),
+        (run_clientapp, "pull_and_inflate_object_from_tree"),
+        (http_grid, "pull_objects"),
+    ],
+)
+def test_flower_pulls_pieces_by_functions_that_take_other_pauses(module: ModuleType, name: str) -> None:
+    assert f" {name}(" in inspect.getsource(module)
+    assert inspect.signature(vars(module)[name]).parameters.keys() >= PAUSES.keys()
 
 
 def test_pauses_are_short_while_a_message_is_at_work_and_for_a_while_after(monkeypatch: pytest.MonkeyPatch) -> None:
