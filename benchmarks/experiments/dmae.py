@@ -1,0 +1,196 @@
+"""Does imitating a teacher make a small masked autoencoder better than its own reconstruction does?
+
+    nice python -m benchmarks.experiments.dmae --data FOLDER --seeds 0 1 2 --steps 400 --teacher-steps 2000 --out FOLDER
+
+Every finished arm is a line of <out>/dmae.jsonl and is not run again; the teacher of a seed is kept beside it.
+
+    teacher            the ceiling, by masked autoencoding
+    untrained          the student as it is initialised
+    mae                the student by masked autoencoding, as many steps as dmae
+    mae_equal          the same with the compute of the teacher's training and of dmae together
+    dmae, dmae_10      weight of the alignment 1 (published) and 10
+    dmae_random        dmae with a teacher that was never trained: what alignment does by itself
+    mae_95, dmae_95    95 % of the patches hidden
+    dmae_last          the last blocks aligned
+"""
+
+import argparse
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from benchmarks.experiments.pretraining import (
+    ImageData,
+    Steps,
+    append,
+    features,
+    flops,
+    median_ms,
+    nearest_probe,
+    read,
+    records,
+    ridge_probe,
+    show,
+    step_ms,
+    tower_digest,
+    train,
+)
+from fedward_core.cards import Contract
+from fedward_models.backbones.vit.config import ViTConfig
+from fedward_models.backbones.vit.vit import ViT
+from fedward_models.building import seeded
+from fedward_models.method import Batch
+from fedward_models.methods.dmae.config import DMAEConfig
+from fedward_models.methods.dmae.dmae import DMAE
+from fedward_models.methods.mae.config import MAEConfig
+from fedward_models.methods.mae.mae import MAE
+
+STUDENT, TEACHER = {"width": 48, "depth": 4, "heads": 4}, {"width": 96, "depth": 8, "heads": 4}
+DECODER: dict[str, Any] = {"decoder_width": 48, "decoder_depth": 2, "decoder_heads": 4}
+CONTRACT = Contract(classes=tuple("0123456789"), channels=3)
+BATCH, LR = 128, 1e-3
+UNLABELLED, KNOWN, ASKED = 10_000, 2000, 2000
+DISTILLED: dict[str, dict[str, Any]] = {
+    "dmae": {},
+    "dmae_10": {"alignment_weight": 10.0},
+    "dmae_random": {},
+    "dmae_95": {"mask_ratio": 0.95},
+    "dmae_last": {"taps": ((3, 7),)},
+}
+ARMS = ("teacher", "untrained", "mae", "mae_equal", *DISTILLED, "mae_95")
+
+
+def main() -> None:
+    """Run every arm that is not finished, and print the table and the cost of a step."""
+    arguments = _arguments()
+    torch.set_num_threads(1)
+    finished, data = arguments.out / "dmae.jsonl", _data(arguments.data)
+    for seed in arguments.seeds:
+        for arm in arguments.arms:
+            key = {"arm": arm, "seed": seed, "steps": arguments.steps, "teacher_steps": arguments.teacher_steps}
+            if not any(key.items() <= row.items() for row in records(finished)):
+                append(finished, key | _run(arguments, data, arm, seed))
+    same = {"steps": arguments.steps, "teacher_steps": arguments.teacher_steps}
+    rows = [row for row in records(finished) if same.items() <= row.items()]
+    show(rows, ("probe", "knn"), n=ASKED, chance=0.1)
+    _show_cost(data["train"].images[:BATCH])
+
+
+def _run(arguments: argparse.Namespace, data: dict[str, ImageData], arm: str, seed: int) -> dict[str, Any]:
+    started, images = time.monotonic(), data["train"].images
+    steps = arguments.steps
+    if arm == "mae_equal":
+        steps = _equal_steps(arguments, images)
+    method = _built(arguments, images, arm, seed)
+    figures: dict[str, float] = {}
+    if arm not in ("teacher", "untrained"):
+        figures = train(method, Steps(images=images, num_steps=steps, batch_size=BATCH), lr=LR, seed=seed)
+    seconds = time.monotonic() - started
+    return {**_scores(method.backbone, data), "own_steps": steps, "seconds": round(seconds), **_rounded(figures)}
+
+
+def _built(arguments: argparse.Namespace, images: Tensor, arm: str, seed: int) -> MAE | DMAE:
+    """The arm's method, not yet trained; the teacher is trained once for a seed, and read again."""
+    if arm == "teacher":
+        return _teacher(arguments, images, seed)
+    if arm not in DISTILLED:
+        return _mae(STUDENT, seed, mask_ratio=0.95 if arm == "mae_95" else 0.75)
+    method = _dmae(seed, **DISTILLED[arm])
+    if arm != "dmae_random":
+        source = _teacher(arguments, images, seed)
+        method.inherit(source.state_dict(), source)
+    return method
+
+
+def _teacher(arguments: argparse.Namespace, images: Tensor, seed: int) -> MAE:
+    path = arguments.out / f"teacher-{seed}-{arguments.teacher_steps}.safetensors"
+    method = _mae(TEACHER, seed)
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        train(method, Steps(images=images, num_steps=arguments.teacher_steps, batch_size=BATCH), lr=LR, seed=seed)
+        save_file({name: tensor.contiguous() for name, tensor in method.state_dict().items()}, path)
+    method.load_state_dict(load_file(path))
+    return method
+
+
+def _mae(form: dict[str, Any], seed: int, *, mask_ratio: float = 0.75) -> MAE:
+    with seeded(seed):
+        backbone = ViTConfig(patch_px=4, **form).build(image_px=32, channels=3)
+        config = MAEConfig(mask_ratio=mask_ratio, norm_pixels=False, **DECODER)
+        return MAE(config, backbone=backbone, contract=CONTRACT)
+
+
+def _dmae(seed: int, **settings: Any) -> DMAE:
+    with seeded(seed):
+        backbone = ViTConfig(patch_px=4, **STUDENT).build(image_px=32, channels=3)
+        config = DMAEConfig.model_validate({"teacher": TEACHER, **DECODER, **settings})
+        return DMAE(config, backbone=backbone, contract=CONTRACT)
+
+
+def _equal_steps(arguments: argparse.Namespace, images: Tensor) -> int:
+    """Student steps of masked autoencoding with the compute of teacher and distillation together."""
+    batch = images[:BATCH]
+    spent = flops(_mae(TEACHER, 0), batch) * arguments.teacher_steps + flops(_dmae(0), batch) * arguments.steps
+    return int(spent / flops(_mae(STUDENT, 0), batch))
+
+
+def _scores(backbone: ViT, data: dict[str, ImageData]) -> dict[str, Any]:
+    """Both probes on the mean of the patch tokens of whole images."""
+
+    def encode(images: Tensor) -> Tensor:
+        return backbone.encode(backbone.embed(images))[:, 1:].mean(dim=1)
+
+    known, asked = (features(encode, data[part].images) for part in ("known", "asked"))
+    labels = data["known"].labels, data["asked"].labels
+    return {
+        "probe": round(ridge_probe(known, labels[0], asked, labels[1]), 4),
+        "knn": round(nearest_probe(known, labels[0], asked, labels[1]), 4),
+        "n": len(asked),
+        "tower": tower_digest(backbone),
+    }
+
+
+def _show_cost(images: Tensor) -> None:
+    """Milliseconds of a step beside the plain network, and of a teacher that stops early beside one that does not."""
+    print("\n| a batch of 128, one thread | draw ms | step ms | plain forward and backward ms |\n|---|---|---|---|")
+    for name, method in (("mae", _mae(STUDENT, 0)), ("dmae", _dmae(0))):
+        # The plain network is the encoder on whole images; pre-training has no pooled features of its own.
+        cost = step_ms(method, images)
+        print(f"| {name} | {cost['draw_ms']:.1f} | {cost['step_ms']:.1f} | {cost['plain_ms']:.1f} |")
+    method, whole = _dmae(0), _dmae(0, taps=((2, 7),))
+    mask = method.mask(method.hide(Batch(images=images), torch.Generator().manual_seed(0)))
+    early, late = (median_ms(partial(teacher, images, mask)) for teacher in (method.teacher, whole.teacher))
+    print(f"\nTeacher: {early:.1f} ms for blocks 0 to 5, {late:.1f} ms for all 8, {1 - early / late:.0%} saved.")
+
+
+def _data(folder: Path) -> dict[str, ImageData]:
+    everything = read(folder / "train.npz", UNLABELLED + KNOWN)
+    return {
+        "train": everything.part(0, UNLABELLED),
+        "known": everything.part(UNLABELLED, UNLABELLED + KNOWN),
+        "asked": read(folder / "test.npz", ASKED),
+    }
+
+
+def _rounded(figures: dict[str, float]) -> dict[str, float]:
+    return {name: round(value, 5) for name, value in figures.items()}
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="a folder with train.npz and test.npz")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--steps", type=int, default=400, help="student steps")
+    parser.add_argument("--teacher-steps", type=int, default=2000)
+    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=ARMS)
+    parser.add_argument("--out", type=Path, required=True)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,182 @@
+"""Do mixed images as extra positives give better features than the same framework without them?
+
+    nice python -m benchmarks.experiments.sdmp --data FOLDER --seeds 0 1 2 --steps 600 --out FOLDER
+
+Every finished arm is a line of <out>/sdmp.jsonl and is not run again.
+
+    untrained          the network as it is initialised
+    moco               MoCo v3, as many steps as sdmp
+    moco_equal         MoCo v3 with as much work in passes: 9/4 as many steps
+    naive              a mixed view against its own other view alone
+    sdmp, sdmp_b       form a (the default) and form b
+    sdmp_source        sdmp without mixed images against each other
+    dino, sdmp_dino    the same on DINO
+"""
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.experiments.pretraining import (
+    MEAN,
+    STD,
+    ImageData,
+    Steps,
+    append,
+    features,
+    nearest_probe,
+    read,
+    records,
+    ridge_probe,
+    show,
+    step_ms,
+    tower_digest,
+    train,
+)
+from fedward_core.cards import Contract
+from fedward_models.backbones.vit.config import ViTConfig
+from fedward_models.building import seeded
+from fedward_models.data.view_settings import ViewSettings
+from fedward_models.data.views import draw_view
+from fedward_models.method import Batch
+from fedward_models.methods.sdmp.config import SDMPConfig
+from fedward_models.methods.sdmp.sdmp import SDMP, Terms
+
+CONTRACT = Contract(classes=tuple("0123456789"), channels=3)
+VIT = {"width": 64, "depth": 4, "heads": 4, "patch_px": 4}
+MOCO = {"name": "moco", "hidden": 128, "width": 32}
+DINO = {"name": "dino", "hidden": 128, "bottleneck": 32, "prototypes": 256}
+BATCH, LR = 128, 1e-3
+UNLABELLED, KNOWN, ASKED = 10_000, 2000, 2000
+# Online passes count three times, with their backward: 2 online and 3 momentum passes against 1 and 1.
+PASSES_SDMP, PASSES_MOCO = 2 * 3 + 3, 1 * 3 + 1
+
+
+class Plain(SDMP):
+    """The framework alone: the clean term, and no pass of a mixed image."""
+
+    def terms(self, batch: Batch) -> Terms:
+        """A view against the other one."""
+        target = self.momentum(batch.drawn["second"])
+        self.base.observe(target)
+        own = torch.ones_like(batch.drawn["own"])
+        clean = self.base.loss(self._query(batch.drawn["first"]), target, own)
+        return Terms(clean=clean, source=torch.zeros_like(clean), mixed=torch.zeros_like(clean))
+
+
+class Naive(SDMP):
+    """Mixing as a mere augmentation: the mixed view must find its own other view."""
+
+    def terms(self, batch: Batch) -> Terms:
+        """A mix against the own image of the other view."""
+        target = self.momentum(batch.drawn["first"])
+        self.base.observe(target)
+        own = torch.ones_like(batch.drawn["own"])
+        clean = self.base.loss(self._query(batch.drawn["mixed_second"]), target, own)
+        return Terms(clean=clean, source=torch.zeros_like(clean), mixed=torch.zeros_like(clean))
+
+
+ARMS: dict[str, tuple[type[SDMP], dict[str, Any]]] = {
+    "untrained": (SDMP, {}),
+    "moco": (Plain, {}),
+    "moco_equal": (Plain, {}),
+    "naive": (Naive, {}),
+    "sdmp": (SDMP, {}),
+    "sdmp_b": (SDMP, {"base": {**MOCO, "form": "b"}}),
+    "sdmp_source": (SDMP, {"mixed_weight": 0.0}),
+    "dino": (Plain, {"base": DINO}),
+    "sdmp_dino": (SDMP, {"base": DINO}),
+}
+
+
+def main() -> None:
+    """Run every arm that is not finished, and print the table and the cost of a step."""
+    arguments = _arguments()
+    torch.set_num_threads(1)
+    finished, data = arguments.out / "sdmp.jsonl", _data(arguments.data)
+    for seed in arguments.seeds:
+        for arm in arguments.arms:
+            key = {"arm": arm, "seed": seed, "steps": arguments.steps}
+            if not any(key.items() <= row.items() for row in records(finished)):
+                append(finished, key | _run(data, arm, seed, arguments.steps))
+    rows = [row for row in records(finished) if row["steps"] == arguments.steps]
+    show(rows, ("knn", "probe", "knn_degraded"), n=ASKED, chance=0.1)
+    _show_cost(data["train"].images[:BATCH])
+
+
+def _run(data: dict[str, ImageData], arm: str, seed: int, steps: int) -> dict[str, Any]:
+    started, method = time.monotonic(), _built(arm, seed)
+    if arm == "moco_equal":
+        steps = steps * PASSES_SDMP // PASSES_MOCO
+    figures: dict[str, float] = {}
+    if arm != "untrained":
+        batches = Steps(images=data["train"].images, num_steps=steps, batch_size=BATCH)
+        figures = train(method, batches, lr=LR, seed=seed, weight_decay=0.1)
+    seconds = round(time.monotonic() - started)
+    rounded = {name: round(value, 4) for name, value in figures.items()}
+    return {**_scores(method.eval(), data), "own_steps": steps, "seconds": seconds, **rounded}
+
+
+def _built(arm: str, seed: int) -> SDMP:
+    kind, settings = ARMS[arm]
+    with seeded(seed):
+        backbone = ViTConfig.model_validate(VIT).build(image_px=32, channels=3)
+        config = SDMPConfig.model_validate({"base": MOCO, **settings})
+        return kind(config, backbone=backbone, contract=CONTRACT)
+
+
+def _scores(method: SDMP, data: dict[str, ImageData]) -> dict[str, Any]:
+    known = features(method.features, data["known"].images)
+    asked, degraded = (features(method.features, data[part].images) for part in ("asked", "degraded"))
+    labels, truth = data["known"].labels, data["asked"].labels
+    return {
+        "knn": round(nearest_probe(known, labels, asked, truth), 4),
+        "probe": round(ridge_probe(known, labels, asked, truth), 4),
+        "knn_degraded": round(nearest_probe(known, labels, degraded, truth), 4),
+        "n": len(asked),
+        "tower": tower_digest(method.backbone),
+    }
+
+
+def _degraded(images: Tensor) -> Tensor:
+    """Blurred and noisy copies, always the same."""
+    rng = torch.Generator().manual_seed(0)
+    still = {"crop_scale": [1.0, 1.0], "crop_ratio": [1.0, 1.0], "flip": 0, "jitter": 0, "grey": 0}
+    settings = ViewSettings.model_validate({**still, "blur": 1.0, "blur_px": [0.8, 0.8]})
+    blurred = draw_view(Batch(images=images, mean=MEAN, std=STD), settings, rng)
+    return blurred + 0.3 * torch.randn(blurred.shape, generator=rng)
+
+
+def _show_cost(images: Tensor) -> None:
+    print("\n| a batch of 128, one thread | draw ms | step ms | plain forward and backward ms |\n|---|---|---|---|")
+    for arm in ("moco", "sdmp", "dino", "sdmp_dino"):
+        cost = step_ms(_built(arm, 0), images)
+        print(f"| {arm} | {cost['draw_ms']:.1f} | {cost['step_ms']:.1f} | {cost['plain_ms']:.1f} |")
+
+
+def _data(folder: Path) -> dict[str, ImageData]:
+    everything, asked = read(folder / "train.npz", UNLABELLED + KNOWN), read(folder / "test.npz", ASKED)
+    return {
+        "train": everything.part(0, UNLABELLED),
+        "known": everything.part(UNLABELLED, UNLABELLED + KNOWN),
+        "asked": asked,
+        "degraded": ImageData(images=_degraded(asked.images), labels=asked.labels),
+    }
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="a folder with train.npz and test.npz")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=ARMS)
+    parser.add_argument("--out", type=Path, required=True)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
