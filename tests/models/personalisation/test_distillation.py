@@ -119,3 +119,20 @@ def test_steps_on_the_term_bring_the_halves_together() -> None:
         loss_of(method).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     assert loss_of(method).item() < before / 2
+
+
+@pytest.mark.parametrize("student", list(Half))
+def test_a_detached_divergence_teaches_one_half(student: Half) -> None:
+    """The gradient of KL(teacher || student), with a constant teacher, reaches no entry that the teacher owns."""
+    method = tiny_method()
+    logits = {}
+    for half in Half:
+        with only(half, method, gates(method, HALF)):
+            logits[half] = method.logits(batch().images).log_softmax(dim=1)
+    teacher = next(logits[half].detach() for half in Half if half is not student)
+    torch.autograd.backward((teacher.exp() * (teacher - logits[student])).sum(dim=1).mean())
+    for name in ("head.weight", "backbone.hidden.0.linear.weight", "backbone.stages.0.conv.weight"):
+        shared, private = entries(method, name)
+        taught, untouched = (shared, private) if student is Half.SHARED else (private, shared)
+        assert taught.abs().sum() > 0
+        assert untouched.abs().sum() == 0
