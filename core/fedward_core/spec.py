@@ -18,6 +18,7 @@ effect are errors.
 """
 
 import hashlib
+from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -116,21 +117,27 @@ class Cohort(Frozen):
 
     Attributes:
         sites: Site names, or ``all`` that have the dataset.
+        hold_out: Those of them that evaluate and never train, to see how a model does at a hospital that it never saw.
         sites_per_round: How many sites train in a round, drawn anew for each; all by default. Every site evaluates.
         min_sites: Contributions, counted after drop-outs, without which a round fails.
         round_deadline_s: After this time a round goes on without those that have not answered.
     """
 
     sites: Literal["all"] | tuple[str, ...] = "all"
+    hold_out: tuple[str, ...] = ()
     sites_per_round: int | None = Field(default=None, ge=1)
     min_sites: int = Field(default=3, ge=1)
     round_deadline_s: float = Field(default=900.0, gt=0)
 
     @model_validator(mode="after")
     def _check_quorum(self) -> Self:
-        if self.sites != "all" and len(self.sites) < self.min_sites:
+        if self.sites == "all":
+            return self
+        if unknown := sorted(set(self.hold_out) - set(self.sites)):
+            raise ValueError(f"hold_out names {', '.join(unknown)}, which sites does not: name them in both")
+        if (count := len(self.training(self.sites))) < self.min_sites:
             raise ValueError(
-                f"min_sites is {self.min_sites}, but sites names only {len(self.sites)}: name more, or lower it"
+                f"min_sites is {self.min_sites}, but sites names only {count} that train: name more, or lower it"
             )
         return self
 
@@ -143,12 +150,16 @@ class Cohort(Frozen):
                 f"sites_per_round is {self.sites_per_round}, fewer than min_sites {self.min_sites}: no round could "
                 "succeed. Draw more, or lower min_sites"
             )
-        if self.sites != "all" and self.sites_per_round >= len(self.sites):
+        if self.sites != "all" and self.sites_per_round >= len(self.training(self.sites)):
             raise ValueError(
-                f"sites_per_round {self.sites_per_round} has no effect on {len(self.sites)} sites: leave it out, or "
-                "draw fewer"
+                f"sites_per_round {self.sites_per_round} has no effect on {len(self.training(self.sites))} sites: "
+                "leave it out, or draw fewer"
             )
         return self
+
+    def training(self, sites: Iterable[str]) -> tuple[str, ...]:
+        """Those of the sites that are not held out, in their order."""
+        return tuple(site for site in sites if site not in self.hold_out)
 
 
 class Dataset(Frozen):

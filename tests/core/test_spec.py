@@ -31,6 +31,7 @@ OTHER: dict[type[Frozen], dict[str, Any]] = {
     },
     Cohort: {
         "sites": ["north", "south", "west", "east"],
+        "hold_out": ["coast"],
         "sites_per_round": 3,
         "min_sites": 2,
         "round_deadline_s": 5.0,

@@ -137,13 +137,19 @@ def run_scripts(tmp_path: Path) -> RunScripts:
         rounds: int = 3,
         min_sites: int = 1,
         sites_per_round: int | None = None,
+        hold_out: tuple[str, ...] = (),
         **stage: object,
     ) -> Outcome:
         spec = Spec.parse(
             {
                 "name": "toy",
                 "dataset": {"name": "toy"},
-                "cohort": {"min_sites": min_sites, "sites_per_round": sites_per_round, "round_deadline_s": 1},
+                "cohort": {
+                    "min_sites": min_sites,
+                    "sites_per_round": sites_per_round,
+                    "hold_out": hold_out,
+                    "round_deadline_s": 1,
+                },
                 "evaluate": {"every": 100},
                 "stages": [{"name": "only", "method": "rehearsal", "rounds": rounds, **stage}],
             }

@@ -7,6 +7,7 @@ from fedward_core.engine import Job
 from fedward_core.errors import DataError, QuorumError, SpecError
 from fedward_core.events import EventKind
 from fedward_core.order import Order, Work
+from fedward_core.spec import Cohort
 from fedward_server.rounds.exchange import Answer, Errand, Exchange
 from fedward_server.rounds.recorder import Recorder
 
@@ -33,19 +34,10 @@ class Preflight:
         Raises:
             QuorumError: The spec demands more sites than there are.
             DataError: A site has no usable data.
-            SpecError: The spec draws as many sites for a round as there are.
+            SpecError: The spec draws as many sites for a round as there are, or holds one out that is not there.
         """
-        sites, needed = self._job.sites, self._job.spec.cohort.min_sites
-        if len(sites) < needed:
-            raise QuorumError(
-                f"the cohort has {len(sites)} sites ({', '.join(sites)}), cohort.min_sites is {needed}: "
-                "add sites, or set cohort.min_sites lower where the data are simulated"
-            )
-        drawn = self._job.spec.cohort.sites_per_round
-        if drawn is not None and drawn >= len(sites):
-            raise SpecError(
-                f"cohort.sites_per_round is {drawn}, but only {len(sites)} sites take part: leave it out, or draw fewer"
-            )
+        self._check_cohort(self._job.spec.cohort)
+        sites = self._job.sites
         order = Order(run=self._job.run, attempt=self._attempt, work=Work.DESCRIBE)
         self._exchange.send({site: Errand(order=order) for site in sites})
         answers = {a.site: a for a in self._exchange.receive(self._job.spec.cohort.round_deadline_s)}
@@ -55,6 +47,21 @@ class Preflight:
         text = json.dumps([card.model_dump(mode="json") for card in cards], indent=2)
         (self._job.out / "cards.json").write_text(text + "\n", encoding="utf-8")
         return cards
+
+    def _check_cohort(self, cohort: Cohort) -> None:
+        if absent := sorted(set(cohort.hold_out) - set(self._job.sites)):
+            raise SpecError(f"cohort.hold_out names {', '.join(absent)}, which take no part: correct the names")
+        sites = cohort.training(self._job.sites)
+        if len(sites) < cohort.min_sites:
+            raise QuorumError(
+                f"the cohort has {len(sites)} sites ({', '.join(sites)}), cohort.min_sites is {cohort.min_sites}: "
+                "add sites, or set cohort.min_sites lower where the data are simulated"
+            )
+        drawn = cohort.sites_per_round
+        if drawn is not None and drawn >= len(sites):
+            raise SpecError(
+                f"cohort.sites_per_round is {drawn}, but only {len(sites)} sites take part: leave it out, or draw fewer"
+            )
 
     def _check(self, card: DatasetCard) -> None:
         """Refuse before training what would fail in it, and tell of files that a site skips."""

@@ -69,9 +69,10 @@ class StageRun:
 
     def _drawn(self, round_: int) -> tuple[str, ...]:
         """The sites that train in a round: drawn by seed, stage and round alone, so that a resumed run draws alike."""
-        sites, count = self._context.sites, self._context.cohort.sites_per_round
+        cohort = self._context.cohort
+        sites, count = cohort.training(self._context.sites), cohort.sites_per_round
         if count is None:
-            return tuple(sites)
+            return sites
         drawn = generator(self._seed, "cohort", self._context.index, round_).choice(len(sites), count, replace=False)
         return tuple(sites[place] for place in sorted(drawn))
 
