@@ -355,11 +355,24 @@ class Evaluate(Frozen):
         every: Rounds between evaluations; the last round of a stage is always evaluated.
         split: Which split; the test split never selects anything.
         bootstrap: Resamples for the intervals, over patients; 0 for none.
+        best: The figure by which a stage's best evaluated round is kept beside its last, e.g. ``auroc``: its mean over
+            sites, weighted by images. Of ``loss`` the least is best, of any other the greatest. Needs the validation
+            split.
     """
 
     every: int = Field(default=5, ge=1)
     split: Split = Split.TEST
     bootstrap: int = Field(default=200, ge=0)
+    best: str | None = Field(default=None, min_length=1, max_length=100)
+
+    @model_validator(mode="after")
+    def _check_best(self) -> Self:
+        if self.best is not None and self.split is not Split.VALIDATION:
+            raise ValueError(
+                f"best chooses a model, and the {self.split} split must not: set split to {Split.VALIDATION}, or leave "
+                "best out"
+            )
+        return self
 
 
 class Spec(Frozen):

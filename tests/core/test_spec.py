@@ -74,12 +74,13 @@ OTHER: dict[type[Frozen], dict[str, Any]] = {
         "augment": True,
     },
     Schedule: {"shape": "cosine", "warmup_rounds": 1, "first_lr": 0.1, "final_lr": 0.1, "peak_at": 0.5},
-    Evaluate: {"every": 6, "split": "val", "bootstrap": 0},
+    Evaluate: {"every": 6, "split": "val", "bootstrap": 0, "best": "auroc"},
 }
 # Fields whose other value needs a second field to make sense.
 VOLUME, CLIP = {"kind": "volume", "depth": 8}, {"kind": "clip", "frames": 8}
 TOGETHER: dict[str, dict[str, Any]] = {
     "final_lr": {"shape": "cosine"},
+    "best": {"split": "val"},
     "depth": VOLUME,
     "spacing_mm": VOLUME,
     "frames": CLIP,

@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import numpy as np
@@ -138,6 +139,7 @@ def run_scripts(tmp_path: Path) -> RunScripts:
         min_sites: int = 1,
         sites_per_round: int | None = None,
         hold_out: tuple[str, ...] = (),
+        evaluate: dict[str, Any] | None = None,
         **stage: object,
     ) -> Outcome:
         spec = Spec.parse(
@@ -150,7 +152,7 @@ def run_scripts(tmp_path: Path) -> RunScripts:
                     "hold_out": hold_out,
                     "round_deadline_s": 1,
                 },
-                "evaluate": {"every": 100},
+                "evaluate": {"every": 100, **(evaluate or {})},
                 "stages": [{"name": "only", "method": "rehearsal", "rounds": rounds, **stage}],
             }
         )

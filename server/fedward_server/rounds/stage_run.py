@@ -1,15 +1,18 @@
 """The rounds of one stage: run, checkpoint, evaluate, and again."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 
 from fedward_core.aggregation.base import Aggregator
 from fedward_core.arrays import Array
 from fedward_core.events import EventKind
+from fedward_core.metric import Metric
 from fedward_core.order import Work
 from fedward_core.seeds import generator
 from fedward_core.spec import Evaluate
 from fedward_server.rounds.alarms import alarms
+from fedward_server.rounds.best import BestModel
 from fedward_server.rounds.exchange import Answer
 from fedward_server.rounds.inbox import Inbox
 from fedward_server.rounds.round import Round, StageContext
@@ -30,6 +33,7 @@ class StageRun:
         self._context = context
         self._folder = folder
         self._evaluate = evaluate
+        self._best = BestModel(folder, context.plan, evaluate.best)
         self._seed = seed
 
     def begin(self, weights: dict[str, Array]) -> None:
@@ -100,19 +104,23 @@ class StageRun:
         if state.round % self._evaluate.every and state.round != self._context.stage.rounds:
             return
         self._context.exchange.send(self._context.errands(Work.EVALUATE, self._context.sites, state))
-        for answer in self._context.exchange.receive(self._context.cohort.round_deadline_s):
-            self._tell_evaluation(answer, state.round - 1)
+        answers = self._context.exchange.receive(self._context.cohort.round_deadline_s)
+        fault = self._best.consider(state, [self._tell_evaluation(answer, state.round - 1) for answer in answers])
+        if fault is not None:
+            self._tell(EventKind.WARNING, state.round - 1, reason=fault)
 
-    def _tell_evaluation(self, answer: Answer, round_: int) -> None:
+    def _tell_evaluation(self, answer: Answer, round_: int) -> Mapping[str, Metric]:
+        """Tell a site's figures, and give them; none if it could not evaluate."""
         reply = answer.reply
         if reply is None or reply.failure is not None:
             reason = answer.fault or f"could not evaluate: {reply.failure if reply else ''}"
             self._tell(EventKind.WARNING, round_, answer.site, reason=reason)
-            return
+            return {}
         metrics = {name: metric.model_dump() for name, metric in reply.evaluation.items()}
         self._tell(EventKind.EVALUATED, round_, answer.site, metrics=metrics)
         for reason in alarms(reply.evaluation):
             self._tell(EventKind.WARNING, round_, answer.site, reason=reason)
+        return reply.evaluation
 
     def _tell(self, kind: EventKind, round_: int, site: str | None = None, **facts: object) -> None:
         self._context.recorder.tell(kind, stage=self._context.stage.name, round_=round_, site=site, **facts)

@@ -2,6 +2,7 @@
 
 <stage>/checkpoint-00007.safetensors      the state before round 7; the last two are kept
 <stage>/final.safetensors                 the whole weights at the end of the stage
+<stage>/best.safetensors                  those after the best evaluated round, if the spec says what is best
 """
 
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from fedward_core.plan import StagePlan
 
 WEIGHTS, AGGREGATOR = "weights/", "aggregator/"
 KEPT = 2
+BEST = "best.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +88,21 @@ class StageFolder:
         """Write the stage's result."""
         facts = {"plan": plan.model_dump(mode="json"), "digest": state.digest, "identity": self._identity}
         write_arrays(self.folder / "final.safetensors", state.weights, facts)
+
+    def keep_best(self, state: StageState, plan: StagePlan, metric: str, value: float) -> None:
+        """Write the weights after the best evaluated round so far, in place of the former."""
+        facts = {"plan": plan.model_dump(mode="json"), "digest": state.digest, "identity": self._identity}
+        best = {"metric": metric, "value": value, "round": state.round - 1}
+        write_arrays(self.folder / BEST, state.weights, facts | {"best": best})
+
+    def best_value(self, metric: str) -> float | None:
+        """The figure of the best evaluated round so far; None where nothing was kept by it, or by another spec."""
+        if not (self.folder / BEST).exists():
+            return None
+        _, facts = read_arrays(self.folder / BEST)
+        if facts["identity"] != self._identity or facts["best"]["metric"] != metric:
+            return None
+        return float(facts["best"]["value"])
 
     def _checkpoints(self) -> list[Path]:
         return sorted(self.folder.glob("checkpoint-*.safetensors"))
