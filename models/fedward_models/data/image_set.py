@@ -110,6 +110,11 @@ def _statistics(content: SiteData) -> tuple[float, float]:
     counts = content.levels
     if np.count_nonzero(counts) < 2:
         raise DataError(f"site '{content.site}': expected training images with contrast to standardise by, found none")
+    if not counts[2:].any():  # the published loader of SSL-FL trains on such images without a word
+        raise DataError(
+            f"site '{content.site}': the training images are black but for single levels: expected levels from 0 to "
+            "255, and not fractions that were cut to whole numbers. Write the images anew"
+        )
     levels = np.arange(256) / 255
     mean = float(np.average(levels, weights=counts))
     return mean, float(np.sqrt(np.average((levels - mean) ** 2, weights=counts)))

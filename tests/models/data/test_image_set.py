@@ -43,6 +43,13 @@ def test_a_site_without_contrast_to_train_on_is_refused(write_site: Writer, data
         open_split(write_site(**changes), "north", dataset, Split.TEST)
 
 
+def test_images_of_fractions_that_were_cut_to_whole_numbers_are_refused(write_site: Writer, dataset: Dataset) -> None:
+    """SSL-FL, Sec. 8, B8: resizing gave 0 to 1, which became an almost black image."""
+    fractions = np.random.default_rng(0).random((24, 8, 8)) * 1.5
+    with pytest.raises(DataError, match="black but for single levels"):
+        open_split(write_site(images=fractions.astype(np.uint8)), "north", dataset, Split.TRAIN)
+
+
 def test_a_subset_takes_images_labels_and_patients_together(write_site: Writer, dataset: Dataset) -> None:
     whole = open_split(write_site(split=np.full(24, "train")), "north", dataset, Split.TRAIN)
     part = whole.subset(torch.tensor([5, 2]))
