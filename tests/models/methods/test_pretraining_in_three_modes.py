@@ -1,4 +1,6 @@
-"""A federation of one site trains the numbers that the site trains alone: what is private comes back each round."""
+"""DMAE and SDMP in all three modes: a federation of one site trains the numbers that the site trains alone, as what is
+private comes back each round, and what stays at a site stays there under a personalisation too.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -43,9 +45,15 @@ class Memory:
         self.entries[entry.round, entry.parent] = kept
 
 
-def spec_of(method: dict[str, Any]) -> Spec:
+def spec_of(method: dict[str, Any], **stage: Any) -> Spec:
     first = {"name": "first", "method": "mae", "backbone": VIT, "rounds": 1}
-    second = {"name": "second", "method": method, "rounds": ROUNDS, "local": {"batch_size": 4, "device": "cpu"}}
+    second = {
+        "name": "second",
+        "method": method,
+        "rounds": ROUNDS,
+        "local": {"batch_size": 4, "device": "cpu"},
+        **stage,
+    }
     started = {"start_from": "previous"} if method["name"] == "dmae" else {"backbone": VIT}
     return Spec.parse({"name": "s", "dataset": {"name": "d", "image_px": 8}, "stages": [first, {**second, **started}]})
 
@@ -96,3 +104,27 @@ def test_one_site_federated_equals_the_site_alone(settings: dict[str, Any]) -> N
     there = federated(build_method(spec, 1, CONTRACT), spec, phases)
     assert here.keys() == there.keys()
     assert all(np.array_equal(array, there[name]) for name, array in here.items())
+
+
+@pytest.mark.parametrize("settings", [DMAE, MOCO, DINO], ids=["dmae", "sdmp-moco", "sdmp-dino"])
+@pytest.mark.parametrize(
+    "personalise",
+    ["fedbn", "local_only", {"name": "channel_decoupling", "distillation": 0}],
+    ids=["fedbn", "local_only", "channel_decoupling"],
+)
+def test_personalised_what_stays_anyway_still_stays(settings: dict[str, Any], personalise: Any) -> None:
+    """In every round, and nothing that the personalisation keeps travels either."""
+    stage = spec_of(settings, personalise=personalise).stages[1]
+    method = build_method(spec_of(settings), 1, CONTRACT)
+    assert stage.personalise
+    partition = Partition(manifest_of(method), stage.personalise.build().rules(method))
+    everything = Partition(manifest_of(method), method.rules())
+    for round_ in range(ROUNDS):
+        now = partition.at(stage.share_at(round_))
+        sent = set(now.shared_manifest.names())
+        assert not [name for name in sent if name.startswith(("teacher.", "momentum.", "base.centre"))]
+        assert sent <= set(everything.shared_manifest.names())
+    state = arrays_of(method)
+    merged = now.merge(*now.split(state))
+    assert all(np.array_equal(array, merged[name]) for name, array in state.items())
+    assert now.shared_manifest != everything.shared_manifest
