@@ -1,6 +1,9 @@
 """What a run that has ended leaves, in one zip file; nothing of the simulated sites' private folders is in it.
 
-run.json  spec.json  cards.json  events.jsonl  metrics.json  stages/<stage>/final.safetensors  digests.json
+run.json  spec.json  cards.json  events.jsonl  metrics.json  metrics.csv  models.json  digests.json
+stages/<stage>/final.safetensors  stages/<stage>/best.safetensors
+
+models.json says of each stage what its weights are, and why any are absent.
 """
 
 import hashlib
@@ -16,7 +19,8 @@ from fedward_core.config import Frozen
 from fedward_server.errors import ConflictError
 from fedward_server.runs import service
 from fedward_server.runs.folder import RunFolder
-from fedward_server.runs.metrics import read_metrics
+from fedward_server.runs.metrics import as_csv, read_metrics
+from fedward_server.runs.model_notes import models_of
 from fedward_server.runs.models import RunEvent, RunMetrics, RunWithSpec
 
 EVERYTHING = 10**9
@@ -50,7 +54,7 @@ def write_zip(findings: Findings, folder: RunFolder) -> Path:
         path = Path(file.name)
     digests: dict[str, str] = {}
     with zipfile.ZipFile(path, "w") as archive:
-        for name, text in _texts(findings).items():
+        for name, text in _texts(findings, folder).items():
             archive.writestr(name, text, zipfile.ZIP_DEFLATED)
             digests[name] = hashlib.sha256(text.encode()).hexdigest()
         for name, source in _files(findings, folder):
@@ -61,11 +65,13 @@ def write_zip(findings: Findings, folder: RunFolder) -> Path:
     return path
 
 
-def _texts(findings: Findings) -> dict[str, str]:
+def _texts(findings: Findings, folder: RunFolder) -> dict[str, str]:
     return {
         "run.json": _as_text(findings.run.model_dump(mode="json", exclude={"spec"})),
         "spec.json": _as_text(findings.run.spec),
         "metrics.json": _as_text(findings.metrics.model_dump(mode="json")),
+        "metrics.csv": as_csv(findings.metrics),
+        "models.json": _as_text(models_of(findings.run.spec, folder)),
         "events.jsonl": "".join(event.model_dump_json() + "\n" for event in findings.events),
     }
 
@@ -73,6 +79,7 @@ def _texts(findings: Findings) -> dict[str, str]:
 def _files(findings: Findings, folder: RunFolder) -> Iterable[tuple[str, Path]]:
     stages = [stage["name"] for stage in findings.run.spec["stages"]]
     named = {f"stages/{stage}/final.safetensors": folder.final(stage) for stage in stages}
+    named |= {f"stages/{stage}/best.safetensors": folder.best(stage) for stage in stages}
     named["cards.json"] = folder.path / "cards.json"
     return [(name, source) for name, source in named.items() if source.is_file()]
 

@@ -57,6 +57,10 @@ class RunFolder:
         """The weights at the end of a stage."""
         return self.path / "stages" / stage / "final.safetensors"
 
+    def best(self, stage: str) -> Path:
+        """The weights after the best evaluated round of a stage."""
+        return self.path / "stages" / stage / "best.safetensors"
+
 
 def read_lines(path: Path, start: int) -> tuple[list[str], int]:
     """The whole lines of a file from a byte on, and the byte behind them; a line without an end is not whole yet."""

@@ -1,5 +1,7 @@
 """What a run has measured, gathered from its events."""
 
+import csv
+import io
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -26,6 +28,20 @@ async def read_metrics(session: AsyncSession, run: str) -> RunMetrics:
         else:
             losses[place] = SiteLoss(**_named(place), loss=event["facts"]["loss"])
     return RunMetrics(losses=tuple(losses.values()), evaluations=tuple(evaluations.values()))
+
+
+def as_csv(metrics: RunMetrics) -> str:
+    """One line for each figure; a site's training loss stands among them as ``training_loss``, without an n."""
+    text = io.StringIO()
+    lines = csv.writer(text, lineterminator="\n")
+    lines.writerow(("stage", "round", "site", "metric", "value", "n", "low", "high"))
+    for one in metrics.losses:
+        lines.writerow((one.stage, one.round, one.site, "training_loss", one.loss, None, None, None))
+    for evaluation in metrics.evaluations:
+        for name, figure in evaluation.metrics.items():
+            place = (evaluation.stage, evaluation.round, evaluation.site)
+            lines.writerow((*place, name, figure.value, figure.n, figure.low, figure.high))
+    return text.getvalue()
 
 
 def _place(event: dict[str, Any]) -> tuple[str, int, str]:

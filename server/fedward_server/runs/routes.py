@@ -4,7 +4,7 @@ import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
-from fastapi.responses import FileResponse, StreamingResponse
+from fastapi.responses import FileResponse, PlainTextResponse, StreamingResponse
 from starlette.background import BackgroundTask
 
 from fedward_server.home import Home
@@ -97,9 +97,18 @@ async def show_metrics(run: str, database: Tables) -> RunMetrics:
         return await metrics.read_metrics(session, run)
 
 
+@router.get("/{run}/metrics.csv", dependencies=[READER], response_class=PlainTextResponse)
+async def download_metrics(run: str, database: Tables) -> PlainTextResponse:
+    """The same as a table, one line for each figure."""
+    async with database.reading() as session:
+        text = metrics.as_csv(await metrics.read_metrics(session, run))
+    headers = {"Content-Disposition": f'attachment; filename="{run}.csv"'}
+    return PlainTextResponse(text, media_type="text/csv", headers=headers)
+
+
 @router.get("/{run}/artifacts/download", dependencies=[READER], response_class=FileResponse)
 async def download_artifacts(run: str, request: Request, database: Tables) -> FileResponse:
-    """Spec, cards, events, metrics, final weights and digests of a run that has ended, as one zip file."""
+    """Spec, cards, events, metrics, final and best weights and digests of a run that has ended, as one zip file."""
     home: Home = request.app.state.home
     async with database.reading() as session:
         findings = await artifacts.gather(session, run)

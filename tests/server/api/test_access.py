@@ -19,6 +19,7 @@ ROUTES = [
     ("GET", "/runs/none/events", READER),
     ("GET", "/runs/none/events/stream", READER),
     ("GET", "/runs/none/metrics", READER),
+    ("GET", "/runs/none/metrics.csv", READER),
     ("GET", "/runs/none/artifacts/download", READER),
     ("GET", "/studies", READER),
     ("GET", "/studies/none", READER),

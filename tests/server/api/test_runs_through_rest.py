@@ -1,5 +1,6 @@
 """A run from submission to its artifacts, through REST alone."""
 
+import csv
 import io
 import json
 import zipfile
@@ -32,15 +33,37 @@ def test_a_run_is_carried_out_and_its_artifacts_downloaded(shared_coordinator: A
         "cards.json",
         "digests.json",
         "events.jsonl",
+        "metrics.csv",
         "metrics.json",
+        "models.json",
         "run.json",
         "spec.json",
         "stages/only/final.safetensors",
     }
     assert digests.keys() == set(archive.namelist()) - {"digests.json"}
+    models = json.loads(archive.read("models.json"))
+    assert models["only"]["final"] == {"present": True}
+    assert "set evaluate.best" in models["only"]["best"]["reason"]
+    assert archive.read("metrics.csv") == shared_coordinator.call("GET", "/runs/whole-1/metrics.csv").content
     assert str(shared_coordinator.home).encode() not in b"".join(archive.read(name) for name in archive.namelist())
     archive.extract("stages/only/final.safetensors", tmp_path)
     assert read_arrays(tmp_path / "stages/only/final.safetensors")[0].keys() == {f"tensor_{i}" for i in range(4)}
+
+
+def test_the_best_model_is_in_the_download_with_what_chose_it(shared_coordinator: Any, drill: Any) -> None:
+    evaluate = {"every": 1, "split": "val", "best": "mean_weight"}
+    body = {"study": "drill", "spec": drill(4) | {"evaluate": evaluate}, "run": "best-1"}
+    shared_coordinator.call("POST", "/studies", json={"name": "drill", "sites": ["hill", "north", "river"]})
+    assert shared_coordinator.call("POST", "/runs", json=body).status_code == 201
+    shared_coordinator.wait("best-1", "completed")
+    answer = shared_coordinator.call("GET", "/runs/best-1/artifacts/download")
+    archive = zipfile.ZipFile(io.BytesIO(answer.content))
+    best = json.loads(archive.read("models.json"))["only"]["best"]
+    rows = list(csv.DictReader(io.StringIO(archive.read("metrics.csv").decode())))
+    means = [float(row["value"]) for row in rows if row["metric"] == "mean_weight" and row["site"] == "hill"]
+    assert len(means) == 4
+    assert (best["metric"], best["round"]) == ("mean_weight", means.index(max(means)))
+    assert "stages/only/best.safetensors" in archive.namelist()
 
 
 def test_events_stream_until_the_end_and_go_on_from_the_last_one_seen(shared_coordinator: Any) -> None:
