@@ -77,6 +77,11 @@ def read_site(data: Path, site: str, dataset: Dataset) -> SiteData:
     return _read(source, dataset, status.st_mtime_ns, status.st_size)
 
 
+def forget() -> None:
+    """Close what this process has open; what lies on disk stays there."""
+    _read.cache_clear()
+
+
 def refuse_bad_files(site: SiteData, max_bad: float = MAX_BAD) -> None:
     """Refuse a site with too many files that cannot be used.
 

@@ -23,9 +23,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
     """An empty cache, and a process that remembers nothing."""
     place = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv(cache.FOLDER, str(place))
-    site_data._read.cache_clear()
+    site_data.forget()
     yield place
-    site_data._read.cache_clear()
+    site_data.forget()
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def read_anew() -> Callable[..., SiteData]:
     """Read a site as a new process would."""
 
     def read(*arguments: Any) -> SiteData:
-        site_data._read.cache_clear()
+        site_data.forget()
         return read_site(*arguments)
 
     return read

@@ -1,6 +1,7 @@
 """Chest films of patients who never lived."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -102,7 +103,7 @@ def test_class_mixes_are_shares() -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"sites": 0}, {"images_per_site": 19}, {"image_px": 15}])
-def test_too_small_a_wish_is_refused(tmp_path: Path, wrong: dict[str, int]) -> None:
+def test_too_small_a_wish_is_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
     with pytest.raises(DataError, match="expected at least 1 site, 20 images and 16 pixels"):
         generate(tmp_path, **wrong)
 
