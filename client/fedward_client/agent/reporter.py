@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from queue import Empty, SimpleQueue
+from typing import TypeVar
 
 from fedward_client.agent.catalogue import Catalogue
 from fedward_client.agent.consents import Consents
@@ -27,6 +28,8 @@ from fedward_core.fleet import Answer, Heartbeat, Instructions, Proposal
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
 # Flower refuses calls that are signed more than 5 s ahead of, or 305 s behind, the SuperLink's clock.
 CLOCK_OFF_S = 5.0
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +56,7 @@ class Reporter:
         self._catalogue = catalogue
         self._consents = Consents(home.consents)
         self._heard: SimpleQueue[Instructions] = SimpleQueue()
+        self._agreed: SimpleQueue[Proposal] = SimpleQueue()
         self._failures = 0
         self.runs: tuple[str, ...] = ()
 
@@ -80,11 +84,11 @@ class Reporter:
 
     def heard(self) -> Iterator[Instructions]:
         """The instructions that have come since the last call, in order; each once."""
-        while True:
-            try:
-                yield self._heard.get_nowait()
-            except Empty:
-                return
+        return _emptied(self._heard)
+
+    def agreed(self) -> Iterator[Proposal]:
+        """The proposals that were agreed to since the last call, in order; each once."""
+        return _emptied(self._agreed)
 
     def _report(self) -> Instructions:
         terms = self._permissions.terms()
@@ -115,6 +119,7 @@ class Reporter:
         reason = self._permissions.refusal(proposal)
         if not reason:
             self._consents.give(proposal)
+            self._agreed.put(proposal)
         log.info("run '%s': %s", proposal.run, reason or "the site takes part")
         self._tell(Answer(run=proposal.run, takes_part=not reason, reason=reason))
 
@@ -149,3 +154,11 @@ class Reporter:
             log.warning("%s; the next report is in %.0f s", error, pause_s)
         self._failures += 1
         return pause_s
+
+
+def _emptied(queue: SimpleQueue[T]) -> Iterator[T]:
+    while True:
+        try:
+            yield queue.get_nowait()
+        except Empty:
+            return

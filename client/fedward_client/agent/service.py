@@ -28,6 +28,7 @@ from fedward_client.agent.reporter import Reporter
 from fedward_client.agent.site_agent import SiteAgent
 from fedward_client.flower.app_settings import AppSettings
 from fedward_core.fleet import Instructions
+from fedward_core.spec import Spec
 
 REPORTER_PATIENCE_S = 5.0  # it may be waiting for an answer of the coordinator's
 
@@ -80,6 +81,8 @@ class AgentService:
             while not stop.wait(agent.pace.pause_s):
                 agent.step()
                 reporter.runs = agent.runs
+                for proposal in reporter.agreed():
+                    agent.prepare(Spec.parse(proposal.spec))
                 for instructions in reporter.heard():
                     _obey(agent, instructions)
         log.info("the agent has ended, and every process of it")

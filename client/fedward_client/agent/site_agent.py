@@ -16,6 +16,7 @@ from fedward_client.flower.superexec import Approvals, SuperExec
 from fedward_client.flower.warm_helper import WarmHelper
 from fedward_client.pace import Pace
 from fedward_core.processes import LOOPBACK, free_port
+from fedward_core.spec import Spec
 
 
 class SiteAgent:
@@ -62,19 +63,23 @@ class SiteAgent:
         """Runs whose client apps are at work."""
         return self._superexec.runs()
 
+    def prepare(self, spec: Spec) -> None:
+        """Have everything at hand that a run will need."""
+        self._helper.prepare(spec)
+
     def end_run(self, run: str) -> None:
         """End the client apps of a run; to end what has ended is fine."""
         self._superexec.end_run(run)
 
     def __enter__(self) -> Self:
         port = free_port()
-        helper = WarmHelper(self._settings, home=self._home, environment=self._environment)
-        self._stack.callback(helper.close)
+        self._helper = WarmHelper(self._settings, home=self._home, environment=self._environment)
+        self._stack.callback(self._helper.close)
         self._superexec = SuperExec(
             self._settings.site,
             f"{LOOPBACK}:{port}",
             approvals=self._approvals,
-            launcher=helper,
+            launcher=self._helper,
             notes=self._home / "work",
         )
         self._stack.callback(self._superexec.close)
