@@ -26,10 +26,10 @@ MEAN = torch.tensor([0.4914, 0.4822, 0.4465])[:, None, None]
 STD = torch.tensor([0.2471, 0.2435, 0.2616])[:, None, None]
 PLAIN: dict[str, Any] = {"mask_ratio": 0.0, "first_layer_penalty": 0.0, "monitor_steps": 0}
 CASES: dict[str, dict[str, Any]] = {
-    "train_wong_random": {"attack": "fgsm_rs", "ties": "pass"},
-    "train_tml_zero": {"attack": "fgsm"},
+    "train_wong_random": {"attack": "fgsm_rs"},
+    "train_tml_zero": {"attack": "fgsm", "ties": "zero"},
     "train_tml_zero_half_ties": {"attack": "fgsm", "ties": "half"},
-    "train_tml_align": {"attack": "fgsm", "step_ratio": 1.25, "grad_align": 0.2},
+    "train_tml_align": {"attack": "fgsm", "ties": "zero", "step_ratio": 1.25, "grad_align": 0.2},
 }
 
 

@@ -105,7 +105,7 @@ def test_a_longer_step_from_the_image_changes_nothing() -> None:
 
 def test_pgd_with_one_step_of_full_length_is_fgsm() -> None:
     """Check 8."""
-    pgd, fgsm = plain(attack="pgd", steps=1, step_ratio=1.0, ties="pass"), plain(ties="pass")
+    pgd, fgsm = plain(attack="pgd", steps=1, step_ratio=1.0), plain(ties="pass")
     assert torch.equal(pgd.perturb(prepared(pgd)), fgsm.perturb(prepared(fgsm)))
 
 
@@ -119,11 +119,12 @@ def test_perturbing_raises_the_loss_and_touches_no_gradient(attack: str) -> None
     assert float(step(method, given).detach()) > float(clean_loss(method, batch().images).detach())
 
 
-def test_saturated_pixels_stay_as_they_are_by_default() -> None:
-    method = plain()
-    found, pixels = method.perturb(prepared(method)), pixels_of(batch())
-    assert not bool(found[(pixels == 0) | (pixels == 1)].any())
-    assert bool(plain(ties="half").perturb(prepared(method))[(pixels == 0) | (pixels == 1)].any())
+def test_saturated_pixels_move_unless_the_rule_for_ties_forbids_it() -> None:
+    method, pixels = plain(), pixels_of(batch())
+    for ties, moving in (("pass", True), ("half", True), ("zero", False)):
+        found = plain(ties=ties).perturb(prepared(method))
+        assert bool(found[(pixels == 0) | (pixels == 1)].any()) == moving
+    assert method.config.ties == "pass"
 
 
 @pytest.mark.parametrize("ratio", [0.1, 0.4, 0.7])
@@ -280,7 +281,7 @@ def test_alignment_adds_nothing_for_a_linear_model_of_two_classes() -> None:
     two = Contract(classes=("a", "b"), channels=1)
     losses = []
     for weight in (0.0, 5.0):
-        method = build(Linear(), two, grad_align=weight, ties="pass", **PLAIN)
+        method = build(Linear(), two, grad_align=weight, **PLAIN)
         given = batch()
         labelled = Batch(images=given.images, labels=torch.arange(6) % 2, mean=MEAN, std=STD)
         losses.append(step(method, method.prepare(labelled, torch.Generator().manual_seed(0))))
@@ -353,7 +354,7 @@ def test_evaluation_measures_each_image_under_attack_the_same_way_every_time() -
 
 def test_several_steps_are_at_least_as_strong_as_one_on_a_trained_model() -> None:
     """Check 9."""
-    method = plain(epsilon=0.1, ties="pass")
+    method = plain(epsilon=0.1)
     optimizer = torch.optim.SGD(method.parameters(), lr=0.5)
     for seed in range(30):
         optimizer.zero_grad()

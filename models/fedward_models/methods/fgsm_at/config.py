@@ -26,7 +26,8 @@ class FGSMATConfig(MethodConfig):
         steps: Steps of ``pgd``; None for 10, as in GradAlign's code.
         noise_ratio: The noise of ``n_fgsm`` over the radius; None for 2, as in its paper.
         ties: What reaches a pixel that is exactly black or white through the clamp to the image range; see
-            ``attacks.gradient.Ties``. ``zero``, as in GradAlign's code.
+            ``attacks.gradient.Ties``. ``pass``, as in Wong et al.'s code. ``zero``, as in GradAlign's, never perturbs
+            a black ground in training, which an attack then does.
         grad_align: The weight of GradAlign (Andriushchenko and Flammarion, NeurIPS 2020); 0 for none, ``published`` for
             that of its code, which depends on the radius.
         mask_ratio: The part of the pixels that is hidden in training; 0 for none. Decided here: 0.4.
@@ -53,7 +54,7 @@ class FGSMATConfig(MethodConfig):
     step_ratio: float | None = Field(default=None, gt=0)
     steps: int | None = Field(default=None, ge=1)
     noise_ratio: float | None = Field(default=None, gt=0)
-    ties: Literal["zero", "half", "pass"] = "zero"
+    ties: Literal["zero", "half", "pass"] = "pass"
     grad_align: float | Literal["published"] = 0.0
     mask_ratio: float = Field(default=0.4, ge=0, lt=1)
     mask_mode: Literal["random", "batch", "fixed", "grid"] = "random"

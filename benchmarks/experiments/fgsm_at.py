@@ -1,0 +1,244 @@
+"""Do the tricks keep FGSM training from catastrophic overfitting, and what do they cost?
+
+    nice python -m benchmarks.experiments.fgsm_at --seeds 0 1 2 --out FOLDER
+    nice python -m benchmarks.experiments.fgsm_at --data CIFAR10 --steps 2000 --seeds 0 1 2 --out FOLDER
+
+Without --data: scikit-learn's digits, enlarged to 16 pixels, 1,300 for training and 497 for testing, a radius of 0.15,
+and three convolutions of 16, 32 and 64 channels. With --data, a folder with train.npz and test.npz (JPEG streams):
+CIFAR-10, 8/255, PreActResNet-18 of width 16. Every finished arm is a line of <out>/fgsm_at.jsonl and is not run again.
+
+    plain       FGSM from the image: expected to collapse
+    mask, stride, smooth, penalty    one trick each; all: the four of them
+    fgsm_rs, n_fgsm, grad_align      older remedies
+    pgd         PGD training with 10 steps, and pgd_equal in the time of plain
+    clean       no attack: the control
+
+n test images each: accuracy clean, under FGSM, PGD with 20 steps (a quarter of the radius each, one random start) and
+Square with 200 queries, which reads no gradients.
+"""
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from benchmarks.experiments.labelled import Labelled, LabelledSteps, mean_over, train
+from benchmarks.experiments.pretraining import MEAN, STD, append, median_ms, read, records, show
+from fedward_core.cards import Contract
+from fedward_core.robustness import FGSM_ACCURACY, PGD_ACCURACY, overfits_catastrophically
+from fedward_models.attacks.square import Square
+from fedward_models.backbones.backbone import Backbone, ChannelGroup
+from fedward_models.backbones.preact_resnet.config import PreActResNetConfig
+from fedward_models.building import seeded
+from fedward_models.layers.activation import ActivationName, activation
+from fedward_models.method import Batch, Clock
+from fedward_models.methods.fgsm_at.config import FGSMATConfig
+from fedward_models.methods.fgsm_at.fgsm_at import FGSMAT, pixels_of
+
+TEN = tuple("0123456789")
+PLAIN: dict[str, Any] = {"mask_ratio": 0.0, "first_layer_penalty": 0.0}
+PENALTY = {"first_layer_penalty": 0.05}
+# Settings of the method, then of the network.
+ARMS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "plain": ({}, {}),
+    "mask": ({"mask_ratio": 0.4}, {}),
+    "stride": ({}, {"stem_stride": 2}),
+    "smooth": ({}, {"activation": "silu"}),
+    "penalty": (PENALTY, {}),
+    "all": ({"mask_ratio": 0.4, **PENALTY}, {"stem_stride": 2, "activation": "silu"}),
+    "fgsm_rs": ({"attack": "fgsm_rs"}, {}),
+    "n_fgsm": ({"attack": "n_fgsm"}, {}),
+    "grad_align": ({"grad_align": 0.2}, {}),
+    "pgd": ({"attack": "pgd"}, {}),
+    "pgd_equal": ({"attack": "pgd"}, {}),
+    "clean": ({"epsilon": 0.0}, {}),
+}
+EQUAL_TIME = 2 / 12  # passes of a plain step over those of PGD with 10 steps and the loss of what it found
+
+
+class ThreeConvolutions(Backbone):
+    """A network for images of 16 pixels: convolutions of 16, 32 and 64 channels with norms, and the mean of the map."""
+
+    def __init__(self, *, stem_stride: int = 1, activation: ActivationName = "relu") -> None:
+        super().__init__()
+        self.num_features = 64
+        self.layers = nn.Sequential(
+            *_layer(1, 16, stem_stride, activation), *_layer(16, 32, 2, activation), *_layer(32, 64, 2, activation)
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 64)."""
+        return self.feature_map(images).mean(dim=(2, 3))
+
+    def feature_map(self, images: Tensor) -> Tensor:
+        """(B, 64, h, w)."""
+        features: Tensor = self.layers(images)
+        return features
+
+    def channel_groups(self) -> tuple[ChannelGroup, ...]:
+        """None: nothing is cut here."""
+        return ()
+
+    def layer_of(self, name: str) -> int:  # noqa: ARG002
+        """One layer."""
+        return 0
+
+    def num_layers(self) -> int:
+        """One."""
+        return 1
+
+
+def main() -> None:
+    """Run every arm that is not finished, and print the table and the cost of a step."""
+    arguments = _arguments()
+    torch.set_num_threads(1)
+    finished, bench = arguments.out / "fgsm_at.jsonl", Bench(arguments.data, arguments.steps)
+    same = {"data": bench.name, "steps": arguments.steps}
+    for seed in arguments.seeds:
+        for arm in arguments.arms:
+            key = {"arm": arm, "seed": seed, **same}
+            if not any(key.items() <= row.items() for row in records(finished)):
+                append(finished, key | bench.run(arm, seed))
+    rows = [row for row in records(finished) if same.items() <= row.items()]
+    show(rows, ("clean", "fgsm", "pgd", "square"), n=len(bench.test.pixels), chance=0.1)
+    for row in rows:
+        if row["overfitted"]:
+            print(f"catastrophic overfitting: {row['arm']}, seed {row['seed']}")
+    bench.show_cost()
+
+
+class Bench:
+    """Data, networks and settings of one of the two experiments."""
+
+    def __init__(self, folder: Path | None, steps: int) -> None:
+        self.name, self.steps = ("digits", steps) if folder is None else ("cifar10", steps)
+        self.epsilon = 0.15 if folder is None else 8 / 255
+        self.batch_size = 64 if folder is None else 128
+        self.train, self.test = _digits() if folder is None else _cifar(folder)
+
+    def build(self, arm: str, seed: int) -> FGSMAT:
+        """The arm's method, not yet trained."""
+        settings, network = ARMS[arm]
+        channels = self.train.pixels.shape[1]
+        with seeded(seed):
+            backbone = self._backbone(network)
+            config = FGSMATConfig.model_validate({"epsilon": self.epsilon, **PLAIN, **settings})
+            return FGSMAT(config, backbone=backbone, contract=Contract(classes=TEN, channels=channels))
+
+    def run(self, arm: str, seed: int) -> dict[str, Any]:
+        """Train and attack."""
+        method, started = self.build(arm, seed), time.monotonic()
+        count = max(round(self.steps * EQUAL_TIME), 1) if arm == "pgd_equal" else self.steps
+        steps = LabelledSteps(data=self.train, num_steps=count, batch_size=self.batch_size)
+        local = {
+            "optimizer": {"name": "sgd", "lr": 0.2, "momentum": 0.9, "weight_decay": 5e-4},
+            "schedule": {"shape": "cyclic"},
+        }
+        train(method, steps, seed=seed, local=local)
+        seconds = time.monotonic() - started
+        return {**self._scores(method.eval()), "own_steps": count, "seconds": round(seconds, 1)}
+
+    def show_cost(self) -> None:
+        """Milliseconds of a step of each arm beside the plain network's."""
+        batch = self.train.batch(slice(0, self.batch_size))
+        print(f"\n| a step of {self.batch_size} images, one thread | ms | over clean |\n|---|---|---|")
+        cost = {arm: _step_ms(self.build(arm, 0), batch) for arm in ARMS}
+        network = _network_ms(self.build("plain", 0), batch)
+        print(f"| the network alone | {network:.1f} | 1.00 |")
+        for arm, milliseconds in cost.items():
+            print(f"| {arm} | {milliseconds:.1f} | {milliseconds / network:.2f} |")
+
+    def _backbone(self, network: dict[str, Any]) -> Backbone:
+        if self.name == "digits":
+            return ThreeConvolutions(**network)
+        backbone: Backbone = PreActResNetConfig.model_validate({"width": 16, **network}).build(image_px=32, channels=3)
+        return backbone
+
+    def _scores(self, method: FGSMAT) -> dict[str, Any]:
+        attacked = FGSMATConfig.model_validate({**method.config.model_dump(), "epsilon": self.epsilon})
+        method.config = attacked  # the control was trained without an attack, and is attacked like the others
+        fgsm, pgd = (
+            mean_over(self.test, lambda batch, name=name: method.measures(batch)[name])  # type: ignore[misc]
+            for name in (FGSM_ACCURACY, PGD_ACCURACY)
+        )
+        return {
+            "clean": round(mean_over(self.test, lambda batch: _right(method, batch, None)), 4),
+            "fgsm": round(fgsm, 4),
+            "pgd": round(pgd, 4),
+            "square": round(mean_over(self.test, lambda batch: _right(method, batch, self.epsilon)), 4),
+            "overfitted": overfits_catastrophically(fgsm_accuracy=fgsm, pgd_accuracy=pgd),
+            "n": len(self.test.pixels),
+        }
+
+
+@torch.no_grad()
+def _right(method: FGSMAT, batch: Batch, radius: float | None) -> Tensor:
+    assert batch.labels is not None
+    pixels = pixels_of(batch)
+
+    def logits_of(shown: Tensor) -> Tensor:
+        return method.logits((shown - batch.mean) / batch.std)
+
+    if radius is not None:
+        square = Square(radius=radius, queries=200)
+        pixels = pixels + square.attack(logits_of, pixels, batch.labels, torch.Generator().manual_seed(0))
+    return logits_of(pixels).argmax(dim=1) == batch.labels
+
+
+def _layer(inputs: int, outputs: int, stride: int, act: ActivationName) -> tuple[nn.Module, ...]:
+    conv = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
+    return conv, nn.BatchNorm2d(outputs), activation(act)
+
+
+def _step_ms(method: FGSMAT, batch: Batch) -> float:
+    prepared = method.prepare(batch, torch.Generator().manual_seed(0))
+
+    def step() -> None:
+        method.training_step(prepared, Clock()).loss.backward()  # type: ignore[no-untyped-call]
+
+    return median_ms(step)
+
+
+def _network_ms(method: FGSMAT, batch: Batch) -> float:
+    def step() -> None:
+        method.evaluation_loss(batch).mean().backward()  # type: ignore[no-untyped-call]
+
+    return median_ms(step)
+
+
+def _digits() -> tuple[Labelled, Labelled]:
+    from sklearn.datasets import load_digits  # noqa: PLC0415 - heavy, and only here
+
+    images, labels = load_digits(return_X_y=True)
+    order = np.random.default_rng(0).permutation(len(labels))
+    small = torch.from_numpy(images[order]).float().view(-1, 1, 8, 8) / 16
+    pixels = nn.functional.interpolate(small, size=16, mode="bilinear", align_corners=False)
+    data = Labelled(pixels=pixels, labels=torch.from_numpy(labels[order]).long())
+    return data.part(0, 1300), data.part(1300, len(labels))
+
+
+def _cifar(folder: Path) -> tuple[Labelled, Labelled]:
+    train, test = read(folder / "train.npz", 10_000), read(folder / "test.npz", 1000)
+    return _labelled(train.images, train.labels), _labelled(test.images, test.labels)
+
+
+def _labelled(images: Tensor, labels: Tensor) -> Labelled:
+    return Labelled(pixels=(images * STD + MEAN).clamp(0, 1), labels=labels, mean=MEAN, std=STD)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="a folder with CIFAR-10's train.npz and test.npz; digits without it")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--steps", type=int, default=480, help="24 epochs of the digits")
+    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=ARMS)
+    parser.add_argument("--out", type=Path, required=True)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
