@@ -148,6 +148,43 @@ def test_layers_are_counted_as_in_ssl_fl() -> None:
     assert layers["fc_norm.weight"] == backbone.num_layers() == 13
 
 
+@pytest.mark.parametrize("part", ["attn", "mlp"])
+def test_the_channels_of_a_group_are_where_it_says(part: str) -> None:
+    """Masking a channel's activation equals zeroing its inputs in the layer above, and its outputs stop mattering."""
+    backbone, images = noisy(build()), torch.randn(2, 3, 32, 32)
+    group = next(group for group in backbone.channel_groups() if group.name == f"blocks.1.{part}")
+    (above,), (activation,) = group.inputs, group.activations
+    run = slice((group.channels - 1) * above.unit, group.channels * above.unit)
+
+    def mask(tensor: Tensor) -> Tensor:
+        tensor = tensor.clone()
+        tensor[..., (group.channels - 1) * activation.unit : group.channels * activation.unit] = 0
+        return tensor
+
+    module = backbone.get_submodule(activation.module)
+    if activation.before:
+        hook = module.register_forward_pre_hook(lambda _, inputs: (mask(inputs[0]),))
+    else:
+        hook = module.register_forward_hook(lambda _, inputs, output: mask(output))
+    masked = backbone(images)
+    hook.remove()
+    assert not torch.allclose(masked, backbone(images))
+    state = backbone.state_dict()
+    state[above.tensor][:, run] = 0  # the state's tensors are the network's own
+    torch.testing.assert_close(backbone(images), masked)
+    for axis in group.outputs:
+        channels = state[axis.tensor].movedim(axis.dim, 0).unflatten(0, (axis.tiles, group.channels, axis.unit))
+        channels[:, -1] += 1
+    torch.testing.assert_close(backbone(images), masked)
+
+
+def test_every_entry_of_a_block_that_belongs_to_a_head_is_named() -> None:
+    group = build().channel_groups()[0]
+    named = {axis.tensor.removeprefix("blocks.0.attn.") for axis in (*group.outputs, *group.inputs)}
+    own = {name for name, _ in build().get_submodule("blocks.0.attn").named_parameters()}
+    assert named == own - {"proj.bias"}
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
