@@ -1,6 +1,7 @@
 """Tables of ``fedward data``: what a site holds, and how sites differ."""
 
 from collections.abc import Sequence
+from math import isnan
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
@@ -54,8 +55,8 @@ def as_json_of(found: "Heterogeneity") -> dict[str, Any]:
         "classes": found.classes,
         "num_images": found.num_images,
         "class_counts": found.class_counts,
-        "class_distances": found.class_distances.round(3).tolist(),
-        "intensity_distances": found.intensity_distances.round(3).tolist(),
+        "class_distances": _plain(found.class_distances),
+        "intensity_distances": _plain(found.intensity_distances),
         "advice": [{"advice": advice.advice, "reason": advice.reason} for advice in found.advice],
     }
 
@@ -63,8 +64,12 @@ def as_json_of(found: "Heterogeneity") -> dict[str, Any]:
 def _show_distances(title: str, sites: tuple[str, ...], distances: "Array") -> None:
     table = Table("", *sites, title=title, title_justify="left")
     for site, row in zip(sites, distances, strict=True):
-        table.add_row(site, *(f"{distance:.2f}" for distance in row))
+        table.add_row(site, *(f"{distance:.2f}" if not isnan(distance) else HIDDEN for distance in row))
     output().print(table)
+
+
+def _plain(distances: "Array") -> list[list[float | None]]:
+    return [[None if isnan(distance) else round(distance, 3) for distance in row] for row in distances.tolist()]
 
 
 def _count(count: int | None) -> str:

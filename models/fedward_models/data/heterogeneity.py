@@ -1,6 +1,7 @@
 """How much sites differ in classes, intensities and size, and what that suggests for a study.
 
-Distances are between training splits. Small counts are hidden, so that the report can be shown beyond the sites.
+Distances are between training splits. The report can be shown beyond the sites: small counts are hidden, totals are
+rounded, and distances between classes are of the counts that are shown, so that none is found by subtraction.
 """
 
 from collections.abc import Callable
@@ -21,6 +22,7 @@ SMALLEST_CELL = 5  # decided here, as hospitals usually ask: fewer patients are 
 SKEWED_CLASSES = 0.3  # decided here: above the 0.2 that chance alone makes of two sites with 30 images
 OTHER_SCANNERS = 0.05  # decided here: of the range from black to white
 UNEQUAL_SIZES = 10.0  # decided here
+NONE = np.zeros((0, 0))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +45,10 @@ class Heterogeneity:
     Attributes:
         sites: Their names.
         classes: The classes of the study; empty without labels.
-        num_images: Training images of each site; None where there are fewer than 5.
+        num_images: Training images of each site, to the nearest ten; None where there are fewer than 5.
         class_counts: Training images of each class at each site; None where there are fewer than 5.
-        class_distances: (S, S), half the sum of differences between the shares of classes (total variation), in [0, 1].
+        class_distances: (S, S), half the sum of differences between the shares of classes (total variation), in [0, 1];
+            NaN for a site of which no count is shown.
         intensity_distances: (S, S), how far levels must move on average to turn one site's histogram into another's
             (Wasserstein-1), as a part of the range from black to white.
         advice: What follows, most important first.
@@ -75,13 +78,13 @@ def compare_sites(data: Path, dataset: Dataset) -> Heterogeneity:
     counts = np.stack([_class_counts(site) for site in sites])
     sizes = np.array([len(site.indices(Split.TRAIN)) for site in sites])
     labelled = bool(counts.size and counts.any(axis=1).all())
-    classes = _distances(counts / counts.sum(axis=1, keepdims=True), total_variation) if labelled else np.zeros((0, 0))
+    classes = _distances(_shares(np.where(counts < SMALLEST_CELL, 0, counts)), total_variation) if labelled else NONE
     levels = np.stack([site.levels for site in sites])
-    intensities = _distances(levels / levels.sum(axis=1, keepdims=True), wasserstein)
+    intensities = _distances(_shares(levels), wasserstein)
     return Heterogeneity(
         sites=tuple(site.site for site in sites),
         classes=sites[0].contract.classes if labelled else (),
-        num_images=tuple(_shown(size) for size in sizes.tolist()),
+        num_images=tuple(_shown(size) and round(size, -1) for size in sizes.tolist()),
         class_counts=tuple(tuple(_shown(count) for count in row) for row in counts.tolist()) if labelled else (),
         class_distances=classes,
         intensity_distances=intensities,
@@ -107,6 +110,12 @@ def _distances(shares: Array, distance: Callable[[Array, Array], float]) -> Arra
     return np.array([[distance(first, second) for second in shares] for first in shares])
 
 
+def _shares(counts: Array) -> Array:
+    """Of each row; NaN where a row is empty."""
+    sums = counts.sum(axis=1, keepdims=True)
+    return np.asarray(np.where(sums > 0, counts / np.maximum(sums, 1), np.nan))
+
+
 def _shown(count: int) -> int | None:
     return count if count >= SMALLEST_CELL else None
 
@@ -121,12 +130,13 @@ def _advice(sizes: Array, counts: Array | None, classes: Array, intensities: Arr
                 reason=f"{few} of {len(counts)} sites have fewer than {SMALLEST_CELL} training images of some class",
             )
         )
-    if classes.size and classes.max() > SKEWED_CLASSES:
+    apart = float(np.nanmax(classes, initial=0.0))
+    if apart > SKEWED_CLASSES:
         found.append(
             Advice(
                 advice="pre-train without labels (mae), keep heads private (fedper, channel_decoupling), or add the "
                 "term proximal",
-                reason=f"shares of classes differ by up to {classes.max():.2f}, above {SKEWED_CLASSES}",
+                reason=f"shares of classes differ by up to {apart:.2f}, above {SKEWED_CLASSES}",
             )
         )
     if intensities.max() > OTHER_SCANNERS:

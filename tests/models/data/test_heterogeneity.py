@@ -88,7 +88,23 @@ def test_small_counts_are_hidden(write_site: Writer, dataset: Dataset) -> None:
     data = write_site("river", split=np.array(["train"] * 4 + ["test"] * 20))
     found = compare_sites(data, dataset)
     assert found.class_counts == ((20, None, None), (None, None, None))
-    assert found.num_images == (24, None)
+    assert found.num_images == (20, None)
+    assert np.isnan(found.class_distances[1]).all()
+
+
+def test_hidden_counts_are_not_found_by_subtraction(write_site: Writer, dataset: Dataset) -> None:
+    """Other hidden counts, and the same report."""
+    found = []
+    for few in (1, 3):
+        labels = np.array([0] * (17 - few) + [1] * 5 + [2] * few + [0] * 2)
+        write_site("north", split=SPLIT, labels=np.sort(labels))
+        found.append(compare_sites(write_site("river", split=SPLIT, labels=np.arange(24) % 2), dataset))
+    assert [report.class_counts[0][2] for report in found] == [None, None]
+    for report in found:
+        shown = [count or 0 for count in report.class_counts[0]]
+        expected = total_variation(shares(shown), shares([12, 12, 0]))
+        assert report.class_distances[0, 1] == pytest.approx(expected, abs=1e-6)
+        assert report.num_images[0] == 20
 
 
 def test_unlabelled_sites_are_compared_by_intensity(write_site: Writer, dataset: Dataset) -> None:
