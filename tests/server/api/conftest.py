@@ -15,6 +15,7 @@ import pytest
 
 from fedward_core.process import Process
 from fedward_server.sites.versions import our_versions
+from fedward_server.tls import TLSFiles
 
 DEADLINE_S = 120.0
 SERVE = """
@@ -24,10 +25,12 @@ from fedward_server.api.app import create_app
 from fedward_server.api.serving import listening, serve
 from fedward_server.database.address import read_address
 from fedward_server.home import Home
+from fedward_server.tls import TLSFiles
 
 class NoSuperLink:
     keys = Path("/nowhere")
     def ensure(self): return "127.0.0.1:9"
+    def register(self, site, public_key_pem): return "1"
     def end(self): pass
 
 home = Home(Path(sys.argv[1]))
@@ -35,7 +38,10 @@ keeper = NoSuperLink() if sys.argv[2] == "alone" else None
 with listening("127.0.0.1", 0) as listener, home.claimed():
     print(listener.getsockname()[1], flush=True)
     database = read_address(sys.argv[3]) if sys.argv[3] else None
-    serve(create_app(home, keeper=keeper, database=database, tell_key=lambda key: print(key, flush=True)), listener)
+    files = dict(zip(("certificate", "key", "authority"), map(Path, sys.argv[4:])))
+    tls = TLSFiles(**files) if files else None
+    app = create_app(home, keeper=keeper, database=database, tls=tls, tell_key=lambda key: print(key, flush=True))
+    serve(app, listener, tls=tls)
 """
 
 # Of a pair that was made for tests, and whose private half nobody has.
@@ -56,6 +62,7 @@ class Coordinator:
         home: Its folder.
         networked: Whether it keeps a SuperLink, which takes seconds to start.
         database: The address of a PostgreSQL database; empty for a file in the home folder.
+        tls: The files of its port, if it has TLS.
         keys: One for each role.
         process: The process; None while there is none.
         url: Where the API answers.
@@ -64,6 +71,7 @@ class Coordinator:
     home: Path
     networked: bool = False
     database: str = ""
+    tls: TLSFiles | None = None
     keys: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[str] | None = None
     url: str = ""
@@ -72,12 +80,13 @@ class Coordinator:
     def command(self) -> list[str]:
         """What starts it."""
         kind = "networked" if self.networked else "alone"
-        return [sys.executable, "-c", SERVE, str(self.home), kind, self.database]
+        files = [str(file) for file in (self.tls.certificate, self.tls.key, self.tls.authority)] if self.tls else []
+        return [sys.executable, "-c", SERVE, str(self.home), kind, self.database, *files]
 
     def start(self) -> None:
         self.process = subprocess.Popen(self.command, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
-        self.url = f"http://127.0.0.1:{int(self.process.stdout.readline())}/api/v1"
+        self.url = f"{'https' if self.tls else 'http'}://127.0.0.1:{int(self.process.stdout.readline())}/api/v1"
         if not self.keys:
             self.keys["admin"] = self.process.stdout.readline().strip()
             for role in ("reader", "researcher"):
