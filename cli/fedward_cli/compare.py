@@ -1,8 +1,9 @@
 """``fedward compare``: several specs, several seeds, one table."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import Annotated
@@ -93,12 +94,18 @@ def read_arms(paths: Sequence[Path]) -> tuple[Spec, ...]:
     return arms
 
 
-def run_arms(arms: Sequence[Spec], plan: Plan) -> Comparison:
+def run_arms(arms: Sequence[Spec], plan: Plan, carry_out: Callable[[Job], Results] | None = None) -> Comparison:
     """Run every arm with every seed, all arms of a seed before the next seed, and write tables and the figure.
+
+    Args:
+        arms: The arms.
+        plan: How they are compared.
+        carry_out: Brings one job to its end; left out, the plan's engine does, in this process.
 
     Raises:
         FedwardError: A run failed; those before it are kept.
     """
+    carry_out = carry_out or partial(execute, engine=plan.engine, fresh=plan.fresh)
     cards = hospitals.cards(plan.data, arms[0])
     results: dict[str, list[Results]] = {arm.name: [] for arm in arms}
     ledger = StageLedger()
@@ -106,8 +113,7 @@ def run_arms(arms: Sequence[Spec], plan: Plan) -> Comparison:
         for arm in arms:
             tell(f"\n[bold]Arm {arm.name}, seed {seed}[/]")
             job = job_of_arm(arm, seed, plan)
-            done = execute(job, engine=plan.engine, fresh=plan.fresh)
-            results[arm.name].append(ledger.charge(job.spec, done))
+            results[arm.name].append(ledger.charge(job.spec, carry_out(job)))
     split = arms[0].evaluate.split
     comparison = compare_arms(results, cards, metric=plan.metric, seeds=range(plan.seeds), split=split)
     write_comparison(plan.out, comparison)

@@ -1,5 +1,6 @@
-"""``fedward demo``: three simulated hospitals, four ways to train, one table."""
+"""``fedward demo``: three hospitals, a network of processes, four ways to train, one table."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -9,12 +10,14 @@ from rich.markup import escape
 
 from fedward_cli import hospitals
 from fedward_cli.compare import Plan, job_of_arm, read_arms, run_arms
+from fedward_cli.comparison import Comparison
 from fedward_cli.comparison_report import show_comparison
 from fedward_cli.consoles import output, tell
-from fedward_cli.options import Fresh, Workers
+from fedward_cli.options import DataFolderOrNone, Fresh
 from fedward_core.spec import Spec
 
 ARMS = ("local", "scratch", "ssl_fl", "ssl_fl_cd2")
+DATASET_OF_OWN = "hospitals"  # the name that specs give to data of the user's
 _IMAGES = 400  # of each hospital: enough to learn from, few enough for a laptop
 _NOTE = (
     "This shows that the parts work together. The settings were chosen so that every arm learns within minutes; at "
@@ -30,21 +33,31 @@ _PLACES = {
 
 def demo(
     out: Annotated[Path, typer.Option("--out", help="Where everything goes.", file_okay=False)] = Path("fedward-demo"),
-    workers: Workers = 2,
+    data: DataFolderOrNone = None,
+    simulated: Annotated[
+        bool, typer.Option("--simulated", help="Simulate the hospitals within this process: faster, and less to see.")
+    ] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", min=1, help="Of a simulation: hospitals that train side by side, 2 if not."),
+    ] = None,
     fresh: Fresh = False,
 ) -> None:
-    """Simulate three hospitals and compare four ways to train: in about five minutes, without data of your own.
+    """Start three hospitals and a coordinator, and compare four ways to train: in about five minutes.
 
-    The arms are `local` (every hospital alone), `scratch` (federated averaging), `ssl_fl` (masked pre-training without
-    labels, then fine-tuning) and `ssl_fl_cd2` (and then with half of the channels private). Ctrl-C stops; the same
-    command goes on.
+    Coordinator, SuperLink and every hospital's agent are processes of their own, and the runs go through REST. The arms
+    are `local` (every hospital alone), `scratch` (federated averaging), `ssl_fl` (masked pre-training without labels,
+    then fine-tuning) and `ssl_fl_cd2` (and then with half of the channels private). Ctrl-C stops; the same command goes
+    on.
 
     For example `fedward demo --out my-demo`
     """
-    arms = demo_arms()
-    data = hospitals.simulated(out / "data", arms[0], images=_IMAGES)
-    plan = Plan(data=data, out=out, seeds=1, workers=workers, fresh=fresh)
-    show_comparison(run_arms(arms, plan))
+    if workers and not simulated:
+        raise typer.BadParameter("--workers has an effect with --simulated only: hospitals are processes of their own")
+    arms = demo_arms() if data is None else _about(DATASET_OF_OWN, demo_arms())
+    data = data or hospitals.simulated(out / "data", arms[0], images=_IMAGES)
+    plan = Plan(data=data, out=out, seeds=1, workers=workers or 2, fresh=fresh)
+    show_comparison(run_arms(arms, plan) if simulated else _run_deployed(arms, plan))
     output().print(f"[dim]{_NOTE}[/]")
     _draw_reconstructions(arms, plan)
     _tell_places(out)
@@ -54,6 +67,26 @@ def demo_arms() -> tuple[Spec, ...]:
     """The specs of the four arms; the first is the baseline."""
     folder = Path(__file__).with_name("arms")
     return read_arms([folder / f"{name}.yaml" for name in ARMS])
+
+
+def _about(dataset: str, arms: Sequence[Spec]) -> tuple[Spec, ...]:
+    """The same arms about another dataset."""
+    return tuple(arm.model_copy(update={"dataset": arm.dataset.model_copy(update={"name": dataset})}) for arm in arms)
+
+
+def _run_deployed(arms: Sequence[Spec], plan: Plan) -> Comparison:
+    from fedward_cli.deployed import Deployed  # noqa: PLC0415 - Flower is slow to import
+    from fedward_cli.network import network, sites_of  # noqa: PLC0415
+
+    home = plan.out / "network"
+    if plan.fresh:
+        shutil.rmtree(home, ignore_errors=True)
+    tell("The network starts; this takes a moment.")
+    sites = sites_of(plan.data, hospitals.taking_part(plan.data, arms[0]))
+    with network(home, sites, dataset=arms[0].dataset.name) as running:
+        processes = ", ".join(f"{name} {pid}" for name, pid in running.processes.items())
+        tell(f"Processes: {escape(processes)}")
+        return run_arms(arms, plan, Deployed(running, fresh=plan.fresh))
 
 
 def _draw_reconstructions(arms: Sequence[Spec], plan: Plan) -> None:

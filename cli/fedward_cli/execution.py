@@ -67,7 +67,7 @@ def execute(job: Job, *, engine: str, fresh: bool = False) -> Results:
         remove_run(job.out)
     found = find_run(job.out)
     if found is not None:
-        _check_same(found, job)
+        check_same(found, job)
     finished = found is not None and found.state == "completed"
     if finished:
         tell(f"'{escape(str(job.out))}' is finished: its results are read. --fresh runs it again.")
@@ -77,7 +77,7 @@ def execute(job: Job, *, engine: str, fresh: bool = False) -> Results:
             registry.resolve("engines", engine)().run(job, listen)
     results = read_results(job.out)
     if not finished or not (job.out / CURVES).exists():
-        _write(job, results)
+        write_figures(job, results)
     return results
 
 
@@ -106,14 +106,20 @@ def remove_run(out: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _write(job: Job, results: Results) -> None:
+def write_figures(job: Job, results: Results) -> None:
+    """Write the figures and the curves of a job that is finished."""
     from fedward_cli.plots import draw_curves  # noqa: PLC0415 - matplotlib is slow to import
 
     write_metrics(job.out, results)
     draw_curves(results, job.out / CURVES, title=job.spec.name)
 
 
-def _check_same(found: Found, job: Job) -> None:
+def check_same(found: Found, job: Job) -> None:
+    """Make sure that a folder holds this job's run.
+
+    Raises:
+        CheckpointError: It holds a run of another spec or of other sites.
+    """
     if found.spec_digest != job.spec.digest():
         raise CheckpointError(
             f"'{job.out}' holds a run of another spec ({found.spec_digest[:8]}, this one is {job.spec.digest()[:8]}):"

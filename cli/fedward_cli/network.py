@@ -32,6 +32,8 @@ from fedward_core.errors import DataError, FedwardError
 from fedward_core.processes import LOOPBACK, Child, end_child, free_port, start_child
 from fedward_models.data.source import TABLE, locate
 from fedward_server.flower.bundle import build_bundle
+from fedward_server.flower.connection import Connection
+from fedward_server.flower.control import FlowerControl
 
 STUDY = "hospitals"
 HEARTBEAT_S = 0.5  # so that a run on one machine does not wait for sites to answer
@@ -84,6 +86,18 @@ class Network:
         kept = json.loads((self._home / "coordinator" / "superlink" / "process.json").read_text(encoding="utf-8"))
         own = {name: child.pid for name, child in self.children.items()}
         return {"coordinator": own.pop("coordinator"), "SuperLink": kept["process"]["pid"], **own}
+
+    def nodes(self) -> tuple[str, ...]:
+        """The ids of the nodes that are connected to the SuperLink."""
+        superlink = self._home / "coordinator" / "superlink"
+        port = json.loads((superlink / "process.json").read_text(encoding="utf-8"))["port"]
+        with FlowerControl(Connection(address=f"{LOOPBACK}:{port}", keys=superlink / "keys")) as control:
+            return tuple(str(node.id) for node in control.nodes() if node.online)
+
+    def flower_run(self, run: str) -> str:
+        """The id that a run has at the SuperLink; empty before its attempt has started."""
+        record = self._home / "coordinator" / "runs" / run / "network" / "flower-run.json"
+        return str(json.loads(record.read_text(encoding="utf-8"))["run"]) if record.exists() else ""
 
     def check(self) -> None:
         """Make sure that every process runs.

@@ -86,7 +86,7 @@ def server(  # noqa: PLR0913, PLR0917 - one argument for each option
             heartbeat_s=heartbeat,
         )
         tell(f"The coordinator listens at {address}/api/v1. Ctrl-C ends it.")
-        serve(application, listener)
+        serve(application, listener, tls=tls)
 
 
 def _tls_files(certificate: Path | None, key: Path | None, authority: Path | None) -> "TLSFiles | None":

@@ -26,7 +26,7 @@ def demo(bench: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(reconstructions, "draw_reconstructions", lambda job, stage, path: drawn.append(path))
 
     def call() -> Any:
-        result = bench.call("demo", "--out", bench.out)
+        result = bench.call("demo", "--simulated", "--out", bench.out)
         return result, drawn
 
     return call
