@@ -155,8 +155,9 @@ class DMAE(Method):
         return (patches - mean) / deviation
 
     def rules(self) -> tuple[Rule, ...]:
-        """Student, decoder and projections travel; a teacher is sent down once and never back."""
-        return (Rule(pattern=r"teacher\..*", role=Role.PRIVATE), Rule(pattern=r".*", role=Role.SHARED))
+        """Student, decoder and projections travel; teacher and fixed positions are sent down once and never back."""
+        constant = Rule(pattern=r"teacher\..*|backbone\.pos_embed", role=Role.PRIVATE)
+        return (constant, Rule(pattern=r".*", role=Role.SHARED))
 
     @property
     def notes(self) -> tuple[str, ...]:
