@@ -1,0 +1,194 @@
+"""Are patches, large kernels and few norms and activations what makes a network robust to corruption?
+
+    nice python -m benchmarks.experiments.robust_cnn --data CIFAR10 --digits SITES --seeds 0 1 2 --out FOLDER
+
+The eight corners of stem (convolutions with pooling, or 4 x 4 patches), kernel (3 or 7) and norms with activations
+(everywhere, or one each a block), all of the block order ResNet-DW, and a vision transformer of about as many
+parameters, by one recipe: AdamW with a cosine, label smoothing 0.1, flips and shifts. Two arms learn from the other
+kind of network beside the labels: the robust corner from the transformer, and the other way round. Every finished arm
+is a line of <out>/robust_cnn.jsonl and is not run again.
+
+CIFAR-10, n test images: accuracy clean, and the mean over the fifteen common corruptions at severities 1, 3 and 5.
+With --digits, a folder with the npz files of sites: trained on one source of digits, tested on the others.
+"""
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from benchmarks.experiments.labelled import Labelled, LabelledSteps, mean_over, train
+from benchmarks.experiments.pretraining import MEAN, STD, append, median_ms, read, records, show
+from fedward_core.cards import Contract
+from fedward_models.backbones.backbone import Backbone
+from fedward_models.backbones.robust_cnn.config import RobustCNNConfig
+from fedward_models.backbones.vit.config import ViTConfig
+from fedward_models.building import seeded
+from fedward_models.corruptions.corrupt import corruption_errors
+from fedward_models.corruptions.error import mean_error
+from fedward_models.losses.teacher_distillation import soft_distillation
+from fedward_models.method import Batch, Clock, StepOutput
+from fedward_models.methods.supervised.config import SupervisedConfig
+from fedward_models.methods.supervised.supervised import Supervised
+
+TEN = tuple("0123456789")
+SEVERITIES = (1, 3, 5)
+CORNERS: dict[str, dict[str, Any]] = {
+    f"{stem}_{kernel}_{'few' if few else 'many'}": {"stem": stem, "kernel_px": kernel, "few": few}
+    for stem in ("conv", "patch")
+    for kernel in (3, 7)
+    for few in (False, True)
+}
+ROBUST, TRANSFORMER = "patch_7_few", "vit"
+TAUGHT = {"cnn_from_vit": (ROBUST, TRANSFORMER), "vit_from_cnn": (TRANSFORMER, ROBUST)}
+ARMS = (*CORNERS, TRANSFORMER, *TAUGHT)
+BATCH = 100
+
+
+class Taught(Supervised):
+    """Half of the loss compares with a teacher's predictions for the same images, at temperature 1."""
+
+    teacher: tuple[Supervised]
+
+    def training_step(self, batch: Batch, clock: Clock) -> StepOutput:
+        """The mean of both losses."""
+        with torch.no_grad():
+            known = self.teacher[0].logits(batch.images)
+        taught = soft_distillation(self.logits(batch.images), known).mean()
+        return StepOutput(loss=0.5 * super().training_step(batch, clock).loss + 0.5 * taught)
+
+
+def main() -> None:
+    """Run every arm that is not finished, and print the table and the cost of a step."""
+    arguments = _arguments()
+    torch.set_num_threads(1)
+    finished, data = arguments.out / "robust_cnn.jsonl", _data(arguments.data)
+    sites = _sites(arguments.digits) if arguments.digits else {}
+    same = {"steps": arguments.steps, "digits": bool(sites)}
+    for seed in arguments.seeds:
+        for arm in arguments.arms:
+            key = {"arm": arm, "seed": seed, **same}
+            if not any(key.items() <= row.items() for row in records(finished)):
+                append(finished, key | _run(arm, seed, arguments.steps, data, sites))
+    rows = [row for row in records(finished) if same.items() <= row.items()]
+    show(rows, ("clean", "corrupted", *(("shifted",) if sites else ())), n=len(data["test"].pixels), chance=0.1)
+    _show_cost(data["train"])
+
+
+def _run(arm: str, seed: int, steps: int, data: dict[str, Labelled], sites: dict[str, Labelled]) -> dict[str, Any]:
+    started = time.monotonic()
+    method = _trained(arm, seed, steps, data["train"])
+    errors = corruption_errors(
+        lambda pixels: method.predict((pixels - MEAN) / STD),
+        data["test"].pixels,
+        data["test"].labels,
+        severities=SEVERITIES,
+    )
+    figures = {
+        "clean": round(1 - errors.clean, 4),
+        "corrupted": round(1 - mean_error(errors.corrupted), 4),
+        "by_corruption": {name: [round(error, 4) for error in found] for name, found in errors.corrupted.items()},
+        "n": errors.n,
+        "parameters": sum(parameter.numel() for parameter in method.parameters()),
+    }
+    return {**figures, **_shifted(arm, seed, steps, sites), "seconds": round(time.monotonic() - started, 1)}
+
+
+def _shifted(arm: str, seed: int, steps: int, sites: dict[str, Labelled]) -> dict[str, Any]:
+    """Trained on the first source of digits: accuracy there, and the mean over the other sources, each with its n."""
+    if not sites:
+        return {}
+    first, *others = sites
+    method = _trained(arm, seed, steps, sites[first].part(0, 3000))
+    found = {
+        name: round(mean_over(sites[name].part(0, 1000), lambda batch: _right(method, batch)), 4) for name in others
+    }
+    return {"shifted": round(float(np.mean(list(found.values()))), 4), "by_site": found}
+
+
+def _trained(arm: str, seed: int, steps: int, data: Labelled) -> Supervised:
+    student, teacher = TAUGHT.get(arm, (arm, None))
+    method = _method(student, seed, data, taught=teacher is not None)
+    if isinstance(method, Taught):
+        assert teacher is not None
+        method.teacher = (_trained(teacher, seed, steps, data),)
+    local = {
+        "optimizer": {"name": "adamw", "lr": 3e-3 if student in CORNERS else 1e-3, "weight_decay": 0.05},
+        "schedule": {"shape": "cosine", "warmup_rounds": 0.1},
+    }
+    train(method, LabelledSteps(data=data, num_steps=steps, batch_size=BATCH), seed=seed, local=local)
+    return method.eval()
+
+
+def _method(arm: str, seed: int, data: Labelled, *, taught: bool = False) -> Supervised:
+    with seeded(seed):
+        channels, side = data.pixels.shape[1:3]
+        backbone: Backbone = _backbone(arm).build(image_px=side, channels=channels)
+        kind = Taught if taught else Supervised
+        return kind(
+            SupervisedConfig(label_smoothing=0.1), backbone=backbone, contract=Contract(classes=TEN, channels=channels)
+        )
+
+
+def _backbone(arm: str) -> RobustCNNConfig | ViTConfig:
+    if arm == TRANSFORMER:
+        return ViTConfig(width=40, depth=2, heads=4, patch_px=4)
+    patch = {"patch_px": 4} if CORNERS[arm]["stem"] == "patch" else {}
+    sizes = {"width": 16, "depths": (2, 3), "strides": (1, 2), "drop_path": 0.0}
+    return RobustCNNConfig.model_validate({"variant": "dw", **sizes, **patch, **CORNERS[arm]})
+
+
+@torch.no_grad()
+def _right(method: Supervised, batch: Batch) -> Tensor:
+    assert batch.labels is not None
+    return method.logits(batch.images).argmax(dim=1) == batch.labels
+
+
+def _show_cost(data: Labelled) -> None:
+    """Parameters of each network and milliseconds of a step."""
+    print(f"\n| a step of {BATCH} images, one thread | parameters | ms |\n|---|---|---|")
+    batch = data.batch(slice(0, BATCH))
+    for arm in (*CORNERS, TRANSFORMER):
+        method = _method(arm, 0, data)
+        cost = median_ms(lambda method=method: method.training_step(batch, Clock()).loss.backward())  # type: ignore[misc]
+        print(f"| {arm} | {sum(parameter.numel() for parameter in method.parameters()):,} | {cost:.1f} |")
+
+
+def _data(folder: Path) -> dict[str, Labelled]:
+    parts = {"train": read(folder / "train.npz", 10_000), "test": read(folder / "test.npz", 1000)}
+    return {
+        name: Labelled(pixels=(part.images * STD + MEAN).clamp(0, 1), labels=part.labels, mean=MEAN, std=STD)
+        for name, part in parts.items()
+    }
+
+
+def _sites(folder: Path) -> dict[str, Labelled]:
+    """Digits of every source, enlarged to 32 pixels; the source with the most images comes first."""
+    found = {}
+    for path in sorted(folder.glob("*.npz")):
+        with np.load(path, allow_pickle=False) as file:
+            images, labels = file["images"], file["labels"]
+        pixels = torch.from_numpy(images).float()[:, None] / 255
+        large = functional.interpolate(pixels, size=32, mode="bilinear", align_corners=False)
+        found[path.stem] = Labelled(pixels=large, labels=torch.from_numpy(labels.astype(np.int64)), mean=0.2, std=0.3)
+    return dict(sorted(found.items(), key=lambda item: -len(item[1].pixels)))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="a folder with CIFAR-10's train.npz and test.npz")
+    parser.add_argument("--digits", type=Path, help="a folder with one npz file of digits for each source")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=ARMS)
+    parser.add_argument("--out", type=Path, required=True)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
