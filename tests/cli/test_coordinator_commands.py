@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -132,3 +133,67 @@ def test_a_port_in_use_and_a_home_in_use_are_refused(network: Network, tmp_path:
     result = network.call("server", "--port", 0, "--home", network.home)
     assert result.exit_code == 1
     assert "another coordinator uses this home" in result.stderr
+
+
+def test_keys_are_made_listed_and_revoked(network: Network) -> None:
+    made = network.call("key", "create", "anna", "--role", "reader")
+    assert made.stdout.startswith("fw_")
+    assert "anna" in network.call("key", "list").stdout
+    assert {"anna", "admin"} <= {key["name"] for key in json.loads(network.call("key", "list", "--json").stdout)}
+    reader = Network(network.home, network.url, made.stdout.strip())
+    assert reader.call("study", "list").exit_code == 0
+    assert reader.call("site", "invite", "hill").exit_code == 1
+    assert network.call("key", "revoke", "anna").stdout == "anna is revoked\n"
+    assert "not known here" in reader.call("study", "list").stderr
+
+
+def test_studies_are_made_and_listed(network: Network) -> None:
+    made = network.call("study", "create", "practice", "--site", "north", "--site", "hill", "--drill")
+    assert made.stdout == "practice\n", made.stderr
+    assert "practice" in network.call("study", "list").stdout
+    strangers = network.call("study", "create", "chest", "--site", "stranger")
+    assert "not enrolled" in strangers.stderr
+
+
+def test_a_site_is_invited_enrols_approves_and_is_revoked(network: Network, tmp_path: Path) -> None:
+    home = tmp_path / "agent"
+    invited = network.call("site", "invite", "far")
+    token = invited.stdout.strip()
+    assert "can enrol as 'far'" in invited.stderr
+    enrolled = network.call("agent", "enrol", "--coordinator", network.url, "--token", token, "--home", home)
+    assert enrolled.exit_code == 0, enrolled.stderr
+    assert "agent approve --release" in enrolled.stderr
+    again = network.call("agent", "enrol", "--coordinator", network.url, "--token", token, "--home", tmp_path / "other")
+    assert "used already" in again.stderr
+    foreign = network.call("agent", "enrol", "--coordinator", network.url, "--token", "fi_x", "--home", tmp_path / "o")
+    assert "no such token" in foreign.stderr
+
+    assert network.call("agent", "approve", "--home", home).exit_code == 2
+    approved = network.call("agent", "approve", "--release", "--home", home)
+    status = json.loads(network.call("agent", "status", "--home", home, "--json").stdout)
+    assert (status["site"], status["agent"]) == ("far", "does not run")
+    assert status["approved"] == [approved.stdout.split()[0]]
+    withdrawn = network.call("agent", "approve", approved.stdout.split()[0], "--withdraw", "--home", home)
+    assert "no longer" in withdrawn.stdout
+    assert "does not run" in network.call("agent", "status", "--home", home).stdout
+
+    assert "far" in network.call("site", "list").stdout
+    assert json.loads(network.call("site", "list", "--json").stdout)[0]["name"] == "far"
+    assert network.call("site", "revoke", "far").stdout == "far is revoked\n"
+    assert json.loads(network.call("site", "list", "--json").stdout) == []
+
+
+def test_a_run_is_paused_and_resumed(network: Network, spec: Path) -> None:
+    spec.write_text(SPEC.replace("rounds: 3", "rounds: 100000"))
+    network.call("run", "submit", spec, "--study", "drill", "--id", "rests")
+    assert "rests is paus" in network.call("run", "pause", "rests").stdout
+    deadline = time.monotonic() + 60
+    while "rests is submitted" not in network.call("run", "resume", "rests").stdout:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    network.call("run", "stop", "rests")
+
+
+def test_half_of_the_files_for_tls_is_refused(network: Network, tmp_path: Path) -> None:
+    result = network.call("server", "--home", tmp_path, "--tls-cert", tmp_path / "a.pem")
+    assert result.exit_code == 2

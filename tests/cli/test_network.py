@@ -1,0 +1,141 @@
+"""``fedward up`` and the deployed ``fedward demo``: real processes, the bits of a simulation, nothing left behind."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fedward_cli.deployed import Deployed
+from fedward_cli.execution import execute, job_for
+from fedward_cli.network import Network, NetworkError, network, sites_of
+from fedward_core.arrays import read_arrays
+from fedward_core.engine import Job
+from fedward_core.errors import DataError
+from fedward_core.spec import Spec
+from fedward_models.data import sites_in
+
+SUPERVISED = {"method": "supervised", "local": {"batch_size": 8}}
+SPEC = {
+    "name": "tiny",
+    "seed": 3,
+    "cohort": {"min_sites": 2},
+    "dataset": {"name": "simulated", "image_px": 16},
+    "evaluate": {"every": 2, "bootstrap": 10},
+    "stages": [
+        {"name": "together", "backbone": {"name": "small_cnn", "widths": [4, 8]}, "rounds": 2, **SUPERVISED},
+        {"name": "apart", "start_from": "previous", "personalise": "fedbn", "rounds": 2, **SUPERVISED},
+    ],
+}
+STAGES = ("together", "apart")
+
+
+def processes_of(folder: Path) -> list[str]:
+    """The command lines of every process that names a folder, in its command line or environment."""
+    return list(_processes_naming(str(folder).encode()))
+
+
+def _processes_naming(word: bytes) -> Iterator[str]:
+    for process in Path("/proc").iterdir():
+        if not process.name.isdigit() or process.name == str(os.getpid()):
+            continue
+        try:
+            command = (process / "cmdline").read_bytes()
+            if command and word in command + (process / "environ").read_bytes():
+                yield command.replace(b"\0", b" ").decode()
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            continue
+
+
+def job_in(out: Path, hospitals: Path) -> Job:
+    return job_for(Spec.parse(SPEC), sites=sites_in(hospitals), data=hospitals, out=out)
+
+
+@pytest.mark.slow
+def test_a_network_of_processes_gives_the_bits_of_a_simulation(hospitals: Path, tmp_path: Path) -> None:
+    sites = sites_of(hospitals, sites_in(hospitals))
+    with network(tmp_path / "network", sites, dataset="simulated") as running:
+        for pid in running.processes.values():
+            assert Path(f"/proc/{pid}").exists()
+        assert len(running.processes) == 5
+        deployed = Deployed(running)(job_in(tmp_path / "deployed", hospitals))
+        run = job_in(tmp_path, hospitals).run
+        assert running.flower_run(run).isdigit()
+        assert len(running.nodes()) == 3
+        assert Deployed(running)(job_in(tmp_path / "deployed", hospitals)) == deployed
+    assert processes_of(tmp_path) == []
+    simulated = execute(job_in(tmp_path / "simulated", hospitals), engine="inline")
+    assert (deployed.final, deployed.losses, deployed.sent) == (simulated.final, simulated.losses, simulated.sent)
+    for stage in STAGES:
+        ours, theirs = (
+            read_arrays(tmp_path / kind / "stages" / stage / "final.safetensors")[0]
+            for kind in ("deployed", "simulated")
+        )
+        assert {name: array.tobytes() for name, array in ours.items()} == {
+            name: array.tobytes() for name, array in theirs.items()
+        }
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_every_process_of_a_network_and_the_same_command_takes_it_up(tmp_path: Path) -> None:
+    for _ in range(2):
+        started = up(tmp_path)
+        assert (
+            len(processes_of(tmp_path)) >= 9
+        )  # coordinator, SuperLink, and an agent, a node and a helper for each site
+        started.send_signal(signal.SIGINT)
+        assert started.wait(60) == 130
+        assert processes_of(tmp_path) == []
+        assert started.stdout is not None
+        started.stdout.close()
+
+
+@pytest.mark.slow
+def test_killing_the_command_ends_the_network_too(tmp_path: Path) -> None:
+    started = up(tmp_path)
+    started.kill()
+    started.wait()
+    deadline = time.monotonic() + 60
+    while processes_of(tmp_path):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert started.stdout is not None
+    started.stdout.close()
+
+
+def up(home: Path) -> subprocess.Popen[str]:
+    """``fedward up``, once it says what to type next."""
+    command = [sys.executable, "-m", "fedward_cli", "up", "--home", str(home / "up"), "--port", str(port_of(home))]
+    started = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert started.stdout is not None
+    for line in started.stdout:
+        if re.search(r"export FEDWARD_URL=\S+ FEDWARD_KEY=fw_", line):
+            return started
+    raise AssertionError("the network did not come up")
+
+
+def port_of(home: Path) -> int:
+    """The same for each start over a folder: enrolled agents know it."""
+    return 20000 + hash(str(home)) % 20000
+
+
+def test_a_part_that_has_ended_is_named(tmp_path: Path) -> None:
+    class Ended:
+        def poll(self) -> int:
+            return 1
+
+    broken = Network(tmp_path, 1)
+    broken.children["agent of hill"] = Ended()  # type: ignore[assignment]
+    with pytest.raises(NetworkError, match=r"the agent of hill has ended: agent-of-hill\.log"):
+        broken.check()
+
+
+def test_sites_that_share_a_table_cannot_be_a_network(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("file,site,label\na.png,hill,normal\nb.png,north,normal\n")
+    with pytest.raises(DataError, match="a file or a folder for each site"):
+        sites_of(tmp_path, ("hill", "north"))
