@@ -200,7 +200,7 @@ def test_a_federation_of_one_is_local_training(
 @pytest.mark.parametrize("backbone", [VIT, CNN], ids=["vit", "batch-norm cnn"])
 def test_a_private_share_of_0_is_fedavg(backbone: dict[str, Any], run: RunJob) -> None:
     plain = results(run(spec_of(backbone, rounds=3), "fedavg"))
-    decoupled = {"name": "channel_decoupling", "private": 0.0, "distillation": 0.5}
+    decoupled = {"name": "channel_decoupling", "private": 0.0, "distillation": 0.5, "temporal_averaging": None}
     assert results(run(spec_of(backbone, rounds=3, personalise=decoupled), "decoupled")) == plain
 
 
@@ -208,7 +208,8 @@ def test_a_private_share_of_0_is_fedavg(backbone: dict[str, Any], run: RunJob) -
 def test_a_private_share_of_1_is_local_training_without_a_byte_of_weights(
     backbone: dict[str, Any], run: RunJob, tmp_path: Path
 ) -> None:
-    decoupled = {"name": "channel_decoupling", "private": 1.0, "distillation": 0.5, "ramp_rounds": 0}
+    plain = {"distillation": 0.5, "ramp_rounds": 0, "temporal_averaging": None}
+    decoupled = {"name": "channel_decoupling", "private": 1.0, **plain}
     events = run(spec_of(backbone, rounds=3, personalise=decoupled), "decoupled")
     assert sum(e.facts["bytes_received"] for e in events if e.kind is EventKind.ROUND_FINISHED) == 0
     run(spec_of(backbone, rounds=3, personalise={"name": "local_only"}), "local", sites=("north",))
