@@ -5,7 +5,16 @@ import sys
 
 from benchmarks.report import machine
 
-QUESTIONS = ("import_time", "empty_round", "cold_start", "training", "aggregation", "server_memory", "loading")
+QUESTIONS = (
+    "import_time",
+    "empty_round",
+    "deployed_round",
+    "cold_start",
+    "training",
+    "aggregation",
+    "server_memory",
+    "loading",
+)
 
 
 def main() -> None:
