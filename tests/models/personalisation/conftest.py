@@ -22,6 +22,7 @@ from fedward_models.building import manifest_of
 from fedward_models.method import Batch, Method
 from fedward_models.methods.supervised.config import SupervisedConfig
 from fedward_models.personalisation.personalisation import Personalisation
+from fedward_models.training.batches import Batches
 from fedward_models.training.train_round import RoundWork, starting_entry, starting_state, train_round
 from fedward_models.weights import arrays_of, load_arrays
 
@@ -85,6 +86,8 @@ class Federation:
         stage: The stage.
         sites: The sites with their numbers of images.
         network: The small CNN's settings.
+        contract: The classes.
+        images: What sites train on; toy images where nothing is given.
         sent: The arrays that went to a site, by round and site.
         received: The update that came back.
     """
@@ -92,6 +95,8 @@ class Federation:
     stage: Stage
     sites: Mapping[str, int] = field(default_factory=lambda: dict(SITES))
     network: Mapping[str, Any] = field(default_factory=lambda: dict(NETWORK))
+    contract: Contract = CONTRACT
+    images: Mapping[str, Batches] = field(default_factory=dict)
     sent: dict[tuple[int, str], dict[str, Array]] = field(default_factory=dict)
     received: dict[tuple[int, str], Update] = field(default_factory=dict)
 
@@ -102,7 +107,7 @@ class Federation:
         )
         self.method = self.built()
         self.plan = StagePlan(
-            manifest=manifest_of(self.method), rules=self.personalisation.rules(self.method), contract=CONTRACT
+            manifest=manifest_of(self.method), rules=self.personalisation.rules(self.method), contract=self.contract
         )
         self.weights = {name: array.copy() for name, array in arrays_of(self.method).items()}
         self.bases: dict[str, Base] = {}
@@ -113,7 +118,7 @@ class Federation:
     def built(self) -> Method:
         torch.manual_seed(0)
         backbone = SmallCNNConfig.default(**self.network).build(image_px=8, channels=1)
-        method: Method = SupervisedConfig().build(backbone=backbone, contract=CONTRACT)
+        method: Method = SupervisedConfig().build(backbone=backbone, contract=self.contract)
         torch.nn.init.normal_(method.get_parameter("head.weight"), std=0.1)
         self.personalisation.extend(method)
         return method
@@ -176,7 +181,7 @@ class Federation:
             ),
             device=torch.device("cpu"),
         )
-        loader = ToyImages.of(site, self.sites[site])
+        loader = self.images.get(site) or ToyImages.of(site, self.sites[site])
         update = train_round(self.method, self.sent[order.round, site], self.stores[site], loader, work)
         shared = {name: array.copy() for name, array in update.shared.items()}
         self.received[order.round, site] = update.with_shared({n: a.copy() for n, a in shared.items()})
@@ -207,6 +212,8 @@ def federate() -> Federate:
         sites: Mapping[str, int] = SITES,
         network: Mapping[str, Any] = NETWORK,
         local: Mapping[str, Any] | None = None,
+        contract: Contract = CONTRACT,
+        images: Mapping[str, Batches] | None = None,
         **stage: Any,
     ) -> Federation:
         values = {
@@ -223,6 +230,6 @@ def federate() -> Federate:
             },
             **stage,
         }
-        return Federation(Stage.model_validate(values), sites, network)
+        return Federation(Stage.model_validate(values), sites, network, contract, images or {})
 
     return make
