@@ -77,7 +77,8 @@ async def scheduling(scheduler: Scheduler) -> AsyncIterator[None]:
     finally:
         scheduler.end()
         await loop
-        await scheduler.end_attempts()
+        with suppress(DatabaseAwayError):  # then they live on, and are adopted at the next start
+            await scheduler.end_attempts()
 
 
 @asynccontextmanager

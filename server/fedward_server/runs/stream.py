@@ -5,21 +5,28 @@ import time
 from collections.abc import AsyncIterator
 
 from fedward_server.database.database import Database
+from fedward_server.errors import DatabaseAwayError
 from fedward_server.runs import service
 
 POLL_S = 0.25
 BATCH = 500
 # Decided here: proxies commonly close a connection after a minute of silence.
 SILENCE_S = 15.0
+AWAY_S = 2.0
 
 
 async def stream_events(database: Database, run: str, after: int) -> AsyncIterator[str]:
     """Events behind a sequence number, until the run has ended and all is told; then one last event ``end``."""
     spoke_s = time.monotonic()
     while True:
-        async with database.reading() as session:
-            state = (await service.show_run(session, run)).state
-            events = await service.list_events(session, run, after, BATCH)
+        try:
+            async with database.reading() as session:
+                state = (await service.show_run(session, run)).state
+                events = await service.list_events(session, run, after, BATCH)
+        except DatabaseAwayError:
+            yield ": the database does not answer\n\n"
+            await asyncio.sleep(AWAY_S)
+            continue
         for event in events:
             yield f"id: {event.sequence}\nevent: {event.kind}\ndata: {event.model_dump_json()}\n\n"
             after, spoke_s = event.sequence, time.monotonic()

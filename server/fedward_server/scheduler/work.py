@@ -132,9 +132,8 @@ def _recruit(task: Task) -> Finding:
     spec = Spec.parse(task.spec)
     period = Period(since_s=task.moved_s, until_s=task.recruits_until_s, now_s=time.time())
     found = recruit(task.candidates, dataset_needed(spec), period)
-    needed = spec.cohort.min_sites
-    if not found.can_reach(needed):
-        return replace(finding, recruitment=found).moving(RunState.FAILED, found.failure(needed))
+    if not found.can_serve(spec.cohort):
+        return replace(finding, recruitment=found).moving(RunState.FAILED, found.failure(spec.cohort))
     if found.waiting or not task.may_start:
         return finding
     return replace(finding, recruitment=found).moving(RunState.STARTING)

@@ -82,6 +82,8 @@ class Fleet:
                 await self._look_after_superlink(database)
             except FedwardError as error:
                 log.warning("%s", error)
+            except Exception:
+                log.exception("the SuperLink could not be looked after; it is tried again")
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), LOOK_EVERY_S)
             self._changed.clear()

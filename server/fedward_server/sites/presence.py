@@ -83,3 +83,5 @@ class Presence:
                 await self.write(database)
             except DatabaseAwayError:
                 log.warning("the database does not answer: heartbeats are kept in memory")
+            except Exception:
+                log.exception("heartbeats could not be written; it is tried again")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fedward_core.fleet import Versions
-from fedward_core.spec import Spec
+from fedward_core.spec import Cohort, Spec
 from fedward_server.sites.rows import AnswerRow, SiteRow
 from fedward_server.sites.service import OFFLINE_S
 from fedward_server.sites.versions import version_fault
@@ -59,14 +59,17 @@ class Recruitment:
     left_out: dict[str, str]
     waiting: tuple[str, ...]
 
-    def can_reach(self, min_sites: int) -> bool:
-        """Whether enough sites take part, or still may."""
-        return len(self.taking_part) + len(self.waiting) >= min_sites
+    def can_serve(self, cohort: Cohort) -> bool:
+        """Whether enough sites train, or still may."""
+        return len(cohort.training((*self.taking_part, *self.waiting))) >= cohort.min_sites
 
-    def failure(self, min_sites: int) -> str:
+    def failure(self, cohort: Cohort) -> str:
         """Why there are too few."""
+        training = len(cohort.training((*self.taking_part, *self.waiting)))
         reasons = "; ".join(f"{site}: {reason}" for site, reason in self.left_out.items())
-        return f"the run needs {min_sites} sites, and only {len(self.taking_part)} take part. Left out are {reasons}"
+        return (
+            f"the run needs {cohort.min_sites} sites that train, and at most {training} would. Left out are {reasons}"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -109,12 +109,13 @@ def _sites_in(data: Path) -> tuple[str, ...]:
 
 def _taking_part(spec: Spec, study: Study) -> tuple[str, ...]:
     sites = study.sites if spec.cohort.sites == "all" else tuple(sorted(spec.cohort.sites))
-    missing = sorted(set(sites) - set(study.sites))
+    missing = sorted({*sites, *spec.cohort.hold_out} - set(study.sites))
     if missing:
         raise SpecError(f"study '{study.name}' has no site {', '.join(missing)}: it has {', '.join(study.sites)}")
-    if len(sites) < spec.cohort.min_sites:
+    training = len(spec.cohort.training(sites))
+    if training < spec.cohort.min_sites:
         raise SpecError(
-            f"cohort.min_sites is {spec.cohort.min_sites}, but {len(sites)} sites of study '{study.name}' take part: "
+            f"cohort.min_sites is {spec.cohort.min_sites}, but {training} sites of study '{study.name}' would train: "
             "lower it, or add sites"
         )
     return sites

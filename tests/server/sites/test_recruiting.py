@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedward_core.fleet import Versions
+from fedward_core.spec import Cohort
 from fedward_server.sites.recruiting import Candidate, Period, recruit
 from fedward_server.sites.service import OFFLINE_S
 from fedward_server.sites.versions import our_versions
@@ -81,6 +82,13 @@ def test_a_site_that_stays_silent_is_left_out_in_the_end(changes: Any, word: str
 def test_a_site_without_the_dataset_may_rehearse() -> None:
     one = candidate(datasets=None, takes_part=True)
     assert recruit((one,), None, EARLY).taking_part == ("north",)
+
+
+def test_sites_that_are_held_out_do_not_make_up_for_those_that_train() -> None:
+    found = recruit(tuple(candidate(site=site, takes_part=True) for site in ("a", "b", "c")), "chest", EARLY)
+    assert found.can_serve(Cohort(min_sites=3))
+    assert found.can_serve(Cohort(min_sites=2, hold_out=("c",)))
+    assert not found.can_serve(Cohort(min_sites=3, hold_out=("c",)))
 
 
 SPEC = {
@@ -170,7 +178,7 @@ def test_a_run_with_too_few_sites_fails_with_all_the_reasons(journey: Journey) -
     journey.answer("hill", takes_part=False, reason="no GPU is free")
     journey.answer("north", takes_part=False, reason="the steward said no")
     run = journey.wait("failed")
-    assert "needs 2 sites" in run["reason"]
+    assert "needs 2 sites that train, and at most 1 would" in run["reason"]
     assert "hill: no GPU is free; north: the steward said no" in run["reason"]
     assert journey.answer("river", takes_part=True).status_code == 409
     assert not journey.proposals("river")
