@@ -1,5 +1,6 @@
 """Adversarial training: what is drawn, what is perturbed, what the tricks add, and what is watched."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,16 +11,21 @@ from torch import Tensor, nn
 
 from fedward_core.cards import Contract, Task
 from fedward_core.errors import DataError, SpecError
-from fedward_core.spec import Spec
+from fedward_core.partition import Partition
+from fedward_core.spec import Local, Spec
 from fedward_models.backbones.backbone import Backbone
 from fedward_models.backbones.preact_resnet.config import PreActResNetConfig
+from fedward_models.backbones.robust_cnn.config import RobustCNNConfig
 from fedward_models.backbones.small_cnn.config import SmallCNNConfig
-from fedward_models.building import seeded
+from fedward_models.building import manifest_of, seeded
 from fedward_models.losses.first_layer import FirstLayerNorm, first_layer_penalty
 from fedward_models.losses.gradient_alignment import alignment_strength, gradient_alignment_loss
 from fedward_models.method import Batch, Clock
 from fedward_models.methods.fgsm_at.config import FGSMATConfig
 from fedward_models.methods.fgsm_at.fgsm_at import FGSMAT, pixels_of
+from fedward_models.training.fit import fit
+from fedward_models.training.phase import Phase
+from fedward_models.weights import arrays_of, load_arrays
 
 CLASSES = Contract(classes=("a", "b", "c"), channels=1)
 PLAIN: dict[str, Any] = {"mask_ratio": 0.0, "first_layer_penalty": 0.0}
@@ -417,3 +423,36 @@ def test_a_stage_with_other_classes_takes_the_network_over_and_starts_a_new_head
     assert set(inheritance.new) == {"head.weight", "head.bias"}
     first = "backbone.stages.0.conv.weight"
     assert torch.equal(target.get_parameter(first), source.get_parameter(first))
+
+
+class OneBatch:
+    """A site whose epoch is one batch."""
+
+    num_examples, num_steps = 6, 1
+
+    def epoch(self, seed: int) -> Iterator[Batch]:
+        yield batch()
+
+
+@pytest.mark.parametrize(
+    "backbone",
+    [
+        PreActResNetConfig(width=2),
+        RobustCNNConfig(width=2, depths=(1, 1), strides=(1, 2), patch_px=2, kernel_px=3),
+    ],
+    ids=lambda config: config.name,
+)
+def test_one_site_of_a_federation_trains_as_it_would_alone(backbone: Any) -> None:
+    """Rounds that travel, by split and merge, and rounds that stay give the same bits."""
+    phase = Phase(local=Local.model_validate({"device": "cpu", "optimizer": {"name": "sgd", "lr": 0.1}}))
+    states = []
+    for travels in (True, False):
+        with seeded(0):
+            method = build(backbone.build(image_px=8, channels=1), attack="fgsm_rs", monitor_steps=1)
+        partition = Partition(manifest_of(method), method.rules())
+        for round_ in range(2):
+            if travels:
+                load_arrays(method, partition.merge(*partition.split(arrays_of(method))))
+            fit(method, OneBatch(), (phase,), round_=round_, rounds=2, seed=round_, device=torch.device("cpu"))
+        states.append({name: tensor.clone() for name, tensor in method.state_dict().items()})
+    assert all(torch.equal(tensor, states[1][name]) for name, tensor in states[0].items())
