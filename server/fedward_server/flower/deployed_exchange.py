@@ -75,6 +75,8 @@ class DeployedExchange:
             wait_for(self._roster, errands, timeout_s=self._return_s, poll_s=POLL_S)
             self._given_up = {site for site in errands if self._roster.standing(site) is None}
             self._take_known_answers(self._roster)
+        elif self._given_up:
+            self._roster.look()  # it may be back
         self._deliver([site for site in errands if site in self._parcels])
 
     def receive(self, timeout_s: float) -> Iterator[Answer]:
