@@ -14,6 +14,7 @@ QUESTIONS = (
     "aggregation",
     "server_memory",
     "loading",
+    "rest_latency",
 )
 
 
