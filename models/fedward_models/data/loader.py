@@ -1,19 +1,28 @@
 """Batches of an image set. Order and augmentation depend on the seed that is passed, and on nothing that ran before."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from fedward_core.seeds import derive_seed, generator
+from fedward_models.data.ahead import ahead
 from fedward_models.data.augmentation import augment
 from fedward_models.data.image_set import ImageSet
 from fedward_models.method import Batch
 
+LARGEST_BATCH = 2**25  # decided here: values of a batch for evaluation, 128 MiB of floats; 128 volumes of 64 x 64 x 64
+
 
 class Loader:
     """Standardised batches of one site.
+
+    Args:
+        images: The set.
+        batch_size: Images of a training batch.
+        augment: Whether training batches are changed at random.
+        prepare_ahead: Whether a thread prepares the next batch while the last one is used; the batches are the same.
 
     Attributes:
         num_examples: Images of the set.
@@ -21,23 +30,30 @@ class Loader:
         patients: The patient of each image, in the order of :meth:`in_order`.
     """
 
-    def __init__(self, images: ImageSet, *, batch_size: int, augment: bool) -> None:
+    def __init__(self, images: ImageSet, *, batch_size: int, augment: bool, prepare_ahead: bool = False) -> None:
         self.num_examples = len(images)
         self.num_steps = max(len(images) // batch_size, 1)
         self.patients = images.patients
         self._images = images
         self._batch_size = batch_size
         self._augment = augment
+        self._handed: Callable[[Iterator[Batch]], Iterator[Batch]] = ahead if prepare_ahead else iter
 
     def epoch(self, seed: int) -> Iterator[Batch]:
         """One pass in an order drawn from the seed; every image at most once."""
+        return self._handed(self._epoch(seed))
+
+    def in_order(self, batch_size: int) -> Iterator[Batch]:
+        """Every image once, as it lies in the set, never augmented; large volumes in smaller batches."""
+        return self._handed(self._in_order(min(batch_size, max(LARGEST_BATCH // self._images.stored[0].numel(), 1))))
+
+    def _epoch(self, seed: int) -> Iterator[Batch]:
         order = torch.from_numpy(generator(seed, "order").permutation(self.num_examples))
         for step in range(self.num_steps):
             chosen = order[step * self._batch_size : (step + 1) * self._batch_size]
             yield self._batch(chosen, derive_seed(seed, "batch", step), augmented=self._augment)
 
-    def in_order(self, batch_size: int) -> Iterator[Batch]:
-        """Every image once, as it lies in the set, never augmented."""
+    def _in_order(self, batch_size: int) -> Iterator[Batch]:
         for start in range(0, self.num_examples, batch_size):
             chosen = torch.arange(start, min(start + batch_size, self.num_examples))
             yield self._batch(chosen, 0, augmented=False)

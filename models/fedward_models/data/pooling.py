@@ -6,7 +6,7 @@ import numpy as np
 
 from fedward_core.arrays import Array
 from fedward_core.errors import DataError
-from fedward_models.data.npz_file import PER_IMAGE, load_npz, write_npz
+from fedward_models.data.npz_file import PER_IMAGE, load_npz, num_examples, write_npz
 from fedward_models.data.source import locate, sites_in
 
 POOLED = "pooled"
@@ -43,8 +43,7 @@ def _load(data: Path, site: str) -> dict[str, Array]:
     arrays = load_npz(source)
     if "split" not in arrays:
         raise DataError(f"site '{site}' has no splits: pooling would draw them anew, and test on what sites train on")
-    count = len(arrays["images"])
-    patients = arrays.get("patient", np.arange(count)).astype(str)
+    patients = arrays.get("patient", np.arange(num_examples(arrays))).astype(str)
     return {**arrays, "patient": np.array([f"{site}/{patient}" for patient in patients])}
 
 

@@ -100,7 +100,10 @@ class TorchProgram:
             device=self._device,
         )
         loader = Loader(
-            self._training_images(site), batch_size=self._stage.local.batch_size, augment=self._stage.local.augment
+            self._training_images(site),
+            batch_size=self._stage.local.batch_size,
+            augment=self._stage.local.augment,
+            prepare_ahead=self._device.type == "cuda",
         )
         return train_round(method, incoming, site.store, loader, work)
 
@@ -109,7 +112,7 @@ class TorchProgram:
         images = self._open(site, settings.split)
         return evaluate(
             self.personal(order, incoming, site).to(self._device),
-            Loader(images, batch_size=BATCH_SIZE, augment=False),
+            Loader(images, batch_size=BATCH_SIZE, augment=False, prepare_ahead=self._device.type == "cuda"),
             _contract(order),
             device=self._device,
             bootstrap=settings.bootstrap,

@@ -1,5 +1,8 @@
 """Batches of an image set."""
 
+import threading
+from collections.abc import Iterator
+
 import pytest
 import torch
 from hypothesis import given
@@ -7,6 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from fedward_core.cards import Contract
+from fedward_models.data import loader as loader_module
+from fedward_models.data.ahead import ahead
 from fedward_models.data.image_set import ImageSet
 from fedward_models.data.loader import Loader
 
@@ -77,6 +82,54 @@ def test_a_set_without_labels_gives_batches_without() -> None:
     images = numbered(6)
     unlabelled = ImageSet(**{**vars(images), "labels": None})
     assert all(batch.labels is None for batch in Loader(unlabelled, batch_size=2, augment=True).epoch(0))
+
+
+@pytest.mark.parametrize("augment", [False, True])
+def test_batches_that_are_prepared_ahead_are_the_same(augment: bool) -> None:
+    usual, early = (Loader(numbered(20), batch_size=6, augment=augment, prepare_ahead=ahead) for ahead in (False, True))
+    for one, other in zip([*usual.epoch(7), *usual.in_order(3)], [*early.epoch(7), *early.in_order(3)], strict=True):
+        assert one.images.equal(other.images)
+        assert one.seed == other.seed
+
+
+def test_the_next_item_is_begun_while_the_last_one_is_used() -> None:
+    begun = threading.Semaphore(0)
+
+    def items() -> Iterator[int]:
+        for number in range(4):
+            begun.release()
+            yield number
+
+    for number in ahead(items()):
+        assert begun.acquire(timeout=10)
+        if number < 3:
+            assert begun.acquire(timeout=10)  # the one after is under way before this one is given back
+            begun.release()
+
+
+def test_an_error_comes_where_the_item_would_have() -> None:
+    def items() -> Iterator[int]:
+        yield 1
+        raise OSError("the disk is gone")
+
+    taken = ahead(items())
+    assert next(taken) == 1
+    with pytest.raises(OSError, match="the disk is gone"):
+        next(taken)
+
+
+def test_leaving_early_leaves_no_thread() -> None:
+    before = threading.active_count()
+    taken = ahead(iter(range(100)))
+    assert next(taken) == 0
+    taken.close()  # type: ignore[attr-defined]  # a generator has it
+    assert threading.active_count() == before
+
+
+def test_large_examples_are_evaluated_in_smaller_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loader_module, "LARGEST_BATCH", 3 * 16)
+    batches = list(Loader(numbered(8), batch_size=2, augment=False).in_order(128))
+    assert [len(batch) for batch in batches] == [3, 3, 2]
 
 
 def test_loading_leaves_the_set_as_it_was() -> None:
