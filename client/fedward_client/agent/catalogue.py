@@ -56,7 +56,8 @@ class Catalogue:
         self._state = state
 
     def _link(self, offers: Mapping[str, Offer]) -> None:
-        shutil.rmtree(self._folder, ignore_errors=True)  # links only: what they lead to stays
+        for old in self._folder.glob("*"):
+            shutil.rmtree(old)  # links only: what they lead to stays
         for name, offer in offers.items():
             place = self._folder / name
             place.mkdir(parents=True)

@@ -7,7 +7,6 @@ Each tells the other what it must know by a queue and by one value that is repla
 """
 
 import logging
-import os
 import signal
 import sys
 import threading
@@ -16,16 +15,16 @@ from contextlib import ExitStack, contextmanager
 
 from fedward_client.agent.catalogue import Catalogue
 from fedward_client.agent.coordinator import Coordinator
-from fedward_client.agent.errors import AgentError
 from fedward_client.agent.home import AgentHome
 from fedward_client.agent.key import SiteKey
 from fedward_client.agent.machine import visible_devices
 from fedward_client.agent.membership import Enrolled, authority_of, read_enrolled
 from fedward_client.agent.node import Link
 from fedward_client.agent.permissions import Permissions
-from fedward_client.agent.policy import SitePolicy, read_policy
+from fedward_client.agent.policy import read_policy
 from fedward_client.agent.reporter import Reporter
 from fedward_client.agent.site_agent import SiteAgent
+from fedward_client.agent.user import check_user
 from fedward_client.flower.app_settings import AppSettings
 from fedward_core.fleet import Instructions
 from fedward_core.spec import Spec
@@ -42,17 +41,18 @@ def serve(home: AgentHome) -> None:
         AgentError: The site is not enrolled, its policy cannot be read, or another agent uses the folder.
         KeyboardInterrupt: It was Ctrl-C, and every process has ended.
     """
-    _log_to_standard_error()
-    stop, numbers = threading.Event(), []
-
-    def end(number: int, _frame: object) -> None:
-        numbers.append(number)
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, end)
     with home.claimed():
-        AgentService(home).run(stop)
+        agent = AgentService(home)
+        stop, numbers = threading.Event(), list[int]()
+
+        def end(number: int, _frame: object) -> None:
+            numbers.append(number)
+            stop.set()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, end)
+        _log_to_standard_error()
+        agent.run(stop)
     if signal.SIGINT in numbers:
         raise KeyboardInterrupt
 
@@ -71,7 +71,8 @@ class AgentService:
         self._home = home
         self._enrolled = read_enrolled(home)
         self._policy = read_policy(home.policy)
-        _check_user(self._policy)
+        if self._policy.run_as:
+            check_user(self._policy.run_as)
         self._permissions = Permissions(home, SiteKey.read(home.key), tls=self._enrolled.tls)
 
     def run(self, stop: threading.Event) -> None:
@@ -94,6 +95,7 @@ class AgentService:
             by_dataset=True,
             private=self._home.private,
             consents=self._home.consents,
+            run_as=self._policy.run_as,
         )
         return SiteAgent(
             settings,
@@ -134,11 +136,6 @@ def _link(home: AgentHome, enrolled: Enrolled) -> Link:
         authority=authority_of(home),
         key=home.key if enrolled.membership.node_authentication else None,
     )
-
-
-def _check_user(policy: SitePolicy) -> None:
-    if policy.run_as and os.geteuid() != 0:
-        raise AgentError("run_as in site.yaml needs an agent that runs as root: start it so, or leave run_as empty")
 
 
 def _log_to_standard_error() -> None:

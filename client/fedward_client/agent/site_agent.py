@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from fedward_client.agent.node import Link, SuperNode
+from fedward_client.agent.user import hand_over
 from fedward_client.flower.app_settings import AppSettings
 from fedward_client.flower.superexec import Approvals, SuperExec
 from fedward_client.flower.warm_helper import WarmHelper
@@ -83,9 +84,17 @@ class SiteAgent:
             notes=self._home / "work",
         )
         self._stack.callback(self._superexec.close)
+        if self._settings.run_as:
+            self._hand_over()
         self._node = SuperNode(self._link, port=port, home=self._home)
         self._stack.callback(self._node.end)
         return self
+
+    def _hand_over(self) -> None:
+        """Let client apps, which run as another user, at what they need."""
+        own = (self._settings.private, self._home / "work", self._home / "flower")
+        read = (self._settings.consents, self._settings.data)
+        hand_over(self._home, self._settings.run_as, own=own, read=[folder for folder in read if folder is not None])
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

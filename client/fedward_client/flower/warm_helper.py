@@ -19,6 +19,7 @@ from pathlib import Path
 from flwr.supernode.runtime import run_clientapp as run_clientapp_module
 from flwr.supernode.runtime.run_clientapp import run_clientapp
 
+from fedward_client.agent.user import become
 from fedward_client.flower.app_settings import SETTINGS, AppSettings, read_settings
 from fedward_client.flower.pulling import ask_again_soon
 from fedward_client.flower.work_note import note_start
@@ -140,5 +141,7 @@ def warm_up() -> None:
 
 
 if __name__ == "__main__":
+    if user := read_settings().run_as:
+        become(user)
     warm_up()
     serve()

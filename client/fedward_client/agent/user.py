@@ -1,0 +1,66 @@
+"""Runs client apps as a user of their own, which cannot read the site's keys. Only root can change to another user.
+
+home            0711, root's         the user passes through, and lists nothing
+key.pem ...     0600, root's
+consents        0750, root's         the user's group reads
+private, work   0700, the user's
+"""
+
+import os
+import pwd
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from fedward_client.agent.errors import AgentError
+
+THROUGH, READ, OWN = 0o711, 0o750, 0o700
+
+
+def check_user(name: str) -> None:
+    """Make sure that client apps can run as a user.
+
+    Raises:
+        AgentError: There is no such user, or this process is not root's.
+    """
+    if os.geteuid() != 0:
+        raise AgentError("run_as in site.yaml needs an agent that runs as root: start it so, or leave run_as empty")
+    _entry(name)
+
+
+def hand_over(home: Path, name: str, *, own: Iterable[Path], read: Iterable[Path]) -> None:
+    """Let a user into the folders that client apps need, and into no other.
+
+    Args:
+        home: The agent's folder.
+        name: The user.
+        own: Folders that become the user's; made if need be.
+        read: Folders that the user's group may read; made if need be.
+    """
+    entry = _entry(name)
+    home.chmod(THROUGH)
+    for folder in own:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in (folder, *folder.rglob("*")):
+            shutil.chown(path, entry.pw_uid, entry.pw_gid)
+        folder.chmod(OWN)
+    for folder in read:
+        folder.mkdir(parents=True, exist_ok=True)
+        os.chown(folder, -1, entry.pw_gid)
+        folder.chmod(READ)
+
+
+def become(name: str) -> None:
+    """Be another user from now on; there is no way back."""
+    entry = _entry(name)
+    os.initgroups(name, entry.pw_gid)
+    os.setgid(entry.pw_gid)
+    os.setuid(entry.pw_uid)
+    os.environ["HOME"] = entry.pw_dir
+
+
+def _entry(name: str) -> pwd.struct_passwd:
+    try:
+        return pwd.getpwnam(name)
+    except KeyError:
+        raise AgentError(f"run_as in site.yaml names '{name}', and this machine has no such user") from None

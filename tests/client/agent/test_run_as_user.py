@@ -1,0 +1,60 @@
+"""Client apps as a user of their own, which only root can arrange."""
+
+import os
+import pwd
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fedward_client.agent.errors import AgentError
+from fedward_client.agent.user import check_user, hand_over
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can change to another user")
+
+
+def mode_of(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@needs_root
+def test_the_user_gets_what_apps_need_and_nothing_else(tmp_path: Path) -> None:
+    home = tmp_path / "agent"
+    (home / "private" / "run").mkdir(parents=True)
+    (home / "key.pem").touch(mode=0o600)
+    hand_over(home, "nobody", own=[home / "private", home / "work"], read=[home / "consents"])
+    nobody = pwd.getpwnam("nobody")
+    assert mode_of(home) == 0o711
+    for folder in (home / "private", home / "private" / "run", home / "work"):
+        assert folder.stat().st_uid == nobody.pw_uid
+    assert mode_of(home / "private") == 0o700
+    assert (home / "consents").stat().st_uid == 0
+    assert (home / "consents").stat().st_gid == nobody.pw_gid
+    assert mode_of(home / "consents") == 0o750
+    assert ((home / "key.pem").stat().st_uid, mode_of(home / "key.pem")) == (0, 0o600)
+
+
+@needs_root
+def test_there_is_no_way_back_for_a_process_that_has_become_another_user() -> None:
+    code = (
+        "import os; from fedward_client.agent.user import become; become('nobody'); print(os.getuid(), os.getgid())\n"
+        "try: os.setuid(0)\n"
+        "except PermissionError: print('refused')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    nobody = pwd.getpwnam("nobody")
+    assert done.stdout.split() == [str(nobody.pw_uid), str(nobody.pw_gid), "refused"]
+
+
+@needs_root
+def test_a_user_that_does_not_exist_is_said() -> None:
+    with pytest.raises(AgentError, match="no such user"):
+        check_user("no-such-user")
+
+
+def test_without_root_no_user_can_be_changed_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(AgentError, match="runs as root"):
+        check_user("nobody")
