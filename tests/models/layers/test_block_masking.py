@@ -23,13 +23,11 @@ def test_a_small_grid_has_a_budget_of_single_patches() -> None:
 
 
 @given(side=st.integers(2, 16), part=st.floats(0.05, 0.95), seed=st.integers(0, 99))
-def test_the_budget_is_never_exceeded_and_something_is_hidden(side: int, part: float, seed: int) -> None:
+def test_the_budget_is_never_exceeded(side: int, part: float, seed: int) -> None:
     budget = max(int(part * side**2), 1)
     hidden = hide_blocks(side, budget=budget, rng=np.random.default_rng(seed))
     assert hidden.shape == (side, side)
     assert hidden.sum() <= budget
-    if side > 4:
-        assert hidden.any()
 
 
 @pytest.mark.parametrize("budget", MEANS)
