@@ -37,7 +37,8 @@ from fedward_models.building import seeded
 from fedward_models.layers.activation import ActivationName, activation
 from fedward_models.method import Batch, Clock
 from fedward_models.methods.fgsm_at.config import FGSMATConfig
-from fedward_models.methods.fgsm_at.fgsm_at import FGSMAT, pixels_of
+from fedward_models.methods.fgsm_at.fgsm_at import FGSMAT
+from fedward_models.methods.fgsm_at.pixel_space import classifier_of_pixels, pixels_of
 
 TEN = tuple("0123456789")
 PLAIN: dict[str, Any] = {"mask_ratio": 0.0, "first_layer_penalty": 0.0}
@@ -178,11 +179,7 @@ class Bench:
 @torch.no_grad()
 def _right(method: FGSMAT, batch: Batch, radius: float | None) -> Tensor:
     assert batch.labels is not None
-    pixels = pixels_of(batch)
-
-    def logits_of(shown: Tensor) -> Tensor:
-        return method.logits((shown - batch.mean) / batch.std)
-
+    pixels, logits_of = pixels_of(batch), classifier_of_pixels(method, batch)
     if radius is not None:
         square = Square(radius=radius, queries=200)
         pixels = pixels + square.attack(logits_of, pixels, batch.labels, torch.Generator().manual_seed(0))

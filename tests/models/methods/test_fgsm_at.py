@@ -22,7 +22,9 @@ from fedward_models.losses.first_layer import FirstLayerNorm, first_layer_penalt
 from fedward_models.losses.gradient_alignment import alignment_strength, gradient_alignment_loss
 from fedward_models.method import Batch, Clock
 from fedward_models.methods.fgsm_at.config import FGSMATConfig
-from fedward_models.methods.fgsm_at.fgsm_at import FGSMAT, pixels_of
+from fedward_models.methods.fgsm_at.fgsm_at import FGSMAT
+from fedward_models.methods.fgsm_at.hiding import with_hidden_pixels
+from fedward_models.methods.fgsm_at.pixel_space import pixels_of
 from fedward_models.training.fit import fit
 from fedward_models.training.phase import Phase
 from fedward_models.weights import arrays_of, load_arrays
@@ -83,7 +85,7 @@ def test_perturbations_stay_within_epsilon_and_the_image(attack: str, epsilon: f
     given = prepared(method, seed)
     found = method.perturb(given)
     assert float(found.abs().max()) <= epsilon + 1e-6
-    shown = pixels_of(method._masked(given)) + found
+    shown = pixels_of(with_hidden_pixels(method.config, given)) + found
     assert -1e-6 <= float(shown.min()) <= float(shown.max()) <= 1 + 1e-6
 
 
@@ -148,7 +150,7 @@ def test_hidden_pixels_show_the_asked_value_and_others_are_untouched(value: str,
     """Check 12."""
     method = build(mask_value=value)
     given = prepared(method)
-    shown, kept = method._masked(given), given.drawn["kept"]
+    shown, kept = with_hidden_pixels(method.config, given), given.drawn["kept"]
     torch.testing.assert_close(shown.images * STD + MEAN, torch.where(kept, given.images * STD + MEAN, pixel))
     assert torch.equal(shown.images[kept], given.images[kept])
 

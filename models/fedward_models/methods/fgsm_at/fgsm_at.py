@@ -25,20 +25,18 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from fedward_core.cards import Contract, Task
 from fedward_core.errors import DataError, SpecError
 from fedward_core.robustness import FGSM_ACCURACY, PGD_ACCURACY
-from fedward_models.attacks.gradient import LogitsOf, Ties, input_gradient
+from fedward_models.attacks.gradient import Ties, input_gradient
 from fedward_models.attacks.perturbation import signed_step, uniform_starts, within_image
 from fedward_models.attacks.pgd import PGD
 from fedward_models.backbones.backbone import Backbone
-from fedward_models.layers.pixel_mask import checkerboard_kept, random_kept
 from fedward_models.losses.first_layer import FirstLayerNorm, first_layer_penalty
 from fedward_models.losses.gradient_alignment import alignment_strength, gradient_alignment_loss
 from fedward_models.losses.label_losses import classification_loss
 from fedward_models.method import Batch, Clock, Inheritance, Method, StepOutput, take_over
 from fedward_models.methods.fgsm_at.config import FGSMATConfig
+from fedward_models.methods.fgsm_at.hiding import draw_kept, with_hidden_pixels
+from fedward_models.methods.fgsm_at.pixel_space import classifier_of_pixels, perturbed, pixels_of
 from fedward_models.training.surroundings import mode
-
-# Standardising and back leaves a pixel that was black or white within this of 0 or 1.
-_ROUNDING = 1e-6
 
 
 class FGSMAT(Method):
@@ -75,7 +73,7 @@ class FGSMAT(Method):
         _check_classes(self._labels(batch), self.num_classes)
         drawn = {}
         if self.config.mask_ratio:
-            drawn["kept"] = self._kept(batch, rng)
+            drawn["kept"] = draw_kept(self.config, batch, rng)
         if self.config.noise:
             drawn["start"] = _uniform(batch.images, rng)
         if self._alignment:
@@ -86,9 +84,9 @@ class FGSMAT(Method):
     def training_step(self, batch: Batch, clock: Clock) -> StepOutput:
         """The cross-entropy of perturbed images, with what GradAlign and the first layer's penalty add."""
         labels = self._labels(batch)
-        masked = self._masked(batch)
+        masked = with_hidden_pixels(self.config, batch)
         perturbation, gradient = self._craft(masked, labels)
-        logits = self.logits(_perturbed(masked, perturbation))
+        logits = self.logits(perturbed(masked, perturbation))
         loss = classification_loss(logits, labels).mean()
         if self._alignment:
             loss = loss + self._alignment * self._misalignment(masked, labels, gradient)
@@ -101,7 +99,7 @@ class FGSMAT(Method):
 
     def perturb(self, batch: Batch) -> Tensor:
         """What is added to the pixels of a prepared batch in training: (B, C, H, W), in units of pixels in [0, 1]."""
-        return self._craft(self._masked(batch), self._labels(batch))[0]
+        return self._craft(with_hidden_pixels(self.config, batch), self._labels(batch))[0]
 
     def first_layer_penalty(self) -> Tensor:
         """The penalty on the first layer's weights, a scalar, without its weight in the loss."""
@@ -160,7 +158,7 @@ class FGSMAT(Method):
 
     def _craft(self, batch: Batch, labels: Tensor) -> tuple[Tensor, Tensor | None]:
         """The perturbation, and the gradient at the image itself where it was computed on the way."""
-        pixels, logits_of = pixels_of(batch), self._logits_of(batch)
+        pixels, logits_of = pixels_of(batch), classifier_of_pixels(self, batch)
         if self.config.attack == "pgd":
             pgd = PGD(radius=self.config.epsilon, step=self.config.step, steps=self.config.steps or 10)
             return self._spared(batch, pgd.attack(logits_of, pixels, labels, [torch.zeros_like(pixels)])), None
@@ -179,7 +177,7 @@ class FGSMAT(Method):
 
     def _misalignment(self, batch: Batch, labels: Tensor, gradient: Tensor | None) -> Tensor:
         """As in GradAlign's code, gradients of parameters flow through the second point only, which is not clamped."""
-        pixels, logits_of = pixels_of(batch), self._logits_of(batch)
+        pixels, logits_of = pixels_of(batch), classifier_of_pixels(self, batch)
         if gradient is None:
             gradient = input_gradient(logits_of, pixels, labels, ties=self._ties)
         probe = pixels + self.config.epsilon * batch.drawn["probe"]
@@ -196,29 +194,12 @@ class FGSMAT(Method):
         weight = self.config.grad_align
         return alignment_strength(self.config.epsilon) if weight == "published" else weight
 
-    def _masked(self, batch: Batch) -> Batch:
-        if "kept" not in batch.drawn:
-            return batch
-        value = -batch.mean / batch.std if self.config.mask_value == "black" else 0.0
-        return replace(batch, images=batch.images.masked_fill(~batch.drawn["kept"], value))
-
-    def _kept(self, batch: Batch, rng: torch.Generator) -> Tensor:
-        height, width = batch.images.shape[2:]
-        square, ratio = self.config.mask_px, self.config.mask_ratio
-        if self.config.mask_mode == "grid":
-            return checkerboard_kept((len(batch), height, width), square_px=square)
-        if self.config.mask_mode == "fixed":
-            rng = torch.Generator().manual_seed(self.config.mask_seed)
-        drawn = len(batch) if self.config.mask_mode == "random" else 1
-        kept = random_kept((drawn, height, width), ratio=ratio, square_px=square, rng=rng)
-        return kept.expand(len(batch), -1, -1, -1)
-
     def _watch(self, batch: Batch, labels: Tensor) -> dict[str, Tensor]:
         measured = self._under_attack(batch, labels, steps=self.config.monitor_steps, restarts=1)
         return {name: values.mean() for name, values in measured.items()}
 
     def _under_attack(self, batch: Batch, labels: Tensor, *, steps: int, restarts: int) -> dict[str, Tensor]:
-        radius, pixels, logits_of = self.config.epsilon, pixels_of(batch), self._logits_of(batch)
+        radius, pixels, logits_of = self.config.epsilon, pixels_of(batch), classifier_of_pixels(self, batch)
         rng = torch.Generator().manual_seed(0)
         starts = uniform_starts(pixels, radius=radius, restarts=restarts, rng=rng)
         one, several = PGD(radius=radius, step=radius, steps=1), PGD(radius=radius, step=radius / 4, steps=steps)
@@ -229,9 +210,6 @@ class FGSMAT(Method):
             }
             with torch.no_grad():
                 return {name: _right(logits_of(pixels + p), labels) for name, p in perturbations.items()}
-
-    def _logits_of(self, batch: Batch) -> LogitsOf:
-        return lambda pixels: self.logits((pixels - batch.mean) / batch.std)
 
     def _labels(self, batch: Batch) -> Tensor:
         labels = batch.labels
@@ -246,18 +224,6 @@ def _check_classes(labels: Tensor, num_classes: int) -> None:
     outside = int(((labels < 0) | (labels >= num_classes)).sum())
     if outside:
         raise DataError(f"{outside} labels are outside of the {num_classes} classes: expected 0 to {num_classes - 1}")
-
-
-def pixels_of(batch: Batch) -> Tensor:
-    """The pixels of a batch, (B, C, H, W), in [0, 1]; black and white ones exactly 0 and 1."""
-    pixels = batch.images * batch.std + batch.mean
-    snapped = torch.where(pixels < _ROUNDING, 0.0, torch.where(pixels > 1 - _ROUNDING, 1.0, pixels))
-    return snapped.to(pixels.dtype)
-
-
-def _perturbed(batch: Batch, perturbation: Tensor) -> Tensor:
-    """Standardised images; where nothing is added they are the batch's own, bit for bit."""
-    return batch.images + perturbation / batch.std
 
 
 def _uniform(images: Tensor, rng: torch.Generator) -> Tensor:
