@@ -22,6 +22,7 @@ from fedward_server.api.errors import register_errors
 from fedward_server.api.limits import BodyLimit
 from fedward_server.api.proxy import open_upstream
 from fedward_server.engines.subprocess_attempts import SubprocessAttempts
+from fedward_server.errors import InvalidError
 from fedward_server.home import Home
 from fedward_server.keys import routes as key_routes
 from fedward_server.keys.keyring import Keyring
@@ -34,6 +35,7 @@ from fedward_server.sites import routes as site_routes
 from fedward_server.sites.fleet import HEARTBEAT_S, Fleet
 from fedward_server.sites.keeper import Keeper, LateKeeper
 from fedward_server.sites.network import RECRUIT_S, Network
+from fedward_server.sites.service import OFFLINE_S
 from fedward_server.studies import routes as study_routes
 from fedward_server.tls import TLSFiles
 
@@ -70,10 +72,15 @@ def create_app(  # noqa: PLR0913 - the settings of a coordinator, each by its na
         database: The address of a PostgreSQL database; left out, an SQLite file in the home folder.
         tls: The files of the port, if it has TLS: then SuperNodes prove who they are.
         fleet_address: ``host:port`` where SuperNodes connect; left out, the port at which a site enrols.
-        heartbeat_s: How often agents report.
+        heartbeat_s: How often agents report; at most a third of the time after which a silent one counts as offline.
         recruit_s: How long sites may take to answer a run that asks for them.
         keeper: Keeps Flower's SuperLink alive; left out, as a process of this machine.
+
+    Raises:
+        InvalidError: Agents would report too seldom.
     """
+    if heartbeat_s > OFFLINE_S / 3:
+        raise InvalidError(f"agents must report at least every {OFFLINE_S / 3:.0f} s: {heartbeat_s:g} s is too seldom")
     keeper = keeper or LateKeeper(lambda: load(KEEPER)(home.superlink, tls=tls))
     leadership = Leadership()
 

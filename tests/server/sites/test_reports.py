@@ -1,10 +1,14 @@
 """What agents tell, and what is made of it."""
 
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fedward_server.api.app import create_app
+from fedward_server.errors import InvalidError
+from fedward_server.home import Home
 from fedward_server.sites.service import OFFLINE_S
 
 
@@ -81,3 +85,8 @@ def test_a_site_tells_its_own_cards_only_and_each_dataset_once(hub: Any, make_ca
 def test_an_answer_to_a_run_that_does_not_ask_is_refused(hub: Any) -> None:
     answer = hub.call("POST", "/fleet/answers", key=hub.site("north"), json={"run": "none", "takes_part": True})
     assert answer.status_code == 404
+
+
+def test_agents_may_not_report_so_seldom_that_each_seems_offline(tmp_path: Path) -> None:
+    with pytest.raises(InvalidError, match="at least every 10 s"):
+        create_app(Home(tmp_path), heartbeat_s=11.0)
