@@ -173,7 +173,7 @@ class Dataset(Frozen):
         spacing_mm: Volumes are resampled to voxels of this depth, height and width, then cut or filled up with black
             around their middle. Without it, each whole volume is resized to the grid.
         window: The values shown as black and as white, in the units of DICOM and NIfTI files (Hounsfield units for CT).
-            Without it, DICOM files are shown as they say themselves, and others from their 0.5th to their 99.5th
+            Without it, DICOM images are shown as they say themselves, and volumes from their 0.5th to their 99.5th
             percentile.
         frames: Frames of a clip, taken from the middle of its video.
         frame_stride: Every so many frames of the video are one of the clip.

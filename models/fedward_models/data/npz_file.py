@@ -10,7 +10,8 @@
     classes   (K,)                        names of ``labels``; ``findings_classes`` and ``masks_classes`` likewise
     split     (N,)                        train, val or test
     patient   (N,)                        any names
-    spacing_mm                            height and width of a pixel; for volumes depth, height and width of a voxel
+    spacing_mm    (3,)                    depth, height and width of a voxel of all volumes
+    spacings_mm   (N, 3)                  the same of each volume, where they differ
 
 Everything but the images, volumes, clips and reports of the study's kind may be missing.
 """
@@ -36,7 +37,7 @@ from fedward_models.data.voxels import Volume, on_grid
 
 EXAMPLES = {"images": (3, 4), "volumes": (4,), "clips": (4, 5)}  # by how many axes; the last one may be colour
 KEYS = {DataKind.VOLUME: "volumes", DataKind.CLIP: "clips"}
-PER_IMAGE = (*EXAMPLES, "reports", "labels", "findings", "masks", "split", "patient", "id")
+PER_IMAGE = (*EXAMPLES, "spacings_mm", "reports", "labels", "findings", "masks", "split", "patient", "id")
 PER_FILE = ("classes", "findings_classes", "masks_classes", "spacing_mm")
 
 
@@ -150,12 +151,13 @@ def _examples(arrays: Arrays, dataset: Dataset, site: str) -> Array:
 
 def _spacings(arrays: Arrays, site: str) -> Array:
     """(N, 3), NaN where the file tells none."""
-    count = len(arrays["volumes"]) if "volumes" in arrays else 0
-    spacing = arrays.get("spacing_mm")
-    if spacing is None:
+    count = len(arrays["volumes"])
+    key, shape = ("spacings_mm", (count, 3)) if "spacings_mm" in arrays else ("spacing_mm", (3,))
+    if key not in arrays:
         return np.full((count, 3), np.nan)
-    if spacing.shape not in {(3,), (count, 3)} or not (spacing > 0).all():
-        raise DataError(f"site '{site}': spacing_mm has shape {spacing.shape}, expected depth, height and width in mm")
+    spacing = arrays[key]
+    if spacing.shape != shape or not (spacing > 0).all():
+        raise DataError(f"site '{site}': {key} has shape {spacing.shape}, expected depth, height and width in mm")
     return np.broadcast_to(spacing, (count, 3)).astype(np.float64)
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 from fedward_core.cards import DataKind, Split, agreed_contract
 from fedward_core.errors import DataError
 from fedward_core.spec import Dataset
+from fedward_models.data import split_site
 from fedward_models.data.card import describe
 from fedward_models.data.image_set import open_split
 from fedward_models.data.loader import Loader
@@ -97,10 +98,20 @@ def test_sites_with_voxels_of_different_sizes_are_refused_unless_resampled(write
 
 
 def test_a_site_with_mixed_spacings_is_refused_unless_resampled(write_volumes: Writer) -> None:
-    data = write_volumes(spacing_mm=np.array([[3.0, 1.0, 1.0]] * 23 + [[5.0, 1.0, 1.0]]))
+    data = write_volumes(spacings_mm=np.array([[3.0, 1.0, 1.0]] * 23 + [[5.0, 1.0, 1.0]]))
     with pytest.raises(DataError, match=r"site 'north': mixed spacings.*Set dataset\.spacing_mm"):
         read_site(data, "north", volumes())
     assert len(read_site(data, "north", volumes(spacing_mm=(3.0, 1.0, 1.0))).images) == 24
+
+
+def test_volumes_are_dealt_to_pseudo_sites_with_their_spacings(write_volumes: Writer, tmp_path: Path) -> None:
+    pixels = np.broadcast_to(np.arange(24, dtype=np.uint8)[:, None, None, None], (24, 6, 8, 8))
+    spacings = np.array([[1.0 + index, 1.0, 1.0] for index in range(24)])
+    paths = split_site(write_volumes(volumes=pixels, spacings_mm=spacings), "north", 3, tmp_path / "cut", seed=0)
+    for path in paths:
+        with np.load(path) as file:
+            assert len(file["volumes"]) == 8
+            assert (file["spacings_mm"][:, 0] == 1.0 + file["volumes"][:, 0, 0, 0]).all()
 
 
 def test_volumes_of_unknown_spacing_cannot_be_resampled(write_volumes: Writer) -> None:
