@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from fedward_core import registry
 from fedward_core.config import Config
-from fedward_core.spec import Spec
+from fedward_core.spec import Spec, Stage
 from fedward_models.data.site_data import read_site
 from fedward_models.programs.program import open_program
 
@@ -28,14 +28,19 @@ def preload(spec: Spec, *, site: str, data: Path) -> None:
     Raises:
         FedwardError: The images cannot be used; whoever is asked for work will say so in its own way.
     """
-    for stage in range(len(spec.stages)):
-        open_program(spec, stage)
-    for part in _parts(spec):
-        registry.load(part.implementation)
-    if any(stage.method.runtime == "torch" for stage in spec.stages):
-        # torch imports its compiler at an optimiser's first step, which takes seconds though nothing is compiled.
-        importlib.import_module("torch._dynamo")
+    for index in range(len(spec.stages)):
+        open_program(spec, index)
+    for stage in spec.stages:
+        if stage.method.runtime == "torch":
+            _load_parts(stage)
     read_site(data, site, spec.dataset)
+
+
+def _load_parts(stage: Stage) -> None:
+    for part in _parts(stage):
+        registry.load(part.implementation)
+    # torch imports its compiler at an optimiser's first step, which takes seconds though nothing is compiled.
+    importlib.import_module("torch._dynamo")
 
 
 def _parts(value: object) -> Iterator[Config]:
