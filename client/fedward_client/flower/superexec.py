@@ -8,6 +8,7 @@ import itertools
 import logging
 import shutil
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -142,7 +143,16 @@ class SuperExec:
         while any(work.is_alive for work in self._works) and time.monotonic() < deadline:
             time.sleep(POLL_S)
         for work in self._works:
-            work.end()
+            if work.is_alive:
+                work.end()
+                self._give_up(work)
+        self._works = [work for work in self._works if work.note.exists()]
+
+    def _give_up(self, work: Work) -> None:
+        """End the task of an app that somebody else has answered for."""
+        with suppress(httpx.HTTPError):
+            give_up(self._address, work.token, "the site works for another run")
+        work.forget()
 
     def _refusal(self, ground: Ground) -> Refusal:
         return Refusal(site=self._site, ground=ground)

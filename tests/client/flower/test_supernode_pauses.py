@@ -1,4 +1,4 @@
-"""The one change to Flower: shorter pauses in the SuperNode's main loop. These hold for the pinned version."""
+"""Shorter pauses in the SuperNode's main loop. These hold for the pinned version."""
 
 import ast
 import inspect
@@ -42,12 +42,13 @@ def test_flower_pulls_pieces_by_functions_that_take_other_pauses(module: ModuleT
 
 
 def test_pauses_are_short_while_a_message_is_at_work_and_for_a_while_after(monkeypatch: pytest.MonkeyPatch) -> None:
-    now, slept = [0.0], list[float]()
+    now, slept, waits = [0.0], list[float](), list[float]()
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     monkeypatch.setattr(time, "sleep", slept.append)
-    clock = BriskClock(Pace(brisk_s=0.05, idle_s=1.0, active_s=60.0))
+    clock = BriskClock(Pace(brisk_s=0.05, idle_s=1.0, active_s=60.0), lambda: waits.append(now[0]))
     now[0] = 61.0
     for seconds, later in ((3, 0.0), (0.5, 59.0), (3, 1.0), (3, 0.0)):
         clock.sleep(seconds)
         now[0] += later
     assert slept == [1.0, 0.05, 0.05, 1.0]
+    assert waits == [61.0]
