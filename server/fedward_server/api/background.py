@@ -18,6 +18,7 @@ from fedward_server.runs import queries as runs
 from fedward_server.scheduler.leadership import LEASE_S, Leadership
 from fedward_server.scheduler.scheduler import Scheduler
 from fedward_server.sites.fleet import Fleet
+from fedward_server.sites.service import OFFLINE_S, RETURN_S
 
 LOOK_S = 1.0
 
@@ -50,6 +51,7 @@ async def prepare_database(
     await _become_leader(database, leadership, place)
     async with database.writing() as session:
         await runs.forget_leases(session)  # whoever held them is gone
+        await runs.ask_until(session, time.time() + RETURN_S + OFFLINE_S)
         first = None if await keys.all_keys(session) else await create_key(session, "admin", Role.ADMIN)
     if first is not None:
         tell_key(first.key)

@@ -85,3 +85,9 @@ async def active_runs(session: AsyncSession) -> Sequence[RunRow]:
 async def forget_leases(session: AsyncSession) -> None:
     """Let go of every lease: for a coordinator that has just started, and knows that it is the only one."""
     await session.execute(update(RunRow).values(lease_token=None))
+
+
+async def ask_until(session: AsyncSession, until_s: float) -> None:
+    """Let sites answer at least until then: for a coordinator that has just started, and was away until now."""
+    asking = (RunRow.state == RunState.RECRUITING) & (RunRow.recruits_until_s < until_s)
+    await session.execute(update(RunRow).where(asking).values(recruits_until_s=until_s))

@@ -13,6 +13,7 @@ from fedward_server.runs.states import RunState
 from fedward_server.scheduler.task import Call, Finding, Task
 from fedward_server.sites.network import Network
 from fedward_server.sites.recruiting import Period, dataset_needed, recruit
+from fedward_server.sites.service import RETURN_S
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,7 @@ class Work:
         self._home = home
         self.attempts = attempts
         self._network = network
+        self._all_back_s = time.time() + RETURN_S
 
     def do(self, task: Task) -> Finding:
         """Do what a run needs now. A fault of ours is tried again, and ends the run if it lasts."""
@@ -48,7 +50,7 @@ class Work:
         if task.state is RunState.SUBMITTED:
             return self._begin(task)
         if task.state is RunState.RECRUITING:
-            return _recruit(task)
+            return self._recruit(task)
         if task.state is RunState.STARTING:
             return self._start(task)
         return self._watch(task)
@@ -59,6 +61,18 @@ class Work:
             return finding.moving(RunState.STARTING)
         call = Call(app=self._network.app(), until_s=time.time() + self._network.recruit_s)
         return replace(finding, call=call).moving(RunState.RECRUITING)
+
+    def _recruit(self, task: Task) -> Finding:
+        finding = Finding(bytes_read=task.bytes_read)
+        spec = Spec.parse(task.spec)
+        since_s = max(task.moved_s, self._all_back_s)
+        period = Period(since_s=since_s, until_s=task.recruits_until_s, now_s=time.time())
+        found = recruit(task.candidates, dataset_needed(spec), period)
+        if not found.can_serve(spec.cohort):
+            return replace(finding, recruitment=found).moving(RunState.FAILED, found.failure(spec.cohort))
+        if found.waiting or not task.may_start:
+            return finding
+        return replace(finding, recruitment=found).moving(RunState.STARTING)
 
     def _start(self, task: Task) -> Finding:
         finding = Finding(bytes_read=task.bytes_read)
@@ -125,18 +139,6 @@ class Work:
             if folder:
                 text = text.replace(folder, "…")
         return text
-
-
-def _recruit(task: Task) -> Finding:
-    finding = Finding(bytes_read=task.bytes_read)
-    spec = Spec.parse(task.spec)
-    period = Period(since_s=task.moved_s, until_s=task.recruits_until_s, now_s=time.time())
-    found = recruit(task.candidates, dataset_needed(spec), period)
-    if not found.can_serve(spec.cohort):
-        return replace(finding, recruitment=found).moving(RunState.FAILED, found.failure(spec.cohort))
-    if found.waiting or not task.may_start:
-        return finding
-    return replace(finding, recruitment=found).moving(RunState.STARTING)
 
 
 def _again(task: Task, finding: Finding, *, crashed: bool) -> Finding:

@@ -77,7 +77,7 @@ class Period:
     """The time in which sites are asked.
 
     Attributes:
-        since_s: When it began.
+        since_s: From when on silence of a site tells something: the coordinator asked, and was not away itself.
         until_s: When it ends.
         now_s: Where it stands.
     """
@@ -137,7 +137,6 @@ def _fault(candidate: Candidate, dataset: str | None) -> str | None:
 
 
 def _absence(candidate: Candidate, period: Period) -> str | None:
-    """A site may have been unheard of because the coordinator was away: it gets its time from the first question on."""
     if period.now_s - max(candidate.last_seen_s or 0.0, period.since_s) <= OFFLINE_S:
         return None
     if candidate.last_seen_s is None:

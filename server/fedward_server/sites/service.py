@@ -18,6 +18,8 @@ from fedward_server.sites.rows import AnswerRow, SiteRow
 
 # Decided here: six heartbeats of the usual five seconds; one or two may be lost on a slow line.
 OFFLINE_S = 30.0
+# An agent that cannot reach the coordinator tries again at least once a minute.
+RETURN_S = 60.0
 
 
 async def list_sites(session: AsyncSession) -> list[Site]:

@@ -83,7 +83,10 @@ class Office:
         work: What is done for a run.
         leadership: The claim to act.
         scheduler: What is tried.
+        spec: Of a rehearsal.
     """
+
+    spec = SPEC
 
     def __init__(self, folder: Path, place: Path | URL, keeper: Any) -> None:
         self.home = Home(folder)

@@ -1,16 +1,23 @@
 """What the scheduler makes of each thing that may happen to a run."""
 
 import json
+import time
 from typing import Any
 
 import pytest
 
 from fedward_server.engines.attempts import Outcome
-from fedward_server.runs.queries import events_after
-from fedward_server.runs.service import pause_run, resume_run, stop_run
-from fedward_server.runs.states import RunState
+from fedward_server.runs.models import CreateRunRequest
+from fedward_server.runs.queries import ask_until, events_after, run_named
+from fedward_server.runs.service import pause_run, resume_run, stop_run, submit_run
+from fedward_server.runs.states import RunState, move_run
 from fedward_server.scheduler.task import lease_task, write_back
 from fedward_server.scheduler.work import GRACE_S, MAX_CRASHES
+from fedward_server.sites.rows import SiteRow
+from fedward_server.sites.service import OFFLINE_S
+from fedward_server.sites.versions import our_versions
+from fedward_server.studies.models import CreateStudyRequest
+from fedward_server.studies.service import create_study
 
 ROUND = json.dumps({"kind": "round_finished", "time_s": 1.0, "stage": "only", "round": 0, "site": None, "facts": {}})
 
@@ -211,3 +218,43 @@ def test_an_attempt_whose_handle_was_never_stored_is_found_and_stopped(in_office
         assert office.attempts.stopped == [False]
 
     in_office(check)
+
+
+def test_after_a_start_sites_get_the_time_that_agents_need_to_come_back(in_office: Any) -> None:
+    async def check(office: Any) -> None:
+        await recruiting(office, last_seen_s=time.time() - 2 * OFFLINE_S, until_s=time.time() + 1000)
+        office.work._all_back_s = time.time()
+        assert (await office.step_to("recruiting", "asking")).cohort is None
+        office.work._all_back_s = time.time() - OFFLINE_S - 1
+        row = await office.step_to("failed", "asking")
+        assert "north: it is offline" in row.reason
+
+    in_office(check)
+
+
+def test_a_coordinator_that_was_away_lets_sites_answer_longer(in_office: Any) -> None:
+    async def check(office: Any) -> None:
+        await recruiting(office, last_seen_s=None, until_s=1000.0)
+        async with office.database.writing() as session:
+            await ask_until(session, 2000.0)
+            await ask_until(session, 1500.0)
+            assert (await run_named(session, "asking")).recruits_until_s == 2000.0
+            assert (await run_named(session, "run-1")).recruits_until_s == 0.0
+
+    in_office(check)
+
+
+async def recruiting(office: Any, *, last_seen_s: float | None, until_s: float) -> None:
+    """A run that has asked a site for long."""
+    versions = our_versions().model_dump()
+    async with office.database.writing() as session:
+        await pause_run(session, "run-1")  # it would always come first
+        session.add(SiteRow(name="north", public_key="", enrolled_s=0.0, last_seen_s=last_seen_s, **versions))
+        await session.flush()
+        study = CreateStudyRequest(name="network", sites=("north",), enrolled=True)
+        await create_study(session, study, study.sites)
+        spec = {**office.spec, "cohort": {"min_sites": 1}}
+        await submit_run(session, CreateRunRequest(study="network", spec=spec, run="asking"), None)
+        row = await run_named(session, "asking")
+        move_run(session, row, RunState.RECRUITING)
+        row.app, row.recruits_until_s, row.moved_s = "a", until_s, 0.0
