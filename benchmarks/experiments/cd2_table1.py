@@ -14,8 +14,7 @@ import argparse
 import io
 import json
 import os
-import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from fedward_core import registry
 from fedward_core.arrays import Array
 from fedward_core.cards import Split
 from fedward_core.engine import Job
+from fedward_core.errors import CheckpointError
 from fedward_core.events import Event, EventKind
 from fedward_core.spec import Spec
 from fedward_models.data.npz_file import write_npz
@@ -83,18 +83,18 @@ class Cell:
     arguments: argparse.Namespace
     method: str
     seed: int
-    accuracies: dict[str, tuple[float, int]] = field(default_factory=dict)
-    bytes_sent: int = 0
+
+    def __post_init__(self) -> None:
+        self.data = _cut(self.arguments.data, self.arguments.out / f"sites-{self.seed}", self.seed)
+        self.out = self.arguments.out / f"{self.method}-{self.seed}-{self.arguments.rounds}"
+        self.spec = spec_of(self.method, self.seed, self.arguments.rounds, augment=not self.arguments.plain)
+        self.last_stage = self.spec.stages[-1]
+        self._evaluated: set[str | None] = set()
 
     def run(self) -> dict[str, Any]:
         """Run the cell, or take it up, to its end."""
-        started = time.monotonic()
-        self.data = _cut(self.arguments.data, self.arguments.out / f"sites-{self.seed}", self.seed)
-        self.out = self.arguments.out / f"{self.method}-{self.seed}-{self.arguments.rounds}"
-        spec = spec_of(self.method, self.seed, self.arguments.rounds, augment=not self.arguments.plain)
-        self.last_stage = spec.stages[-1]
         job = Job(
-            spec=spec,
+            spec=self.spec,
             run=self.out.name,
             sites=sites_in(self.data),
             data=self.data,
@@ -102,41 +102,59 @@ class Cell:
             workers=self.arguments.workers,
         )
         registry.resolve("engines", "inline")().run(job, self._listen)
+        self._score(self.last_stage.rounds - 1)  # again if the process ended between the evaluation and its score
         scores = _read(self.out / "scores.jsonl")
+        if not scores or scores[-1]["round"] != self.last_stage.rounds:
+            raise CheckpointError(
+                f"'{self.out.name}' ended within its last evaluation: delete its folder, and run again"
+            )
+        rounds = [event for event in self._events() if event.kind is EventKind.ROUND_FINISHED]
         return {
             "method": self.method,
             "seed": self.seed,
             "rounds": self.arguments.rounds,
             **scores[-1],
-            "checkpoints": scores,
-            "seconds": round(time.monotonic() - started),
-            "megabytes": round(self.bytes_sent / 1e6),
+            "checkpoints": scores[:-1],
+            "seconds": round(sum(event.facts["seconds"] for event in rounds)),
+            "megabytes": round(sum(e.facts["bytes_sent"] + e.facts["bytes_received"] for e in rounds) / 1e6),
         }
 
     def _listen(self, event: Event) -> None:
         if event.kind is EventKind.ROUND_FINISHED:
-            self.bytes_sent += event.facts["bytes_sent"] + event.facts["bytes_received"]
-            self._tell(event)
-        if event.kind is not EventKind.EVALUATED or event.stage != self.last_stage.name:
-            return
-        assert event.site is not None
-        metric = event.facts["metrics"]["accuracy"]
-        self.accuracies[event.site] = (metric["value"], metric["n"])
-        if len(self.accuracies) == SITES:
-            self._score(event.round or 0)
+            self._tell_pace(event)
+        elif event.kind is EventKind.EVALUATED and event.stage == self.last_stage.name:
+            self._evaluated.add(event.site)
+            if len(self._evaluated) == SITES:
+                self._evaluated.clear()
+                self._score(event.round or 0)
 
     def _score(self, round_: int) -> None:
-        total = sum(n for _, n in self.accuracies.values())
-        local = sum(value * n for value, n in self.accuracies.values()) / total
+        """Write the score of a round down, once, when the evaluation of every site is there."""
+        found = self._accuracies(round_)
+        if len(found) < SITES or round_ + 1 in {score["round"] for score in _read(self.out / "scores.jsonl")}:
+            return
+        values, counts = zip(*found.values(), strict=True)
         score = {
             "round": round_ + 1,
-            "local": round(100 * local, 2),
-            "worst_site": round(100 * min(value for value, _ in self.accuracies.values()), 2),
+            "local": round(100 * float(np.average(values, weights=counts)), 2),
+            "worst_site": round(100 * min(values), 2),
             "new": round(100 * self._new(), 2),
         }
-        self.accuracies = {}
         _append(self.out / "scores.jsonl", score)
         print(f"{self.method} seed {self.seed}: {score}", flush=True)
+
+    def _accuracies(self, round_: int) -> dict[str, tuple[float, int]]:
+        """Accuracy and number of images of each site that evaluated after a round."""
+        metrics = {
+            event.site or "": event.facts["metrics"]["accuracy"]
+            for event in self._events()
+            if event.kind is EventKind.EVALUATED and (event.stage, event.round) == (self.last_stage.name, round_)
+        }
+        return {site: (metric["value"], metric["n"]) for site, metric in metrics.items()}
+
+    def _events(self) -> list[Event]:
+        lines = (self.out / "events.jsonl").read_text(encoding="utf-8").splitlines()
+        return [Event.model_validate_json(line) for line in lines]
 
     def _new(self) -> float:
         images, labels = _read_images(self.arguments.data / "test.npz")
@@ -145,7 +163,7 @@ class Cell:
         predicted = torch.cat([ensemble.predict(part).argmax(dim=1) for part in torch.split(pixels, 250)])
         return float((predicted.numpy() == labels).mean())
 
-    def _tell(self, event: Event) -> None:
+    def _tell_pace(self, event: Event) -> None:
         if ((event.round or 0) + 1) % max(self.arguments.rounds // 20, 1) == 0:
             pace = PER_ROUND / event.facts["seconds"]
             print(f"{self.out.name} {event.stage} round {(event.round or 0) + 1}: {pace:.1f} sites/s", flush=True)
