@@ -54,7 +54,7 @@ class PGD:
             found = self._descend(logits_of, pixels, labels, start)
             with torch.no_grad():
                 loss = functional.cross_entropy(logits_of(pixels + found), labels, reduction="none")
-            worst = torch.where(_of_images(loss >= losses), found, worst)
+            worst = torch.where(_of_images(loss >= losses, like=found), found, worst)
             losses = torch.maximum(loss, losses)
         return worst
 
@@ -63,7 +63,8 @@ class PGD:
         for _ in range(self.steps):
             moved = self._step(logits_of, pixels, labels, perturbation)
             if self.skip_misclassified:
-                moved = torch.where(_of_images(_correct(logits_of, pixels + perturbation, labels)), moved, perturbation)
+                right = _correct(logits_of, pixels + perturbation, labels)
+                moved = torch.where(_of_images(right, like=moved), moved, perturbation)
             perturbation = moved
         return perturbation
 
@@ -77,5 +78,5 @@ def _correct(logits_of: LogitsOf, pixels: Tensor, labels: Tensor) -> Tensor:
     return logits_of(pixels).argmax(dim=1) == labels
 
 
-def _of_images(flags: Tensor) -> Tensor:
-    return flags[:, None, None, None]
+def _of_images(flags: Tensor, *, like: Tensor) -> Tensor:
+    return flags.view(-1, *[1] * (like.ndim - 1))

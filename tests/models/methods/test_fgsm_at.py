@@ -458,3 +458,17 @@ def test_one_site_of_a_federation_trains_as_it_would_alone(backbone: Any) -> Non
             fit(method, OneBatch(), (phase,), round_=round_, rounds=2, seed=round_, device=torch.device("cpu"))
         states.append({name: tensor.clone() for name, tensor in method.state_dict().items()})
     assert all(torch.equal(tensor, states[1][name]) for name, tensor in states[0].items())
+
+
+@pytest.mark.parametrize("attack", ["fgsm_rs", "pgd"])
+def test_volumes_are_perturbed_with_one_mask_for_all_slices(attack: str) -> None:
+    method = build(Linear(), attack=attack, mask_value="mean")
+    volumes = Batch(images=torch.randn(5, 1, 4, 4, 4), labels=torch.arange(5) % 3, mean=0.5, std=0.1)
+    given = method.prepare(volumes, torch.Generator().manual_seed(0))
+    assert given.drawn["kept"].shape == (5, 1, 1, 4, 4)
+    assert method.perturb(given).shape == volumes.images.shape
+    assert torch.isfinite(step(method, given))
+    assert {name: values.shape for name, values in method.measures(volumes).items()} == {
+        "fgsm_accuracy": (5,),
+        "pgd_accuracy": (5,),
+    }

@@ -11,21 +11,23 @@ from fedward_models.methods.fgsm_at.config import FGSMATConfig
 
 
 def draw_kept(config: FGSMATConfig, batch: Batch, rng: torch.Generator) -> Tensor:
-    """Which pixels stay visible: (B, 1, H, W), bool.
+    """Which pixels stay visible: (B, 1, H, W), bool; slices of a volume and frames of a clip share it: (B, 1, 1, H, W).
 
     Args:
         config: Mode, ratio and size of the squares.
         batch: The images, for their number and size.
         rng: A CPU generator; the fixed mask and the grid draw nothing from it.
     """
-    size, count = (batch.images.shape[2], batch.images.shape[3]), len(batch)
-    if config.mask_mode == "grid":
-        return checkerboard_kept((count, *size), square_px=config.mask_px)
+    count, (height, width) = len(batch), batch.images.shape[-2:]
     if config.mask_mode == "fixed":
         rng = torch.Generator().manual_seed(config.mask_seed)
-    drawn = count if config.mask_mode == "random" else 1
-    kept = random_kept((drawn, *size), ratio=config.mask_ratio, square_px=config.mask_px, rng=rng)
-    return kept.expand(count, -1, -1, -1)
+    if config.mask_mode == "grid":
+        kept = checkerboard_kept((1, height, width), square_px=config.mask_px)
+    else:
+        drawn = count if config.mask_mode == "random" else 1
+        kept = random_kept((drawn, height, width), ratio=config.mask_ratio, square_px=config.mask_px, rng=rng)
+    between = [1] * (batch.images.ndim - 4)
+    return kept.expand(count, 1, height, width).reshape(count, 1, *between, height, width)
 
 
 def with_hidden_pixels(config: FGSMATConfig, batch: Batch) -> Batch:
