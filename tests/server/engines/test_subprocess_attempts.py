@@ -1,5 +1,7 @@
 """Attempts as processes: found again by whoever knows the folder, never two at a time, and ended when asked."""
 
+import fcntl
+import signal
 import subprocess
 import sys
 import time
@@ -8,10 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from fedward_core.engine import Job
+from fedward_core.events import Listener
 from fedward_core.process import Process
 from fedward_core.spec import Spec
-from fedward_server.attempt import ALREADY_RUNNING
-from fedward_server.engines.attempts import AttemptJob, Outcome, Status
+from fedward_server.attempt import ALREADY_RUNNING, DIED, main
+from fedward_server.engines.attempts import AttemptDiedError, AttemptJob, Outcome, Status
+from fedward_server.engines.inline import InlineEngine
 from fedward_server.engines.subprocess_attempts import SubprocessAttempts
 from fedward_server.runs.folder import RunFolder, read_lines
 
@@ -81,6 +86,34 @@ def test_a_living_attempt_is_adopted_stopped_and_taken_up(attempts: SubprocessAt
     assert following != handle
     assert attempts.outcome(folder) is None
     wait_until(lambda: any("run_resumed" in line for line in read_lines(folder.events, 0)[0]))
+
+
+def test_an_attempt_waits_for_the_workers_of_one_that_was_killed(
+    attempts: SubprocessAttempts, folder: RunFolder
+) -> None:
+    folder.path.mkdir(parents=True)
+    with folder.lock.open("w") as worker:
+        fcntl.flock(worker, fcntl.LOCK_EX)
+        handle = attempts.start(folder, job(folder.path, rounds=1))
+        time.sleep(2.0)
+        assert attempts.poll(handle) is Status.ALIVE
+        assert not folder.events.exists()
+    wait_until(lambda: attempts.poll(handle) is Status.ENDED)
+    assert attempts.outcome(folder) == Outcome(state="completed")
+
+
+def test_an_attempt_of_which_a_process_died_leaves_no_outcome(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(self: InlineEngine, job: Job, listen: Listener) -> None:
+        raise AttemptDiedError("the ServerApp died")
+
+    monkeypatch.setattr(InlineEngine, "run", die)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    folder.path.mkdir(parents=True)
+    folder.job.write_text(job(folder.path, rounds=1).model_dump_json())
+    assert main(folder) == DIED
+    assert not folder.outcome.exists()
 
 
 def test_a_process_with_the_same_id_but_another_start_is_another(folder: RunFolder) -> None:
