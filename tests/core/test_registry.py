@@ -42,7 +42,7 @@ def test_an_unknown_name_is_answered_with_the_nearest_and_all_others() -> None:
         registry.resolve("aggregators", "weigthed_mean")
     assert str(caught.value) == (
         "unknown aggregator 'weigthed_mean'. Did you mean 'weighted_mean'? "
-        "Known: fedadam, fedavgm, median, trimmed_mean, weighted_mean."
+        "Known: fedadam, fedavgm, median, scaffold_mean, trimmed_mean, weighted_mean."
     )
 
 
