@@ -80,6 +80,8 @@ OTHER: dict[type[Frozen], dict[str, Any]] = {
 VOLUME, CLIP = {"kind": "volume", "depth": 8}, {"kind": "clip", "frames": 8}
 TOGETHER: dict[str, dict[str, Any]] = {
     "final_lr": {"shape": "cosine"},
+    "first_lr": {"shape": "cosine_epochs"},
+    "peak_at": {"shape": "cyclic"},
     "best": {"split": "val"},
     "depth": VOLUME,
     "spacing_mm": VOLUME,
@@ -88,7 +90,6 @@ TOGETHER: dict[str, dict[str, Any]] = {
 }
 READS_NOTHING: dict[str, Any] = {"name": "only", "method": "rehearsal", "rounds": 4}
 WITHOUT_OTHER = {(Stage, "start_from")}  # a first stage can only start from scratch; see the test of two stages
-TOGETHER |= {"first_lr": {"shape": "cosine_epochs"}, "peak_at": {"shape": "cyclic"}}
 
 
 def spec_with(table: type[Frozen], values: dict[str, Any]) -> Spec:
