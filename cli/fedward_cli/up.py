@@ -1,5 +1,6 @@
 """``fedward up``: a simulated network of hospitals on this machine, to try things out on."""
 
+import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -49,6 +50,18 @@ def _spec() -> Spec:
     return Spec.parse({"name": "up", "dataset": {"name": DATASET, "image_px": _PX}, "stages": [stage]})
 
 
+def _rehearsal() -> dict[str, object]:
+    """A request that can be typed."""
+    from fedward_cli.network import STUDY  # noqa: PLC0415
+
+    stage = {"name": "only", "method": "rehearsal", "rounds": 5}
+    return {
+        "study": STUDY,
+        "run": "drill-1",
+        "spec": {"name": "drill", "dataset": {"name": DATASET}, "stages": [stage]},
+    }
+
+
 def _tell_what_to_type(running: "Network") -> None:
     from fedward_cli.network import STUDY  # noqa: PLC0415
 
@@ -62,10 +75,11 @@ def _tell_what_to_type(running: "Network") -> None:
         "fedward run watch quickstart-1",
     ):
         output().print(f"  {line}", markup=False, soft_wrap=True)
-    output().print("\nOr the same by curl:")
+    output().print("\nOr by curl, a rehearsal that reads the hospitals' cards and trains nothing:")
+    header = '-H "Authorization: Bearer $FEDWARD_KEY"'
     for line in (
-        'curl -H "Authorization: Bearer $FEDWARD_KEY" $FEDWARD_URL/api/v1/sites',
-        'curl -N -H "Authorization: Bearer $FEDWARD_KEY" $FEDWARD_URL/api/v1/runs/quickstart-1/events/stream',
+        f"curl {header} $FEDWARD_URL/api/v1/runs --json '{json.dumps(_rehearsal())}'",
+        f"curl -N {header} $FEDWARD_URL/api/v1/runs/drill-1/events/stream",
     ):
         output().print(f"  {line}", markup=False, soft_wrap=True)
     tell("\nCtrl-C ends the network.")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from fedward_cli import plots, reconstructions
-from fedward_cli.demo import ARMS
+from fedward_cli.demo import ARMS, DATASET_OF_OWN
 from fedward_cli.reconstructions import draw_reconstructions
 from fedward_core.engine import Job
 from fedward_core.spec import Spec
@@ -51,6 +51,20 @@ def test_the_demo_goes_on_after_ctrl_c(bench: Any, demo: Any) -> None:
     bench.engine.stop_after = None
     assert demo()[0].exit_code == 0
     assert [job.spec.name for job in bench.engine.jobs] == ["local", *ARMS]
+
+
+def test_workers_are_of_a_simulation_only(bench: Any) -> None:
+    result = bench.call("demo", "--out", bench.out, "--workers", 2)
+    assert result.exit_code == 2
+    assert "--simulated" in result.stderr
+    assert bench.engine.jobs == []
+
+
+def test_the_demo_over_data_of_ones_own_names_it_so(bench: Any, demo: Any) -> None:
+    result = bench.call("demo", "--simulated", "--data", bench.data, "--out", bench.out)
+    assert result.exit_code == 0, result.output
+    assert {job.spec.dataset.name for job in bench.engine.jobs} == {DATASET_OF_OWN}
+    assert {job.data for job in bench.engine.jobs} == {bench.data}
 
 
 def test_reconstructions_are_drawn_from_a_finished_stage(hospitals: Path, tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ private, work   0700, the user's
 import os
 import pwd
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -21,11 +23,20 @@ def check_user(name: str) -> None:
     """Make sure that client apps can run as a user.
 
     Raises:
-        AgentError: There is no such user, or this process is not root's.
+        AgentError: There is no such user, it cannot use this Python, or this process is not root's.
     """
     if os.geteuid() != 0:
         raise AgentError("run_as in site.yaml needs an agent that runs as root: start it so, or leave run_as empty")
-    _entry(name)
+    entry = _entry(name)
+    try:
+        command = [sys.executable, "-c", "import fedward_client"]
+        subprocess.run(  # noqa: S603 - our own interpreter
+            command, user=entry.pw_uid, group=entry.pw_gid, extra_groups=(), cwd="/", capture_output=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        raise AgentError(
+            f"user '{name}' cannot use the Python that the agent runs with: install it for all users"
+        ) from None
 
 
 def hand_over(home: Path, name: str, *, own: Iterable[Path], read: Iterable[Path]) -> None:

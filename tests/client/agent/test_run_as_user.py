@@ -54,6 +54,16 @@ def test_a_user_that_does_not_exist_is_said() -> None:
         check_user("no-such-user")
 
 
+@needs_root
+def test_a_user_that_cannot_use_this_python_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hidden = tmp_path / "hidden"
+    hidden.mkdir(mode=0o700)
+    (hidden / "python").symlink_to(sys.executable)
+    monkeypatch.setattr(sys, "executable", str(hidden / "python"))
+    with pytest.raises(AgentError, match="install it for all users"):
+        check_user("nobody")
+
+
 def test_without_root_no_user_can_be_changed_to(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(AgentError, match="runs as root"):
