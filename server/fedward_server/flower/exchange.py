@@ -24,8 +24,13 @@ from fedward_server.rounds.exchange import Answer, Errand, Loss
 MESSAGE_TYPES = {Work.DESCRIBE: "query", Work.TRAIN: "train", Work.EVALUATE: "evaluate"}
 PACKED = "packed"
 GROUP = "group."
-# Flower's words for a node that is not there, and for an app of which it has not heard for a minute.
-LOSSES = {ErrorCode.NODE_UNAVAILABLE: Loss.NODE, ErrorCode.CLIENT_APP_CRASHED: Loss.APP}
+# Flower's words for a node that is not there, for an answer that broke off on its way, which it notices after three
+# minutes, and for an app of which it has not heard for a minute.
+LOSSES = {
+    ErrorCode.NODE_UNAVAILABLE: Loss.NODE,
+    ErrorCode.MESSAGE_UNAVAILABLE: Loss.NODE,
+    ErrorCode.CLIENT_APP_CRASHED: Loss.APP,
+}
 
 
 class GridExchange:
@@ -56,8 +61,13 @@ class GridExchange:
         self._out: dict[str, str] = {}
         self._unreachable: list[str] = []
 
-    def send(self, errands: Mapping[str, Errand]) -> None:
-        """Push one message for each site. Weights that several sites get are encoded once."""
+    def send(self, errands: Mapping[str, Errand], *, once_more: bool = False) -> None:
+        """Push one message for each site. Weights that several sites get are encoded once.
+
+        Args:
+            errands: The errand of each site.
+            once_more: Whether answers to the same errands, sent before, are waited for too; the first one counts.
+        """
         records: dict[int, ArrayRecord] = {}
         messages: dict[str, Message] = {}
         for site, errand in errands.items():
@@ -66,7 +76,8 @@ class GridExchange:
                 records[key] = _record(errand.arrays)
             messages[site] = self._message(site, errand.order, records[key])
         self._grid.push_messages(list(messages.values()))
-        self.forget(*messages)
+        if not once_more:
+            self.forget(*messages)
         for site, message in messages.items():
             if message.metadata.message_id:
                 self._out[message.metadata.message_id] = site
@@ -92,7 +103,9 @@ class GridExchange:
         for message_id in list(self._out):
             replies = list(self._grid.pull_messages([message_id])) if message_id in self._out else []
             while replies:
-                yield _answer(self._out.pop(message_id), replies.pop())
+                site = self._out.pop(message_id)
+                self.forget(site)
+                yield _answer(site, replies.pop())
 
     def find(self, nodes: Mapping[str, int]) -> None:
         """Say where sites are from now on."""

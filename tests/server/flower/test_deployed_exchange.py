@@ -195,6 +195,26 @@ def test_a_refusal_is_the_last_word_and_other_errors_say_nothing_of_the_site(tmp
     assert len(grid.pushed) == 4
 
 
+def test_what_a_superlink_lost_when_it_was_killed_is_sent_once_more(tmp_path: Path, clock: Clock) -> None:
+    (tmp_path / "started").write_text("1")
+    grid = Grid()
+    grid.add(1, "north")
+    grid.add(2, "south")
+    exchange = DeployedExchange(grid, job(tmp_path, superlink="127.0.0.1:1", superlink_keys=tmp_path))
+    ask(exchange, Work.DESCRIBE)
+    grid.ways[2] = lambda message: None
+
+    def restart() -> None:
+        (tmp_path / "started").write_text("2")
+        grid.add(2, "south")
+
+    clock += [lambda: None, restart]
+    assert ask(exchange, Work.TRAIN)["south"].reply is not None
+    assert [grid.pushed.count((node, "train")) for node in (1, 2)] == [1, 2]
+    ask(exchange, Work.TRAIN)
+    assert [grid.pushed.count((node, "train")) for node in (1, 2)] == [2, 3]
+
+
 def test_a_silent_site_is_forgotten_at_the_deadline(tmp_path: Path, clock: Clock) -> None:
     grid = Grid()
     grid.add(1, "north")
@@ -219,3 +239,15 @@ def test_a_busy_database_is_asked_again_and_any_other_error_is_not(clock: Clock)
     with pytest.raises(httpx.HTTPStatusError):
         PatientGrid(grid).pull_messages(["m1"])
     assert answers == []
+
+
+def test_an_answer_that_broke_off_on_its_way_is_asked_for_again(tmp_path: Path, clock: Clock) -> None:
+    grid = Grid()
+    grid.add(1, "north")
+    grid.add(2, "south")
+    exchange = DeployedExchange(grid, job(tmp_path))
+    ask(exchange, Work.DESCRIBE)
+    grid.ways[2] = error_of(ErrorCode.MESSAGE_UNAVAILABLE)
+    clock.append(lambda: grid.ways.update({2: lambda message: reply_of("south", message)}))
+    assert ask(exchange, Work.TRAIN)["south"].reply is not None
+    assert grid.pushed.count((2, "train")) == 2
