@@ -1,6 +1,7 @@
 """How this side reaches a SuperLink: one address, its certificate authority where it speaks TLS, and its secret.
 
 <keys>/authority.pem       whom to trust; absent where the SuperLink speaks plain HTTP
+<keys>/started             differs after each start of the SuperLink
 <keys>/superexec.secret    lets whoever has it take tasks; absent where nobody is asked for one
 """
 
@@ -21,7 +22,7 @@ from flwr.supercore.runtime import RuntimeHttpClient
 
 from fedward_core.engine import Job
 
-AUTHORITY, SECRET = "authority.pem", "superexec.secret"
+AUTHORITY, SECRET, STARTED = "authority.pem", "superexec.secret", "started"
 ACQUIRE_TASK = "/flwr.proto.Runtime/AcquireTask"
 HEALTH_TIMEOUT_S = 5.0
 
@@ -47,6 +48,12 @@ class Connection:
     def authority(self) -> Path | None:
         """The certificate authority; None over plain HTTP."""
         return self._file(AUTHORITY)
+
+    @property
+    def started(self) -> str:
+        """Differs after each start of the SuperLink; empty where nobody restarts it."""
+        path = self._file(STARTED)
+        return path.read_text(encoding="utf-8") if path else ""
 
     def control(self) -> ControlHttpClient:
         """A client of the Control API."""

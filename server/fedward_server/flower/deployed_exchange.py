@@ -57,6 +57,8 @@ class DeployedExchange:
         self._return_s = return_s
         self._roster: Roster | None = None
         self._exchange = GridExchange(grid, {}, poll_s=POLL_S, ttl_s=self._ttl_s)
+        self._connection = Connection.of(job)
+        self._started = self._connection.started if self._connection else ""
         self._parcels: dict[str, _Parcel] = {}
         self._known: list[Answer] = []
         self._given_up: set[str] = set()
@@ -100,8 +102,7 @@ class DeployedExchange:
     def _open_roster(self, order: Order) -> Roster:
         """Go by names where nodes prove who they are, which they do over TLS only."""
         assert order.work is Work.DESCRIBE
-        connection = Connection.of(self._job)
-        if connection and connection.authority:
+        if self._connection and self._connection.authority:
             return NamedRoster(self._grid)
         return CalledRoster(self._grid, order, self._job.sites, ttl_s=self._ttl_s)
 
@@ -141,6 +142,7 @@ class DeployedExchange:
         assert self._roster is not None
         self._roster.look()
         self._looked = time.monotonic()
+        self._send_once_more_after_restart()
         self._deliver(
             [
                 site
@@ -148,6 +150,14 @@ class DeployedExchange:
                 if self._roster.standing(site) not in (None, parcel.sent_to)
             ]
         )
+
+    def _send_once_more_after_restart(self) -> None:
+        """A SuperLink that was killed may have given a message out to nobody, and counts it as delivered all the same."""
+        if self._connection is None or self._connection.started == self._started:
+            return
+        self._started = self._connection.started
+        out = {site: parcel.errand for site, parcel in self._parcels.items() if parcel.sent_to}
+        self._exchange.send(out, once_more=True)
 
     def _overdue(self) -> Iterator[Answer]:
         """Faults of sites that did not come back; one that was given up before is not waited for again."""

@@ -18,7 +18,7 @@ from fedward_core.arrays import replacing
 from fedward_core.config import Frozen
 from fedward_core.process import Process
 from fedward_core.processes import LOOPBACK, end_service, free_port, start_service
-from fedward_server.flower.connection import AUTHORITY, SECRET, Connection
+from fedward_server.flower.connection import AUTHORITY, SECRET, STARTED, Connection
 from fedward_server.flower.control import FlowerControl, Node
 from fedward_server.flower.superlink import (
     POLL_S,
@@ -138,6 +138,8 @@ class SuperLinkKeeper:
             with replacing(secret) as temporary:
                 temporary.touch(mode=0o600)
                 temporary.write_bytes(secrets.token_hex(32).encode())
+        with replacing(self.keys / STARTED) as temporary:
+            temporary.write_text(str(time.time_ns()), encoding="utf-8")
         (self.keys / AUTHORITY).unlink(missing_ok=True)
         if self._tls is not None:
             shutil.copyfile(self._tls.authority, self.keys / AUTHORITY)
