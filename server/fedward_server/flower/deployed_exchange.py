@@ -152,7 +152,7 @@ class DeployedExchange:
         )
 
     def _send_once_more_after_restart(self) -> None:
-        """A SuperLink that was killed may have given a message out to nobody, and counts it as delivered all the same."""
+        """A SuperLink that was killed may have given a message out to nobody, and counts it as delivered."""
         if self._connection is None or self._connection.started == self._started:
             return
         self._started = self._connection.started
