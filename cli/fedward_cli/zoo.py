@@ -3,7 +3,8 @@
 import inspect
 import json
 from importlib.metadata import entry_points
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from pydantic_core import PydanticUndefined
@@ -18,6 +19,9 @@ from fedward_core import registry
 from fedward_core.config import Config, Frozen
 from fedward_core.errors import SpecError
 from fedward_core.spec import MethodConfig
+
+if TYPE_CHECKING:
+    from fedward_cli.matrix import Matrix
 
 KINDS = {
     "method": "methods",
@@ -93,7 +97,35 @@ def list_names(
         row = (exhibit.kind, f"[bold]{exhibit.name}[/]", escape(exhibit.summary), exhibit.needs, escape(exhibit.paper))
         table.add_row(*row, end_section=last)
     output().print(table)
+    if kind is None:
+        from fedward_cli.matrix import recorded  # noqa: PLC0415 - it knows runs, which one kind does not need
+
+        _print_matrix(recorded())
     output().print("`fedward zoo show NAME` tells the settings of one of them.")
+
+
+@app.command("matrix")
+def matrix(
+    run: Annotated[bool, typer.Option("--run", help="Try every cell anew on this machine; takes minutes.")] = False,
+    engine: Annotated[list[str] | None, typer.Option(help="The engines to try, with --run: inline, ray.")] = None,
+    record: Annotated[Path | None, typer.Option(help="Write what was seen to this file, with --run.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show which method was seen to train on which backbone: at one site, federated and personalised.
+
+    For example `fedward zoo matrix`
+    """
+    from fedward_cli.matrix import recorded, try_all  # noqa: PLC0415 - it knows runs, which the list does not need
+
+    if not run and (engine or record):
+        raise SpecError("--engine and --record have no effect on what is recorded: add --run")
+    seen = try_all(engine or ["inline"]) if run else recorded()
+    if record:
+        record.write_text(seen.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    if as_json:
+        typer.echo(seen.model_dump_json(indent=2))
+        return
+    _print_matrix(seen)
 
 
 @app.command("show")
@@ -114,6 +146,14 @@ def show(
         return
     for exhibit in named:
         _print_exhibit(exhibit)
+
+
+def _print_matrix(seen: "Matrix") -> None:
+    from fedward_cli.matrix_report import matrix_table, notes  # noqa: PLC0415 - as above
+
+    output().print(matrix_table(seen))
+    for note in notes(seen):
+        output().print(f"[dim]{escape(note)}[/]")
 
 
 def _print_exhibit(exhibit: Exhibit) -> None:

@@ -1,0 +1,70 @@
+"""The matrix of the zoo: every method on every backbone trains in every mode, or is refused in the zoo's own words."""
+
+from pathlib import Path
+
+import pytest
+
+from fedward_cli.matrix import Cell, Mode, pairs, recorded, try_cell
+from fedward_cli.matrix_report import matrix_markdown
+from fedward_core import registry
+
+EVERY = [(method, backbone, mode) for method, backbone in pairs() for mode in Mode]
+README = Path(__file__).parents[2] / "README.md"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Simulated hospitals are made once for all cells."""
+    return tmp_path_factory.mktemp("matrix")
+
+
+def seen(engine: str) -> dict[tuple[str, str, Mode], Cell]:
+    return {(cell.method, cell.backbone, cell.mode): cell for cell in recorded().cells if cell.engine == engine}
+
+
+def test_every_registered_pair_is_on_record_in_every_mode() -> None:
+    assert set(seen("inline")) == set(EVERY)
+
+
+def test_what_trains_inline_was_tried_on_ray_too() -> None:
+    trained = {key for key, cell in seen("inline").items() if cell.state == "trained"}
+    assert trained == {key for key, cell in seen("ray").items() if cell.state == "trained"}
+
+
+def test_nothing_on_record_has_failed_and_a_refusal_has_its_reason() -> None:
+    assert not [cell for cell in recorded().cells if cell.state == "failed"]
+    assert all(cell.reason for cell in recorded().cells if cell.state == "refused")
+
+
+def test_every_method_trains_somewhere_in_every_mode() -> None:
+    trained = {(cell.method, cell.mode) for cell in recorded().cells if cell.state == "trained"}
+    assert trained == {(method, mode) for method in registry.names("methods") for mode in Mode}
+
+
+def test_a_cell_is_green_only_if_the_loss_fell_and_bytes_were_counted() -> None:
+    for cell in recorded().cells:
+        if cell.state == "trained" and cell.method != "rehearsal":
+            assert cell.losses is not None
+            assert cell.losses[1] < cell.losses[0]
+            assert cell.bytes_sent
+
+
+def test_the_first_page_shows_the_matrix_on_record() -> None:
+    assert matrix_markdown(recorded()) in README.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_a_cell_is_tried_anew(mode: Mode, folder: Path) -> None:
+    assert try_cell("supervised", "small_cnn", mode, "inline", folder).state == "trained"
+
+
+def test_a_pair_that_does_not_fit_is_refused_with_the_zoos_reason(folder: Path) -> None:
+    cell = try_cell("mae", "small_cnn", Mode.LOCAL, "inline", folder)
+    assert (cell.state, "vision transformer" in cell.reason) == ("refused", True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("method", "backbone", "mode"), EVERY)
+def test_every_cell_is_as_on_record(method: str, backbone: str, mode: Mode, folder: Path) -> None:
+    expected = seen("inline")[method, backbone, mode]
+    assert try_cell(method, backbone, mode, "inline", folder).state == expected.state
