@@ -8,7 +8,7 @@ from fedward_core import registry
 from fedward_core.config import Config
 from fedward_core.errors import SpecError
 
-KINDS = ("aggregators", "backbones", "filters", "local_terms", "methods", "optimizers", "personalisations")
+KINDS = ("aggregators", "backbones", "filters", "local_terms", "methods", "optimizers", "personalisations", "tokenizers")
 REGISTERED = [(kind, name) for kind in KINDS for name in registry.names(kind)]
 
 
