@@ -10,7 +10,7 @@ export OMP_NUM_THREADS ?= 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-gpu lint format bench constraints clean
+.PHONY: help setup demo up test test-slow test-gpu test-postgres matrix lint format bench constraints clean
 
 help: ## Say what can be made
 	@sed -n 's/^\([a-z-]*\):.* ## /\1 ## /p' Makefile | while IFS='#' read -r goal _ text; do printf '  make %-12s%s\n' "$$goal" "$$text"; done
@@ -18,8 +18,11 @@ help: ## Say what can be made
 setup: ## Make or mend .venv with all that is needed; the other goals do this by themselves
 	@$(PYTHON) deploy/make_environment.py
 
-demo: setup ## Run a small federation on generated images and show what came out
+demo: setup ## Run a small federation of simulated hospitals over a real network of processes, and show what came out
 	@$(BIN)/fedward demo
+
+up: setup ## Start a network of simulated hospitals on this machine, until Ctrl-C
+	@$(BIN)/fedward up
 
 test: setup ## Run the tests, without the slow ones and those that need a GPU
 	@$(BIN)/pytest --numprocesses auto --maxprocesses 4
@@ -29,6 +32,12 @@ test-slow: setup ## Run the slow tests
 
 test-gpu: setup ## Run the tests that need a GPU
 	@$(BIN)/pytest -m gpu
+
+test-postgres: setup ## Run the tests that need the PostgreSQL server that FEDWARD_TEST_POSTGRES names
+	@$(BIN)/pytest -m postgres
+
+matrix: setup ## Try every method on every backbone in every mode, and record what was seen
+	@$(BIN)/fedward zoo matrix --run --engine inline --engine ray --record cli/fedward_cli/matrix.json
 
 lint: setup ## Check format, style, types and who imports whom
 	@$(BIN)/ruff format --check

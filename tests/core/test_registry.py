@@ -10,6 +10,8 @@ from fedward_core.errors import SpecError
 
 KINDS = ("aggregators", "backbones", "filters", "local_terms", "methods", "optimizers", "personalisations", "tokenizers")
 REGISTERED = [(kind, name) for kind in KINDS for name in registry.names(kind)]
+# What a configuration cannot do without.
+REQUIRED = {"dalle": {"weights": {"name": "encoder", "sha256": "0" * 64}}}
 
 
 def test_every_group_of_entry_points_is_known_here() -> None:
@@ -26,14 +28,14 @@ def test_names_are_sorted(kind: str) -> None:
 
 @pytest.mark.parametrize(("kind", "name"), REGISTERED)
 def test_a_registered_name_is_that_of_its_configuration(kind: str, name: str) -> None:
-    config = registry.resolve(kind, name).default()
+    config = registry.resolve(kind, name).default(**REQUIRED.get(name, {}))
     assert isinstance(config, Config)
     assert config.name == name
 
 
 @pytest.mark.parametrize(("kind", "name"), REGISTERED)
 def test_a_configuration_survives_json(kind: str, name: str) -> None:
-    config = registry.resolve(kind, name).default()
+    config = registry.resolve(kind, name).default(**REQUIRED.get(name, {}))
     assert type(config).model_validate_json(config.model_dump_json()) == config
 
 
