@@ -8,24 +8,30 @@ import torch
 from torch import Tensor
 
 from fedward_core import registry
+from fedward_core.cards import DataNeed
 from fedward_core.errors import SpecError
 from fedward_core.manifest import Manifest
 from fedward_core.partition import Cut, Partition, Role, Rule
 from fedward_models.backbones.backbone import Axis, Backbone, ChannelGroup
 from fedward_models.building import seeded
 
-IMAGE_PX, CHANNELS = 32, 3
+IMAGE_PX, CHANNELS, FRAMES = 32, 3, 8
+# What comes before height and width, by what a backbone says that it reads.
+LEADING = {DataNeed.IMAGE: (), DataNeed.VOLUME: (IMAGE_PX,), DataNeed.CLIP: (FRAMES,)}
 # Small enough for a test; a backbone that is not named here is tried with its defaults.
 TINY: dict[str, dict[str, Any]] = {
     "vit": {"width": 24, "depth": 2, "heads": 3, "patch_px": 8},
     "beit_vit": {"width": 24, "depth": 2, "heads": 3, "patch_px": 8},
     "lenet": {"hidden": (10,)},
+    "minit": {"width": 24, "depth": 2, "heads": 3, "hidden": 16, "block_px": 16, "patch_px": 8},
+    "nit": {"width": 24, "depth": 2, "heads": 3, "hidden": 16},
     "preact_resnet": {"width": 4},
     "robust_cnn": {"width": 4, "depths": (1, 1, 2, 1), "patch_px": 4, "kernel_px": 3},
     "small_cnn": {"widths": (6, 8), "hidden": (10,)},
 }
 
 every_backbone = pytest.mark.parametrize("name", registry.names("backbones"))
+IMAGE_BACKBONES = [n for n in registry.names("backbones") if registry.resolve("backbones", n).need is DataNeed.IMAGE]
 
 
 def build(name: str, *, seed: int = 0, **settings: Any) -> Backbone:
@@ -40,15 +46,17 @@ def tiny(name: str, *, seed: int = 0) -> Backbone:
     return build(name, seed=seed, **TINY.get(name, {}))
 
 
-def images(batch: int = 3, seed: int = 0) -> Tensor:
-    return torch.randn(batch, CHANNELS, IMAGE_PX, IMAGE_PX, generator=torch.Generator().manual_seed(seed))
+def images(name: str, batch: int = 3, seed: int = 0) -> Tensor:
+    """What a backbone reads: images, volumes or clips."""
+    leading = LEADING[registry.resolve("backbones", name).need]
+    return torch.randn(batch, CHANNELS, *leading, IMAGE_PX, IMAGE_PX, generator=torch.Generator().manual_seed(seed))
 
 
 @every_backbone
 def test_it_builds_from_its_defaults(name: str) -> None:
     backbone = build(name).eval()
     assert registry.resolve("backbones", name).default().name == name
-    assert backbone(images()).shape == (3, backbone.num_features)
+    assert backbone(images(name)).shape == (3, backbone.num_features)
 
 
 @every_backbone
@@ -57,10 +65,10 @@ def test_a_wrong_setting_is_refused_by_its_name(name: str) -> None:
         registry.resolve("backbones", name).default(colour="green")
 
 
-@every_backbone
+@pytest.mark.parametrize("name", IMAGE_BACKBONES)
 def test_features_of_places_are_as_wide_as_those_of_images(name: str) -> None:
     backbone = tiny(name).eval()
-    batch, width, height, breadth = backbone.feature_map(images()).shape
+    batch, width, height, breadth = backbone.feature_map(images(name)).shape
     assert (batch, width) == (3, backbone.num_features)
     assert 1 < height <= IMAGE_PX
     assert 1 < breadth <= IMAGE_PX
@@ -69,15 +77,15 @@ def test_features_of_places_are_as_wide_as_those_of_images(name: str) -> None:
 @every_backbone
 def test_images_do_not_see_each_other_in_evaluation(name: str) -> None:
     backbone = tiny(name).eval()
-    together = backbone(images())
-    alone = torch.cat([backbone(image) for image in torch.split(images(), 1)])
+    together = backbone(images(name))
+    alone = torch.cat([backbone(image) for image in torch.split(images(name), 1)])
     torch.testing.assert_close(together, alone)
 
 
 @every_backbone
 def test_gradients_reach_every_parameter(name: str) -> None:
     backbone = tiny(name).train()
-    (backbone(images()) * torch.randn(backbone.num_features)).sum().backward()
+    (backbone(images(name)) * torch.randn(backbone.num_features)).sum().backward()
     assert [n for n, p in backbone.named_parameters() if p.grad is None or not p.grad.count_nonzero()] == []
 
 
@@ -92,7 +100,7 @@ def test_the_same_seed_gives_the_same_network(name: str) -> None:
 def test_what_was_saved_loads_again(name: str) -> None:
     source, target = tiny(name).eval(), tiny(name, seed=1).eval()
     target.load_state_dict(source.state_dict())
-    assert torch.equal(source(images()), target(images()))
+    assert torch.equal(source(images(name)), target(images(name)))
 
 
 @every_backbone

@@ -13,7 +13,7 @@ import yaml
 from torch import Tensor
 
 from fedward_core import registry
-from fedward_core.cards import Contract
+from fedward_core.cards import Contract, DataNeed
 from fedward_core.errors import SpecError
 from fedward_core.partition import Partition
 from fedward_core.spec import Spec
@@ -37,6 +37,8 @@ TINY: dict[str, dict[str, Any]] = {
         "view": {},
     },
     "fgsm_at": {"attack": "fgsm_rs", "grad_align": 0.2, "mask_px": 2, "evaluation_steps": 2, "monitor_steps": 1},
+    "minit": {"width": 24, "depth": 3, "heads": 3, "hidden": 16, "block_px": 16, "patch_px": 8, "dropout": 0.1},
+    "nit": {"width": 24, "depth": 3, "heads": 3, "hidden": 16, "dropout": 0.1},
     "mae": {"decoder_width": 16, "decoder_depth": 1, "decoder_heads": 2},
     "sdmp": {"base": {"name": "moco", "hidden": 16, "width": 8}},
     "supervised": {"mixup": 0.8, "cutmix": 1.0, "label_smoothing": 0.1},
@@ -45,7 +47,12 @@ METHODS = [name for name in registry.names("methods") if registry.resolve("metho
 # Methods that can train some backbones only.
 TRAINS = {"beit": {"beit_vit"}, "dmae": {"vit"}, "mae": {"vit"}}
 REFUSED = [(m, b) for m, trained in TRAINS.items() for b in registry.names("backbones") if b not in trained]
-PAIRS = [(m, b) for m in METHODS for b in registry.names("backbones") if (m, b) not in REFUSED]
+NEEDS = {name: registry.resolve("backbones", name).need for name in registry.names("backbones")}
+# A method of images reads what its backbone reads; one of views or reports has backbones of images only.
+FOR_IMAGES = [name for name in METHODS if registry.resolve("methods", name).need is DataNeed.IMAGE]
+FITTING = [(m, b) for m in METHODS for b, need in NEEDS.items() if m in FOR_IMAGES or need is DataNeed.IMAGE]
+PAIRS = [pair for pair in FITTING if pair not in REFUSED]
+LEADING = {DataNeed.IMAGE: (), DataNeed.VOLUME: (IMAGE_PX,), DataNeed.CLIP: (8,)}  # axes before height and width
 
 ZOO = Path(__file__).parents[2] / "docs" / "zoo"
 
@@ -64,14 +71,14 @@ def build(name: str, backbone: str, *, seed: int = 0, tiny: bool = True) -> Meth
     return method
 
 
-def raw_batch(size: int = 6) -> Batch:
+def raw_batch(backbone: str, size: int = 6) -> Batch:
     rng = torch.Generator().manual_seed(5)
-    images = torch.randn(size, CONTRACT.channels, IMAGE_PX, IMAGE_PX, generator=rng)
+    images = torch.randn(size, CONTRACT.channels, *LEADING[NEEDS[backbone]], IMAGE_PX, IMAGE_PX, generator=rng)
     return Batch(images=images, labels=torch.arange(size) % len(CONTRACT.classes), seed=11)
 
 
-def prepared(method: Method, seed: int = 0) -> Batch:
-    return method.prepare(raw_batch(), torch.Generator().manual_seed(seed))
+def prepared(method: Method, backbone: str, seed: int = 0) -> Batch:
+    return method.prepare(raw_batch(backbone), torch.Generator().manual_seed(seed))
 
 
 def loss_of(method: Method, batch: Batch) -> Tensor:
@@ -83,7 +90,7 @@ def loss_of(method: Method, batch: Batch) -> Tensor:
 @every_method
 def test_it_builds_from_its_defaults(name: str, backbone: str) -> None:
     method = build(name, backbone, tiny=False)
-    assert torch.isfinite(loss_of(method, prepared(method)))
+    assert torch.isfinite(loss_of(method, prepared(method, backbone)))
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -101,7 +108,7 @@ def test_a_backbone_that_it_cannot_train_is_refused(name: str, backbone: str) ->
 @every_method
 def test_steps_lower_the_loss_of_one_batch(name: str, backbone: str) -> None:
     method = build(name, backbone)
-    batch = prepared(method)
+    batch = prepared(method, backbone)
     optimizer = torch.optim.AdamW([p for p in method.parameters() if p.requires_grad], lr=3e-3)
     before = loss_of(method, batch)
     for _ in range(8):
@@ -117,7 +124,7 @@ def test_gradients_reach_all_that_is_trained_and_nothing_else(name: str, backbon
     method.eval()  # no block is skipped
     for parameter in method.parameters():
         parameter.data += 0.05 * torch.randn_like(parameter)
-    loss_of(method, prepared(method)).backward()  # type: ignore[no-untyped-call]
+    loss_of(method, prepared(method, backbone)).backward()  # type: ignore[no-untyped-call]
     reached = {n for n, p in method.named_parameters() if p.grad is not None and bool(p.grad.count_nonzero())}
     assert reached == {n for n, p in method.named_parameters() if p.requires_grad}
 
@@ -126,7 +133,7 @@ def test_gradients_reach_all_that_is_trained_and_nothing_else(name: str, backbon
 def test_the_same_prepared_batch_has_the_same_loss_twice(name: str, backbone: str) -> None:
     """Also in training mode, where blocks are skipped: all chance is in the batch."""
     method = build(name, backbone).train()
-    batch = prepared(method)
+    batch = prepared(method, backbone)
     first, second = loss_of(method, batch), loss_of(method, batch)
     assert torch.equal(first, second)
 
@@ -136,14 +143,14 @@ def test_the_same_seed_gives_the_same_numbers(name: str, backbone: str) -> None:
     losses = []
     for seed in (0, 0, 1):
         method = build(name, backbone, seed=seed)
-        losses.append(loss_of(method, prepared(method, seed)).detach())
+        losses.append(loss_of(method, prepared(method, backbone, seed)).detach())
     assert torch.equal(losses[0], losses[1])
     assert not torch.equal(losses[0], losses[2])
 
 
 @every_method
 def test_preparing_leaves_the_batch_and_the_global_generator_alone(name: str, backbone: str) -> None:
-    method, batch = build(name, backbone), raw_batch()
+    method, batch = build(name, backbone), raw_batch(backbone)
     before, state = batch.images.clone(), torch.get_rng_state()
     method.prepare(batch, torch.Generator().manual_seed(0))
     assert torch.equal(batch.images, before)
@@ -154,7 +161,7 @@ def test_preparing_leaves_the_batch_and_the_global_generator_alone(name: str, ba
 def test_what_was_saved_loads_again(name: str, backbone: str) -> None:
     source, target = build(name, backbone), build(name, backbone, seed=1)
     target.load_state_dict(source.state_dict())
-    batch = prepared(source)
+    batch = prepared(source, backbone)
     assert torch.equal(loss_of(source, batch), loss_of(target, batch))
 
 
@@ -174,8 +181,8 @@ def test_its_rules_cover_every_tensor(name: str, backbone: str) -> None:
 def test_evaluation_gives_one_finite_loss_for_each_image(name: str, backbone: str) -> None:
     method = build(name, backbone).eval()
     with torch.no_grad():
-        losses = method.evaluation_loss(prepared(method))
-        predictions = method.predict(raw_batch().images)
+        losses = method.evaluation_loss(prepared(method, backbone))
+        predictions = method.predict(raw_batch(backbone).images)
     assert losses.shape == (6,)
     assert bool(torch.isfinite(losses).all())
     assert len(predictions) == 6

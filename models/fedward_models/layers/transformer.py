@@ -14,10 +14,18 @@ from torch import nn
 layer_norm = partial(nn.LayerNorm, eps=1e-6)
 
 
-def transformer_blocks(
-    *, width: int, depth: int, heads: int, mlp_ratio: float = 4.0, drop_path: float = 0.0
+def transformer_blocks(  # noqa: PLR0913 - what papers vary, each by name
+    *,
+    width: int,
+    depth: int,
+    heads: int,
+    mlp_ratio: float = 4.0,
+    drop_path: float = 0.0,
+    qkv_bias: bool = True,
+    dropout: float = 0.0,
+    eps: float = 1e-6,
 ) -> nn.ModuleList:
-    """Pre-norm blocks with biases everywhere and the exact GELU.
+    """Pre-norm blocks with the exact GELU and, by default, biases everywhere.
 
     Args:
         width: E.
@@ -25,9 +33,22 @@ def transformer_blocks(
         heads: Attention heads; they divide the width.
         mlp_ratio: Hidden units over the width.
         drop_path: The rate of the last block; rates rise linearly from 0 at the first.
+        qkv_bias: Whether queries, keys and values have a bias.
+        dropout: Of both projections and the hidden units; attention weights have none.
+        eps: Of the norms.
     """
+    norm: Any = partial(nn.LayerNorm, eps=eps)  # timm calls it with a width, whatever its annotation says
+    block = partial(
+        Block,
+        width,
+        heads,
+        mlp_ratio=mlp_ratio,
+        qkv_bias=qkv_bias,
+        proj_drop=dropout,
+        norm_layer=norm,
+    )
     rates = torch.linspace(0, drop_path, depth, device="cpu").tolist()
-    return nn.ModuleList(_block(width, heads=heads, mlp_ratio=mlp_ratio, drop_path=rate) for rate in rates)
+    return nn.ModuleList(_fused(block(drop_path=rate)) for rate in rates)
 
 
 def initialise(module: nn.Module) -> None:
@@ -41,9 +62,7 @@ def initialise(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
-def _block(width: int, *, heads: int, mlp_ratio: float, drop_path: float) -> Block:
-    norm: Any = layer_norm  # timm calls it with a width, whatever its annotation says
-    block = Block(width, heads, mlp_ratio=mlp_ratio, qkv_bias=True, drop_path=drop_path, norm_layer=norm)
+def _fused(block: Block) -> Block:
     attention: Any = block.attn
     attention.fused_attn = True  # timm reads this from the environment, which must never change results
     return block

@@ -25,7 +25,7 @@ from fedward_models.data.views import draw_view
 from fedward_models.losses.label_losses import classification_loss, multi_label_loss, segmentation_loss
 from fedward_models.method import Batch, Clock, Inheritance, Method, StepOutput, take_over
 from fedward_models.methods.supervised.config import SupervisedConfig
-from fedward_models.methods.supervised.mixing import mix
+from fedward_models.methods.supervised.mixing import Mixing, mix
 
 _HEAD_STD = 2e-5  # SSL-FL, Sec. 4
 
@@ -55,9 +55,7 @@ class Supervised(Method):
             batch = replace(batch, images=draw_view(batch, self.config.view, rng))
         if not (self.config.mixup or self.config.cutmix):
             return batch
-        images, labels = mix(
-            batch.images, self._targets(batch), rng, mixup=self.config.mixup, cutmix=self.config.cutmix
-        )
+        images, labels = mix(batch.images, self._targets(batch), rng, self._mixing(batch))
         return replace(batch, images=images, labels=labels)
 
     def training_step(self, batch: Batch, clock: Clock) -> StepOutput:  # noqa: ARG002 - the signature of the family
@@ -71,8 +69,7 @@ class Supervised(Method):
     def logits(self, images: Tensor) -> Tensor:
         """(B, K), or (B, K, H, W) for segmentation: the coarse map's logits, interpolated bilinearly."""
         if self.task is not Task.SEGMENTATION:
-            logits: Tensor = self.head(self.backbone(images))
-            return logits
+            return self._classified(self.backbone(images))
         coarse = self.head(self.backbone.feature_map(images))
         return functional.interpolate(coarse, size=images.shape[2:], mode="bilinear", align_corners=False)
 
@@ -143,6 +140,20 @@ class Supervised(Method):
             return multi_label_loss(logits, labels)
         loss = segmentation_loss if self.task is Task.SEGMENTATION else classification_loss
         return loss(logits, labels, label_smoothing=label_smoothing)
+
+    def _classified(self, features: Tensor) -> Tensor:
+        """(B, E) to (B, K) in full precision, where MINiT joins its blocks; as one small layer this costs nothing."""
+        with torch.autocast(features.device.type, enabled=False):
+            logits: Tensor = self.head(features.to(self.head.get_parameter("weight").dtype))
+        return logits
+
+    def _mixing(self, batch: Batch) -> Mixing:
+        columns = self.config.cutmix_box == "column"
+        if columns and batch.images.ndim < 5:
+            raise SpecError("cutmix_box 'column' has no effect on images, which have two axes: leave it out")
+        return Mixing(
+            mixup=self.config.mixup, cutmix=self.config.cutmix, parts=self.config.mixed_parts, columns=columns
+        )
 
     def _targets(self, batch: Batch) -> Tensor:
         labels = _labels_of(batch)

@@ -1,0 +1,1 @@
+"""Transformers for whole volumes: MINiT and NiT."""
