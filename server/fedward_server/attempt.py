@@ -100,6 +100,7 @@ def _job(job: AttemptJob, out: Path) -> Job:
         sites=job.sites,
         data=Path(job.data),
         out=out,
+        reuse=Path(job.reuse) if job.reuse else None,
         workers=job.workers,
         superlink=job.superlink,
         superlink_keys=Path(job.superlink_keys) if job.superlink_keys else None,

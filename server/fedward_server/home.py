@@ -4,6 +4,7 @@
 <home>/coordinator.id   which home folder it is
 <home>/runs/<id>/       one folder a run
 <home>/superlink/       what Flower's server keeps for enrolled sites
+<home>/stages/<study>/  finished stages of a study's runs, for those that begin alike
 <home>/studies/         empty folders of studies without data
 """
 
@@ -48,6 +49,10 @@ class Home:
     def run(self, run: str) -> RunFolder:
         """The folder of a run."""
         return RunFolder(self.path / "runs" / run)
+
+    def stages(self, study: str) -> Path:
+        """Finished stages of a study's runs. Studies share none, as they may have members of their own."""
+        return self.path / "stages" / study
 
     def empty(self, study: str) -> Path:
         """The empty folder that stands for the data of a study without any."""

@@ -23,6 +23,7 @@ class AttemptJob(Frozen):
         data: The folder with their data.
         engine: The registered name of the engine.
         workers: Sites that train side by side.
+        reuse: The folder with finished stages that runs may begin with; None to compute every stage.
         superlink: ``host:port`` of the SuperLink at which the sites are; None for sites on this machine.
         superlink_keys: The folder with what its clients need, see :class:`SuperLinkKeeper`; None where that is nothing.
     """
@@ -33,6 +34,7 @@ class AttemptJob(Frozen):
     data: str
     engine: str
     workers: int
+    reuse: str | None = None
     superlink: str | None = None
     superlink_keys: str | None = None
 

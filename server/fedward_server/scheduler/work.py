@@ -85,7 +85,8 @@ class Work:
         return replace(finding, handle=handle).moving(RunState.RUNNING)
 
     def _job(self, task: Task) -> AttemptJob:
-        job = task.job(self._data(task))
+        stages = str(self._home.stages(task.study))
+        job = task.job(self._data(task)).model_copy(update={"reuse": stages})
         if not task.enrolled:
             return job
         address, keys = self._network.superlink()

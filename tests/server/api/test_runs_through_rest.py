@@ -147,3 +147,18 @@ def test_classes_of_the_study_stand_in_the_spec_that_is_kept(shared_coordinator:
     assert shared_coordinator.run("lungs-1")["spec"]["dataset"]["classes"] == ["normal", "covid"]
     other = drill(1) | {"dataset": {"name": "none", "classes": ["covid", "normal"]}}
     assert shared_coordinator.call("POST", "/runs", json={"study": "lungs", "spec": other}).status_code == 422
+
+
+def test_a_run_takes_the_stages_over_that_an_earlier_one_of_its_study_began_with(
+    shared_coordinator: Any, drill: Any
+) -> None:
+    shared_coordinator.call("POST", "/studies", json={"name": "drill", "sites": ["hill", "north", "river"]})
+    first = drill(3)
+    second = first | {"stages": [*first["stages"], first["stages"][0] | {"name": "more", "start_from": "previous"}]}
+    for run, spec in (("begun-1", first), ("begun-2", second)):
+        body = {"study": "drill", "spec": spec, "run": run}
+        assert shared_coordinator.call("POST", "/runs", json=body).status_code == 201
+        shared_coordinator.wait(run, "completed")
+    events = shared_coordinator.call("GET", "/runs/begun-2/events").json()
+    assert [event["stage"] for event in events if event["kind"] == "stage_reused"] == ["only"]
+    assert {event["stage"] for event in events if event["kind"] == "round_finished"} == {"more"}
