@@ -77,7 +77,7 @@ class BEiTViT(Backbone):
 
     def encode(self, tokens: Tensor) -> Tensor:
         """Run all blocks on a class token and all patch tokens, (B, N, E): (B, 1+N, E), class token first."""
-        tokens = torch.cat([self.cls_token.expand(len(tokens), -1, -1), tokens], dim=1)
+        tokens = torch.cat([self.cls_token.expand(tokens.shape[0], -1, -1), tokens], dim=1)
         positions = None if self.shared_positions is None else self.shared_positions().unsqueeze(0)
         for block in self.blocks:
             tokens = block(tokens, shared_rel_pos_bias=positions)
@@ -91,7 +91,7 @@ class BEiTViT(Backbone):
     def feature_map(self, images: Tensor) -> Tensor:
         """The normed patch tokens in their places: (B, C, H, W) to (B, E, h, w)."""
         tokens: Tensor = self.fc_norm(self.encode(self.embed(images))[:, 1:])
-        return tokens.transpose(1, 2).reshape(len(images), -1, self.side, self.side)
+        return tokens.transpose(1, 2).reshape(images.shape[0], -1, self.side, self.side)
 
     def become_encoder(self, *, drop_path: float) -> None:
         """Turn into what masked pre-training trains (SSL-FL, Sec. 2.2).

@@ -32,7 +32,7 @@ class SmallCNN(Backbone):
 
     def __init__(self, config: SmallCNNConfig, *, image_px: int, channels: int) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.image_px = config, image_px
         self.map_px = _map_px(config, image_px)
         flat = config.widths[-1] * self.map_px**2
         self.stages = nn.Sequential(*(_stage(config, *pair) for pair in _pairs(channels, config.widths)))
@@ -67,7 +67,7 @@ class SmallCNN(Backbone):
         padded = functional.pad(self.stages(images), (before, after, before, after))
         windows = functional.unfold(padded, self.map_px)  # (B, C*h*w, places), flattened as in forward
         features: Tensor = self.hidden(windows.transpose(1, 2))  # (B, places, E)
-        return features.transpose(1, 2).reshape(len(images), self.num_features, self.map_px, self.map_px)
+        return features.transpose(1, 2).reshape(images.shape[0], self.num_features, self.map_px, self.map_px)
 
     def channel_groups(self) -> tuple[ChannelGroup, ...]:
         """Every convolution with its norm, and every hidden layer."""

@@ -68,7 +68,7 @@ class ViT(Backbone):
             (B, 1+M, E), class token first.
         """
         first = self.cls_token + self.pos_embed[:, :1]
-        tokens = torch.cat([first.expand(len(tokens), -1, -1), tokens], dim=1)
+        tokens = torch.cat([first.expand(tokens.shape[0], -1, -1), tokens], dim=1)
         for block in self.blocks:
             tokens = block(tokens)
         return tokens
@@ -81,7 +81,7 @@ class ViT(Backbone):
     def feature_map(self, images: Tensor) -> Tensor:
         """The normed patch tokens in their places: (B, C, H, W) to (B, E, h, w)."""
         tokens: Tensor = self.fc_norm(self.encode(self.embed(images))[:, 1:])
-        return tokens.transpose(1, 2).reshape(len(images), -1, self.side, self.side)
+        return tokens.transpose(1, 2).reshape(images.shape[0], -1, self.side, self.side)
 
     def become_encoder(self) -> None:
         """Turn into what masked pre-training trains (SSL-FL, Sec. 2.1).
