@@ -40,6 +40,13 @@ TINY: dict[str, dict[str, Any]] = {
     "minit": {"width": 24, "depth": 3, "heads": 3, "hidden": 16, "block_px": 16, "patch_px": 8, "dropout": 0.1},
     "nit": {"width": 24, "depth": 3, "heads": 3, "hidden": 16, "dropout": 0.1},
     "mae": {"decoder_width": 16, "decoder_depth": 1, "decoder_heads": 2},
+    "mgca": {
+        "text": {"width": 16, "depth": 1, "heads": 2, "max_tokens": 12},
+        "hidden": 16,
+        "width": 8,
+        "prototypes": 6,
+        "view": {"flip": 0},
+    },
     "sdmp": {"base": {"name": "moco", "hidden": 16, "width": 8}},
     "supervised": {"mixup": 0.8, "cutmix": 1.0, "label_smoothing": 0.1},
 }
@@ -74,7 +81,8 @@ def build(name: str, backbone: str, *, seed: int = 0, tiny: bool = True) -> Meth
 def raw_batch(backbone: str, size: int = 6) -> Batch:
     rng = torch.Generator().manual_seed(5)
     images = torch.randn(size, CONTRACT.channels, *LEADING[NEEDS[backbone]], IMAGE_PX, IMAGE_PX, generator=rng)
-    return Batch(images=images, labels=torch.arange(size) % len(CONTRACT.classes), seed=11)
+    labels = torch.arange(size) % len(CONTRACT.classes)
+    return Batch(images=images, labels=labels, seed=11, reports=tuple(f"{n} nodules are seen." for n in range(size)))
 
 
 def prepared(method: Method, backbone: str, seed: int = 0) -> Batch:

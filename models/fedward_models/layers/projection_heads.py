@@ -10,17 +10,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 
-def normed_head(*widths: int, last_norm: bool = True) -> nn.Sequential:
-    """Linear maps without biases, each but the last with batch norm and ReLU (MoCo v3, Chen et al., ICCV 2021).
+def normed_head(*widths: int, last_norm: bool = True, bias: bool = False) -> nn.Sequential:
+    """Linear maps, each but the last with batch norm and ReLU (MoCo v3, Chen et al., ICCV 2021).
 
     Args:
         widths: From the features to what is compared, hidden layers between.
         last_norm: End with a batch norm without scale and shift, as beside a ViT.
+        bias: Give the linear maps biases; MoCo v3 has none.
     """
     layers: list[nn.Module] = []
     for width, next_width in pairwise(widths[:-1]):
-        layers += [nn.Linear(width, next_width, bias=False), nn.BatchNorm1d(next_width), nn.ReLU()]
-    layers.append(nn.Linear(widths[-2], widths[-1], bias=False))
+        layers += [nn.Linear(width, next_width, bias=bias), nn.BatchNorm1d(next_width), nn.ReLU()]
+    layers.append(nn.Linear(widths[-2], widths[-1], bias=bias))
     if last_norm:
         layers.append(nn.BatchNorm1d(widths[-1], affine=False))
     return nn.Sequential(*layers)

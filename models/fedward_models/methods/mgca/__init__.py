@@ -1,0 +1,1 @@
+"""Alignment of images with their reports at three scales."""

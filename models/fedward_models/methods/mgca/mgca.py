@@ -1,0 +1,279 @@
+"""MGCA: an image encoder that learns from reports, by alignment at three scales.
+
+    image   -> backbone  -> whole, places -> projections --.  pairs       which report belongs to which image
+                                                           |- tokens      which word belongs to which place
+    report  -> text tower -> whole, words -> projections --'  prototypes  both choose the same of K diseases
+
+Paper: F. Wang, Y. Zhou, S. Wang, V. Vardhanabhuti, L. Yu, "Multi-Granularity Cross-modal Alignment for Generalized
+Medical Visual Representation Learning", NeurIPS 2022, https://arxiv.org/abs/2210.06044.
+
+Faithful to the released code (HKU-MedAI/MGCA, commit 680fe4a): class token and patch tokens after the last norm, pieces
+summed into words, weights of tokens from attention, the three losses with their temperatures and weight 1 each, and
+prototypes of length 1 that rest in the first epoch.
+Differs: tokens know their positions, words have their own attention and padding takes no part, which three ``legacy``
+settings undo; prototypes of length 1 also after averaging; statistics of the projections' norms stay at the site;
+federated, negatives are those of the site's own batch, so that no report nor feature leaves it.
+
+Letters: B batch, C channel, H height, W width, T tokens, N places, L words, D what is compared, K prototypes.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fedward_core.cards import Contract, DataNeed, Task
+from fedward_core.errors import DataError, SpecError
+from fedward_core.partition import Role, Rule
+from fedward_models.backbones.backbone import Backbone
+from fedward_models.data.views import draw_view
+from fedward_models.losses.pair_contrast import pair_contrast, retrieval
+from fedward_models.losses.prototype_agreement import prototype_agreement
+from fedward_models.losses.token_alignment import place_alignment, token_weights, word_alignment
+from fedward_models.method import Batch, Clock, Inheritance, Method, StepOutput, take_over
+from fedward_models.methods.mgca.config import MGCAConfig
+from fedward_models.methods.mgca.heads import Projection
+from fedward_models.towers.bert import TextTower
+from fedward_models.towers.places import read_places
+from fedward_models.towers.reports import FEWEST_WORDS, clean_report
+from fedward_models.towers.word_pieces import Pieces
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pairs:
+    """Images and reports, ready to be compared; all vectors have length 1.
+
+    Attributes:
+        images: (B, D).
+        reports: (B, D).
+        places: (B, N, D).
+        words: (B, L, D); zeros in padding.
+        place_weights: (B, N), which sum to 1.
+        word_weights: (B, L), which sum to 1.
+        padding: (B, L) bool.
+        norm_contexts: Whether contexts of places get length 1.
+    """
+
+    images: Tensor
+    reports: Tensor
+    places: Tensor
+    words: Tensor
+    place_weights: Tensor
+    word_weights: Tensor
+    padding: Tensor
+    norm_contexts: bool
+
+
+class MGCA(Method):
+    """Two towers, four projections and prototypes.
+
+    Attributes:
+        config: Its settings.
+        text: The text tower.
+        prototypes: (K, D), of length 1 at every step.
+
+    Raises:
+        SpecError: Prompts that do not fit the classes.
+        CheckpointError: Weights or vocabulary of the text tower are missing or others than named.
+    """
+
+    need = DataNeed.IMAGE_REPORT
+
+    def __init__(self, config: MGCAConfig, *, backbone: Backbone, contract: Contract) -> None:
+        super().__init__()
+        self.config, self.backbone, self.task = config, backbone, contract.task
+        self.prompts = _prompts(config, contract)
+        self.text = TextTower(config.text).requires_grad_(not config.freeze_text)
+        form = {"hidden": config.hidden, "width": config.width}
+        self.image_head, self.place_head = (Projection(backbone.num_features, **form) for _ in range(2))
+        self.report_head, self.word_head = (Projection(self.text.num_features, **form) for _ in range(2))
+        self.prototypes = nn.Parameter(functional.normalize(torch.randn(config.prototypes, config.width), dim=1))
+
+    def prepare(self, batch: Batch, rng: torch.Generator) -> Batch:
+        """Draw a view of each image, if the settings say so, and cut reports into pieces.
+
+        Raises:
+            DataError: There are no reports.
+        """
+        if batch.reports is None:
+            raise DataError("mgca needs the report of each image, found none: set dataset.kind to report")
+        words = [clean_report(report) for report in batch.reports]
+        if self.config.view:
+            batch = replace(batch, images=draw_view(batch, self.config.view, rng))
+        pieces = self.text.pieces(words)
+        usable = torch.tensor([len(text) >= FEWEST_WORDS for text in words])
+        drawn = {"numbers": pieces.numbers, "word_of": pieces.word_of, "cut": pieces.cut, "usable": usable}
+        drawn = {name: tensor.to(batch.images.device) for name, tensor in drawn.items()}
+        return replace(batch, drawn={**batch.drawn, **drawn})
+
+    def training_step(self, batch: Batch, clock: Clock) -> StepOutput:  # noqa: ARG002 - the signature of the family
+        """The weighted sum of the three losses, over pairs whose report says something.
+
+        Raises:
+            DataError: Fewer than two such pairs: there is nothing to be told apart from.
+        """
+        usable = batch.drawn["usable"]
+        if (found := int(usable.sum())) < 2:
+            raise DataError(
+                f"{found} of {len(batch)} reports of a batch have {FEWEST_WORDS} words or more after cleaning, "
+                "expected at least 2: raise local.batch_size, or leave out images with empty reports"
+            )
+        pairs = self.pairs(_those(batch, usable))
+        losses = self.losses(pairs)
+        figures = {name: loss.detach().mean() for name, loss in losses.items()}
+        figures["retrieval"] = retrieval(pairs.images, pairs.reports).mean()
+        figures["cut_reports"] = batch.drawn["cut"].float().mean()
+        return StepOutput(loss=self._total(losses).mean(), figures=figures)
+
+    def evaluation_loss(self, batch: Batch) -> Tensor:
+        """The loss of each pair of a prepared batch, (B,); it depends on what else is in the batch."""
+        return self._total(self.losses(self.pairs(batch)))
+
+    def pairs(self, batch: Batch) -> Pairs:
+        """Both sides of a prepared batch."""
+        image = read_places(self.backbone, batch.images)
+        text = self.text(batch.drawn["numbers"], batch.drawn["word_of"])
+        places = self.place_head.of_tokens(image.places)
+        uniform = places.new_full(places.shape[:2], 1 / places.shape[1])
+        norm_contexts = self.config.norm_contexts
+        return Pairs(
+            images=self.image_head(image.image),
+            reports=self.report_head(text.report),
+            places=places,
+            words=self.word_head.of_tokens(text.words, None if self.config.legacy_padding else text.padding),
+            place_weights=uniform if image.importance is None else token_weights(image.importance),
+            word_weights=token_weights(text.importance),
+            padding=text.padding,
+            norm_contexts=image.importance is None if norm_contexts is None else norm_contexts,
+        )
+
+    def losses(self, pairs: Pairs) -> dict[str, Tensor]:
+        """The three losses of each pair, (B,) each, before their weights."""
+        config = self.config
+        return {
+            "pair_loss": pair_contrast(pairs.images, pairs.reports, temperature=config.pair_temperature),
+            "token_loss": self._token_loss(pairs),
+            "prototype_loss": prototype_agreement(
+                self._similarity(pairs.images),
+                self._similarity(pairs.reports),
+                temperature=config.prototype_temperature,
+                epsilon=config.epsilon,
+                rounds=config.balancing_rounds,
+            ),
+        }
+
+    def predict(self, images: Tensor) -> Tensor:
+        """Zero-shot: (B, K) probabilities from similarities with the classes' prompts.
+
+        They sum to 1 over classes, except for multi-label, where each class is weighed against its absence.
+        """
+        embedded = self.image_head(read_places(self.backbone, images).image)
+        similarity: Tensor = embedded @ self._embedded(self.prompts).T / self.config.pair_temperature
+        if self.task is not Task.MULTI_LABEL:
+            return similarity.softmax(dim=1)
+        absent = self._embedded([f"no {prompt}" for prompt in self.prompts])
+        against: Tensor = embedded @ absent.T / self.config.pair_temperature
+        return (similarity - against).sigmoid()
+
+    def predict_batch(self, batch: Batch) -> Tensor:
+        """Zero-shot probabilities where images have classes; (B,) losses of pairs where they have none."""
+        if batch.labels is not None and self.task is not Task.SEGMENTATION:
+            return self.predict(batch.images)
+        return self.evaluation_loss(self.prepare(batch, torch.Generator().manual_seed(0)))
+
+    def rules(self) -> tuple[Rule, ...]:
+        """All but the statistics of the projections' norms, which are each site's own, and a frozen text tower."""
+        frozen = (Rule(pattern=r"text\..*", role=Role.FROZEN),) if self.config.freeze_text else ()
+        own = Rule(pattern=r"\w+_head\..*\.(running_mean|running_var|num_batches_tracked)", role=Role.PRIVATE)
+        return (*frozen, own, *super().rules())
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Which weights the text tower starts from."""
+        weights = self.config.text.weights
+        return (weights.note("text tower"),) if weights else ()
+
+    @torch.no_grad()
+    def before_step(self, clock: Clock) -> None:  # noqa: ARG002 - the signature of the family
+        """Bring prototypes back to length 1, after a step or after averaging."""
+        self.prototypes.copy_(functional.normalize(self.prototypes, dim=1))
+
+    def after_backward(self, clock: Clock) -> None:
+        """Keep prototypes as they are in the first epochs."""
+        if clock.round * clock.epochs + clock.epoch < self.config.freeze_prototypes_epochs:
+            self.prototypes.grad = None
+
+    def inherit(self, state: Mapping[str, Tensor], source: Method) -> Inheritance:
+        """Take everything over from another MGCA stage, and the backbone from any other.
+
+        Raises:
+            CheckpointError: An entry is missing or has another shape.
+        """
+        everything = isinstance(source, MGCA)
+        names = [name for name in self.state_dict() if everything or (name.startswith("backbone.") and name in state)]
+        taken = take_over(self, state, names)
+        return Inheritance(
+            taken=taken,
+            new=tuple(name for name in self.state_dict() if name not in taken),
+            dropped=tuple(name for name in state if name not in taken),
+        )
+
+    def _token_loss(self, pairs: Pairs) -> Tensor:
+        temperature = self.config.token_temperature
+        by_word = word_alignment(
+            pairs.words,
+            pairs.places,
+            pairs.word_weights,
+            pairs.padding,
+            temperature=temperature,
+            legacy_padding=self.config.legacy_padding,
+        )
+        if not self.config.bidirectional:
+            return by_word
+        return by_word + place_alignment(
+            pairs.places,
+            pairs.words,
+            pairs.place_weights,
+            pairs.padding,
+            temperature=temperature,
+            norm_contexts=pairs.norm_contexts,
+        )
+
+    def _total(self, losses: Mapping[str, Tensor]) -> Tensor:
+        config = self.config
+        return (
+            config.pair_weight * losses["pair_loss"]
+            + config.token_weight * losses["token_loss"]
+            + config.prototype_weight * losses["prototype_loss"]
+        )
+
+    def _similarity(self, embedded: Tensor) -> Tensor:
+        """Cosines with the prototypes, (B, K); as published, no gradient goes through their lengths."""
+        lengths = torch.linalg.vector_norm(self.prototypes.detach(), dim=1, keepdim=True)
+        similarity: Tensor = embedded @ (self.prototypes / lengths).T
+        return similarity
+
+    def _embedded(self, prompts: Sequence[str]) -> Tensor:
+        """(K, D), of texts that are taken as they are, without leaving out short sentences."""
+        pieces: Pieces = self.text.pieces([prompt.lower().split() for prompt in prompts])
+        device = self.prototypes.device
+        embedded: Tensor = self.report_head(self.text(pieces.numbers.to(device), pieces.word_of.to(device)).report)
+        return embedded
+
+
+def _those(batch: Batch, chosen: Tensor) -> Batch:
+    drawn = {name: tensor[chosen] for name, tensor in batch.drawn.items()}
+    return replace(batch, images=batch.images[chosen], drawn=drawn)
+
+
+def _prompts(config: MGCAConfig, contract: Contract) -> tuple[str, ...]:
+    if config.prompts is None:
+        return tuple(name.replace("_", " ") for name in contract.classes)
+    if len(config.prompts) != len(contract.classes):
+        raise SpecError(
+            f"mgca has {len(config.prompts)} prompts for {len(contract.classes)} classes: give one for each class, in "
+            "the order of the classes, or none for their names"
+        )
+    return config.prompts

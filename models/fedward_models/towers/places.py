@@ -1,0 +1,72 @@
+"""The image tower: what alignment reads of a backbone, for the whole image and for its places.
+
+Letters: B batch, C channel, H height, W width, N places, E features.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fedward_models.backbones.backbone import Backbone
+from fedward_models.backbones.vit.vit import ViT
+
+
+@dataclass(frozen=True, kw_only=True)
+class Places:
+    """What an image tower gives.
+
+    Attributes:
+        image: (B, E), of the whole image.
+        places: (B, N, E), of each place.
+        importance: (B, N), attention from the class token, without gradient; None for a network without one.
+    """
+
+    image: Tensor
+    places: Tensor
+    importance: Tensor | None
+
+
+def read_places(backbone: Backbone, images: Tensor) -> Places:
+    """Class token and patch tokens of a vision transformer after its last norm; pooled features and map of any other.
+
+    Args:
+        backbone: The network.
+        images: (B, C, H, W), float, standardised.
+    """
+    if isinstance(backbone, ViT):
+        return _of_transformer(backbone, images)
+    places = backbone.feature_map(images).flatten(2).transpose(1, 2)
+    return Places(image=backbone(images), places=places, importance=None)
+
+
+def _of_transformer(backbone: ViT, images: Tensor) -> Places:
+    last, entering = backbone.blocks[-1], []
+    hook = last.register_forward_pre_hook(lambda _, inputs: entering.append(inputs[0].detach()))
+    try:
+        tokens = backbone.fc_norm(backbone.encode(backbone.embed(images)))
+    finally:
+        hook.remove()
+    importance = attention_map(last, entering[0])[:, :, 0, 1:].mean(dim=1)
+    return Places(image=tokens[:, 0], places=tokens[:, 1:], importance=importance)
+
+
+@torch.no_grad()
+def attention_map(block: Any, tokens: Tensor) -> Tensor:
+    """The attention of a block, which its own fast implementation does not give.
+
+    Args:
+        block: One of ``transformer_blocks``.
+        tokens: (B, 1+N, E), what enters it.
+
+    Returns:
+        (B, heads, 1+N, 1+N); rows sum to 1.
+    """
+    attention = block.attn
+    batch, length, width = tokens.shape
+    joint = attention.qkv(block.norm1(tokens)).reshape(batch, length, 3, attention.num_heads, -1)
+    query, key, _ = joint.permute(2, 0, 3, 1, 4)
+    scale = (width // attention.num_heads) ** -0.5
+    weights: Tensor = (query @ key.transpose(-2, -1) * scale).softmax(dim=-1)
+    return weights
