@@ -17,7 +17,7 @@ from fedward_core.arrays import Arrays
 from fedward_core.errors import CheckpointError, DataError, PrivateStateError, UpdateError
 from fedward_core.order import Failure, Order, Reply, Work
 from fedward_core.spec import Spec
-from fedward_models.programs.program import Program, Site, open_program
+from fedward_models.programs.program import PREDICTIONS, Program, Site, open_program
 
 Groups = Mapping[str, Arrays]
 
@@ -67,8 +67,9 @@ def answer(order: Order, incoming: Arrays, settings: SiteSettings) -> tuple[Repl
 def _do(order: Order, incoming: Arrays, settings: SiteSettings) -> tuple[Reply, Groups]:
     program = _program(settings.spec, order.stage)
     stage = settings.spec.stages[order.stage].name
-    store = FilePrivateStore(settings.private / stage, durable=settings.durable)
-    site = Site(name=settings.site, data=settings.data, store=store)
+    folder = settings.private / stage
+    store = FilePrivateStore(folder, durable=settings.durable)
+    site = Site(name=settings.site, data=settings.data, store=store, predictions=folder / PREDICTIONS)
     heading = _heading(order, settings)
     if order.work is Work.DESCRIBE:
         return Reply(**heading, card=program.describe(site)), {}

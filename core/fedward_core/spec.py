@@ -358,12 +358,15 @@ class Evaluate(Frozen):
         best: The figure by which a stage's best evaluated round is kept beside its last, e.g. ``auroc``: its mean over
             sites, weighted by images. Of ``loss`` the least is best, of any other the greatest. Needs the validation
             split.
+        keep_predictions: Whether each site keeps what its model predicts for every image at the newest evaluation of a
+            stage. It stays at the site; where all sites are simulated, arms are compared patient by patient with it.
     """
 
     every: int = Field(default=5, ge=1)
     split: Split = Split.TEST
     bootstrap: int = Field(default=200, ge=0)
     best: str | None = Field(default=None, min_length=1, max_length=100)
+    keep_predictions: bool = False
 
     @model_validator(mode="after")
     def _check_best(self) -> Self:

@@ -14,6 +14,9 @@ from fedward_core.spec import Spec
 from fedward_core.store import PrivateStore
 from fedward_core.update import Update
 
+# Beside a site's private state, and like it never sent.
+PREDICTIONS = "predictions.safetensors"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
@@ -23,11 +26,13 @@ class Site:
         name: The site.
         data: The folder with its datasets.
         store: Its private state in this stage of this run.
+        predictions: The file for what its newest evaluation predicted, written if the spec asks for it.
     """
 
     name: str
     data: Path
     store: PrivateStore
+    predictions: Path | None = None
 
 
 class Program(Protocol):

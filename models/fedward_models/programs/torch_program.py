@@ -1,12 +1,13 @@
 """Stages that train a network with torch."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 
-from fedward_core.arrays import Array, Arrays
+from fedward_core.arrays import Array, Arrays, write_arrays
 from fedward_core.cards import Contract, DataNeed, DatasetCard, Split
 from fedward_core.errors import SpecError
 from fedward_core.metric import Metrics
@@ -103,6 +104,7 @@ class TorchProgram:
             self._training_images(site),
             batch_size=self._stage.local.batch_size,
             augment=self._stage.local.augment,
+            balanced=self._stage.local.balanced,
             prepare_ahead=self._device.type == "cuda",
         )
         return train_round(method, incoming, site.store, loader, work)
@@ -117,7 +119,14 @@ class TorchProgram:
             device=self._device,
             bootstrap=settings.bootstrap,
             seed=derive_seed(self._spec.seed, "evaluation", site.name),
+            keep=self._keeper(site, order),
         )
+
+    def _keeper(self, site: Site, order: Order) -> Callable[[Arrays], None] | None:
+        if not self._spec.evaluate.keep_predictions or site.predictions is None:
+            return None
+        facts = {"round": order.round, "split": self._spec.evaluate.split}
+        return partial(write_arrays, site.predictions, facts=facts, durable=False)
 
     @cached_property
     def _device(self) -> torch.device:

@@ -1,6 +1,6 @@
 """Evaluation at one site: every figure with its n and an interval over patients."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ def evaluate(  # noqa: PLR0913 - each by name
     device: torch.device,
     bootstrap: int,
     seed: int,
+    keep: Callable[[Arrays], None] | None = None,
 ) -> Metrics:
     """Evaluate a method on a site's images, without a trace in the method.
 
@@ -46,6 +47,8 @@ def evaluate(  # noqa: PLR0913 - each by name
         device: Where the method is.
         bootstrap: Resamples for the intervals; 0 for none.
         seed: Seeds the resamples.
+        keep: Is given what was noted of every image, as :mod:`fedward_models.training.rows` says, and with it
+            ``patients``, (N,), the number of each image's patient at this site.
 
     Raises:
         DataError: The method predicts classes and the images have no labels.
@@ -53,6 +56,8 @@ def evaluate(  # noqa: PLR0913 - each by name
     """
     method.check_trained()
     rows, measures = _rows(method, loader, contract, device)
+    if keep:
+        keep({**rows, "patients": np.unique(np.asarray(loader.patients), return_inverse=True)[1]})
     weights = resample(loader.patients, resamples=bootstrap, seed=seed)
     figures = figures_of(rows, contract)
     figures |= {name: Figure(statistic=mean_over(values), n=len(values)) for name, values in measures.items()}

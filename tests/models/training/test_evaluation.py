@@ -10,13 +10,16 @@ import torch
 from sklearn import metrics
 from torch import Tensor, nn
 
+from fedward_core.arrays import Array
 from fedward_core.cards import Contract, Task
 from fedward_core.errors import DataError
 from fedward_core.metric import Metric, Metrics
 from fedward_models.backbones.vit.config import ViTConfig
 from fedward_models.method import Batch, Clock, Inheritance, Method, StepOutput
 from fedward_models.methods.mae.config import MAEConfig
+from fedward_models.training.bootstrap import measure
 from fedward_models.training.evaluation import BATCH_SIZE, evaluate
+from fedward_models.training.figures import figures_of
 
 CPU = torch.device("cpu")
 
@@ -226,3 +229,15 @@ def test_what_a_method_measures_itself_is_reported_with_its_n_and_interval() -> 
     assert even.low is not None
     assert even.high is not None
     assert even.low < 2 / 3 < even.high
+
+
+def test_what_is_kept_of_every_image_gives_the_same_figures_and_patients_as_numbers() -> None:
+    known, contract = classified(40, 3), Contract(classes=("a", "b", "c"))
+    kept: dict[str, Array] = {}
+    metrics = evaluate(Oracle(), known, contract, device=CPU, bootstrap=0, seed=1, keep=kept.update)
+    whole = np.ones((1, 40))
+    figures = figures_of({name: kept[name] for name in ("loss", "probabilities", "labels")}, contract)
+    assert measure(figures["auroc"], np.empty((0, 40))).value == metrics["auroc"].value
+    assert figures["accuracy"].statistic(whole)[0] == metrics["accuracy"].value
+    assert kept["patients"].dtype.kind == "i"
+    assert len(set(kept["patients"].tolist())) == 40
