@@ -257,8 +257,12 @@ class Local(Frozen):
         schedule: The learning rate over the stage.
         layer_decay: Each layer's rate is this times that of the layer above; 1 for none.
         clip_norm: Gradients are scaled down to this global norm.
+        sam_rho: How far sharpness-aware minimisation moves the weights uphill before the gradient that counts (Foret et
+            al., ICLR 2021); every step then computes two gradients. 0 for none; 0.05 in the paper and in MINiT.
         terms: Local terms that join the method's loss.
         augment: Random flips, shifts and contrast of training images, at the site.
+        balanced: Draw training images with replacement, so that every class that the site has is equally likely; as
+            many as there are. For one class an image.
     """
 
     epochs: int = Field(default=1, ge=1)
@@ -271,8 +275,10 @@ class Local(Frozen):
     schedule: Schedule = Schedule()
     layer_decay: float = Field(default=1.0, gt=0, le=1)
     clip_norm: float | None = Field(default=None, gt=0)
+    sam_rho: float = Field(default=0.0, ge=0)
     terms: tuple[LocalTermChoice, ...] = ()
     augment: bool = False
+    balanced: bool = False
 
 
 class Stage(Frozen):
@@ -317,6 +323,11 @@ class Stage(Frozen):
         if self.backbone and not self.method.needs_backbone:
             raise ValueError(
                 f"stage '{self.name}': method '{self.method.name}' trains no backbone: leave 'backbone' out"
+            )
+        if self.local.balanced and not self.method.needs_labels:
+            raise ValueError(
+                f"stage '{self.name}': method '{self.method.name}' reads no labels, and local.balanced draws by them: "
+                "leave it out"
             )
         if self.local.schedule.warmup_rounds > self.rounds:
             raise ValueError(
@@ -402,7 +413,13 @@ class Spec(Frozen):
     @model_validator(mode="after")
     def _check_needs(self) -> Self:
         for index, stage in enumerate(self.stages):
-            need = self.need_of(index)
+            need, backbone = self.need_of(index), self.backbone_of(index)
+            reads = backbone.need if isinstance(backbone, BackboneConfig) else DataNeed.IMAGE
+            if need and reads not in (DataNeed.IMAGE, need):
+                raise ValueError(
+                    f"stage '{stage.name}' reads {_PLURAL[need]}, but its backbone reads {_PLURAL[reads]}: choose "
+                    "another of the two"
+                )
             if need and need not in SERVES[self.dataset.kind]:
                 fitting = " or ".join(kind for kind, needs in SERVES.items() if need in needs)
                 raise ValueError(

@@ -70,11 +70,13 @@ OTHER: dict[type[Frozen], dict[str, Any]] = {
         "schedule": {"warmup_rounds": 1},
         "layer_decay": 0.65,
         "clip_norm": 1.0,
+        "sam_rho": 0.05,
         "terms": ["proximal"],
         "augment": True,
+        "balanced": True,
     },
     Schedule: {"shape": "cosine", "warmup_rounds": 1, "first_lr": 0.1, "final_lr": 0.1, "peak_at": 0.5},
-    Evaluate: {"every": 6, "split": "val", "bootstrap": 0, "best": "auroc"},
+    Evaluate: {"every": 6, "split": "val", "bootstrap": 0, "best": "auroc", "keep_predictions": True},
 }
 # Fields whose other value needs a second field to make sense.
 VOLUME, CLIP = {"kind": "volume", "depth": 8}, {"kind": "clip", "frames": 8}
@@ -304,3 +306,15 @@ def test_a_file_that_cannot_be_read_is_told_by_its_name(tmp_path: Path, content:
         path.write_bytes(content)
     with pytest.raises(SpecError, match=r"cannot read the spec 'spec\.yaml'"):
         Spec.read(path)
+
+
+def test_a_method_of_views_cannot_read_through_a_backbone_of_volumes() -> None:
+    stage = {"name": "only", "method": "sdmp", "backbone": "minit", "rounds": 1}
+    with pytest.raises(SpecError, match="its backbone reads volumes"):
+        Spec.parse({"name": "trial", "dataset": {"name": "any"}, "stages": [stage]})
+
+
+def test_classes_cannot_be_balanced_where_no_label_is_read() -> None:
+    stage = {"name": "only", "method": "mae", "backbone": "vit", "rounds": 1, "local": {"balanced": True}}
+    with pytest.raises(SpecError, match=r"local\.balanced draws by them"):
+        Spec.parse({"name": "trial", "dataset": {"name": "any"}, "stages": [stage]})

@@ -104,6 +104,7 @@ class TorchProgram:
             self._training_images(site),
             batch_size=self._stage.local.batch_size,
             augment=self._stage.local.augment,
+            balanced=self._stage.local.balanced,
             prepare_ahead=self._device.type == "cuda",
         )
         return train_round(method, incoming, site.store, loader, work)

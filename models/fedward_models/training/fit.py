@@ -5,6 +5,8 @@ A centralised run, a site of a federation and every personalisation use this loo
 two models that are trained side by side see the same batches.
 
     prepare -> before_step -> training_step + terms -> backward -> after_backward -> clip -> rate -> step -> after_step
+
+With ``sam_rho`` training_step to backward run twice: what counts is the gradient at weights moved uphill.
 """
 
 from collections.abc import Callable

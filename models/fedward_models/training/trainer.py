@@ -11,6 +11,7 @@ from fedward_models.method import Batch, Clock, Method
 from fedward_models.training.optimizer import build_optimizer
 from fedward_models.training.phase import Phase
 from fedward_models.training.schedule import learning_rate
+from fedward_models.training.sharpness import uphill
 
 
 class Trainer:
@@ -53,11 +54,18 @@ class Trainer:
         """
         prepared = self.method.prepare(batch, self._draws.manual_seed(seed)).to(self.device)
         self.method.before_step(clock)
-        self.optimizer.zero_grad()
-        loss, figures = self._forward(prepared, clock)
-        torch.autograd.backward(self.scaler.scale(loss))
+        loss, figures = self._gradients(prepared, clock)
+        if self.local.sam_rho:
+            with uphill(self.parameters, self.local.sam_rho):
+                self._gradients(prepared, clock)
         self._update(clock)
         self.method.after_step(clock)
+        return loss, figures
+
+    def _gradients(self, batch: Batch, clock: Clock) -> tuple[Tensor, Mapping[str, Tensor]]:
+        self.optimizer.zero_grad()
+        loss, figures = self._forward(batch, clock)
+        torch.autograd.backward(self.scaler.scale(loss))
         return loss.detach(), figures
 
     def _forward(self, batch: Batch, clock: Clock) -> tuple[Tensor, Mapping[str, Tensor]]:

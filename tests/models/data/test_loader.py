@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from fedward_core.cards import Contract
+from fedward_core.errors import SpecError
 from fedward_models.data import loader as loader_module
 from fedward_models.data.ahead import ahead
 from fedward_models.data.image_set import ImageSet
@@ -147,3 +149,19 @@ def test_a_batch_tells_how_to_get_its_pixels_back(augment: bool) -> None:
     assert float(pixels.min()) >= -1e-6
     if not augment:
         torch.testing.assert_close(pixels[:, 0, 0, 0] * 255, torch.as_tensor(batch.labels, dtype=torch.float32))
+
+
+def test_balanced_epochs_show_every_class_equally_often() -> None:
+    labels = torch.tensor([0] * 40 + [2] * 10)
+    images = replace(numbered(50), labels=labels)
+    loader = Loader(images, batch_size=10, augment=False, balanced=True)
+    seen = [label for seed in range(40) for batch in labels_of(loader, seed) for label in batch]
+    assert len(seen) == 40 * 50
+    assert seen.count(2) / len(seen) == pytest.approx(0.5, abs=0.05)
+    assert labels_of(loader, 3) == labels_of(loader, 3) != labels_of(loader, 4)
+
+
+@pytest.mark.parametrize("labels", [None, torch.zeros(5, 3)])
+def test_images_without_one_class_cannot_be_balanced(labels: Tensor | None) -> None:
+    with pytest.raises(SpecError, match="one class an image"):
+        Loader(replace(numbered(5), labels=labels), batch_size=2, augment=False, balanced=True)
