@@ -39,6 +39,7 @@ TINY: dict[str, dict[str, Any]] = {
     "fgsm_at": {"attack": "fgsm_rs", "grad_align": 0.2, "mask_px": 2, "evaluation_steps": 2, "monitor_steps": 1},
     "minit": {"width": 24, "depth": 3, "heads": 3, "hidden": 16, "block_px": 16, "patch_px": 8, "dropout": 0.1},
     "nit": {"width": 24, "depth": 3, "heads": 3, "hidden": 16, "dropout": 0.1},
+    "sts_resnet": {"width": 4, "depths": (1, 1), "stem": "small"},
     "mae": {"decoder_width": 16, "decoder_depth": 1, "decoder_heads": 2},
     "mgca": {
         "text": {"width": 16, "depth": 1, "heads": 2, "max_tokens": 12},
