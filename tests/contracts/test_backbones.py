@@ -22,6 +22,7 @@ LEADING = {DataNeed.IMAGE: (), DataNeed.VOLUME: (IMAGE_PX,), DataNeed.CLIP: (FRA
 TINY: dict[str, dict[str, Any]] = {
     "vit": {"width": 24, "depth": 2, "heads": 3, "patch_px": 8},
     "beit_vit": {"width": 24, "depth": 2, "heads": 3, "patch_px": 8},
+    "clip_vit": {"width": 24, "depth": 2, "heads": 3, "patch_px": 8, "features": 16},
     "lenet": {"hidden": (10,)},
     "minit": {"width": 24, "depth": 2, "heads": 3, "hidden": 16, "block_px": 16, "patch_px": 8},
     "nit": {"width": 24, "depth": 2, "heads": 3, "hidden": 16},

@@ -25,6 +25,7 @@ IMAGE_PX, CONTRACT = 32, Contract(classes=("normal", "pneumonia", "covid"), chan
 TINY: dict[str, dict[str, Any]] = {
     "vit": {"width": 24, "depth": 3, "heads": 3, "patch_px": 8, "drop_path": 0.5},
     "beit_vit": {"width": 24, "depth": 3, "heads": 3, "patch_px": 8, "drop_path": 0.5},
+    "clip_vit": {"width": 24, "depth": 3, "heads": 3, "patch_px": 8, "features": 16},
     "preact_resnet": {"width": 4, "activation": "silu"},
     "robust_cnn": {"width": 4, "depths": (1, 1, 2, 1), "patch_px": 4, "kernel_px": 3, "drop_path": 0.5},
     "small_cnn": {"widths": (6, 8), "hidden": (10,)},
@@ -36,6 +37,7 @@ TINY: dict[str, dict[str, Any]] = {
         "decoder_heads": 2,
         "view": {},
     },
+    "evp": {"weights": "as_built", "image_px": 16},
     "fgsm_at": {"attack": "fgsm_rs", "grad_align": 0.2, "mask_px": 2, "evaluation_steps": 2, "monitor_steps": 1},
     "minit": {"width": 24, "depth": 3, "heads": 3, "hidden": 16, "block_px": 16, "patch_px": 8, "dropout": 0.1},
     "nit": {"width": 24, "depth": 3, "heads": 3, "hidden": 16, "dropout": 0.1},
@@ -53,14 +55,18 @@ TINY: dict[str, dict[str, Any]] = {
 }
 METHODS = [name for name in registry.names("methods") if registry.resolve("methods", name).runtime == "torch"]
 # Methods that can train some backbones only.
-TRAINS = {"beit": {"beit_vit"}, "dmae": {"vit"}, "mae": {"vit"}}
-REFUSED = [(m, b) for m, trained in TRAINS.items() for b in registry.names("backbones") if b not in trained]
 NEEDS = {name: registry.resolve("backbones", name).need for name in registry.names("backbones")}
+FLAT = {name for name, need in NEEDS.items() if need is DataNeed.IMAGE}
+TRAINS = {"beit": {"beit_vit"}, "dmae": {"vit"}, "evp": FLAT, "mae": {"vit"}}
+REFUSED = [(m, b) for m, trained in TRAINS.items() for b in registry.names("backbones") if b not in trained]
 # A method of images reads what its backbone reads; one of views or reports has backbones of images only.
 FOR_IMAGES = [name for name in METHODS if registry.resolve("methods", name).need is DataNeed.IMAGE]
 FITTING = [(m, b) for m in METHODS for b, need in NEEDS.items() if m in FOR_IMAGES or need is DataNeed.IMAGE]
 PAIRS = [pair for pair in FITTING if pair not in REFUSED]
 LEADING = {DataNeed.IMAGE: (), DataNeed.VOLUME: (IMAGE_PX,), DataNeed.CLIP: (8,)}  # axes before height and width
+
+# A prompt is measured in pixels and moves far; everything else is tried at one small rate.
+RATES = {"evp": 0.03}
 
 ZOO = Path(__file__).parents[2] / "docs" / "zoo"
 
@@ -118,7 +124,7 @@ def test_a_backbone_that_it_cannot_train_is_refused(name: str, backbone: str) ->
 def test_steps_lower_the_loss_of_one_batch(name: str, backbone: str) -> None:
     method = build(name, backbone)
     batch = prepared(method, backbone)
-    optimizer = torch.optim.AdamW([p for p in method.parameters() if p.requires_grad], lr=3e-3)
+    optimizer = torch.optim.AdamW([p for p in method.parameters() if p.requires_grad], lr=RATES.get(name, 3e-3))
     before = loss_of(method, batch)
     for _ in range(8):
         optimizer.zero_grad()

@@ -72,12 +72,14 @@ class Backbone(nn.Module):
 
     Attributes:
         num_features: E, the width of the features.
+        image_px: H and W of the images it was built for; backbones of volumes and clips have none.
         pooled: Modules that serve the features only. Pre-training that reads tokens has none of them, so that a stage
             that follows may start them anew.
         no_weight_decay: Parameters that fine-tuning spares the weight decay, beside biases and norms.
     """
 
     num_features: int
+    image_px: int
     pooled: ClassVar[tuple[str, ...]] = ()
     no_weight_decay: ClassVar[tuple[str, ...]] = ()
 

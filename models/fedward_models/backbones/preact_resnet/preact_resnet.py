@@ -43,7 +43,7 @@ class PreActResNet(Backbone):
                 f"images of {image_px} pixels are too small for preact_resnet with stem_stride {config.stem_stride}: "
                 f"expected at least {_SMALLEST_PX * config.stem_stride}. Enlarge dataset.image_px"
             )
-        self.config = config
+        self.config, self.image_px = config, image_px
         widths = [config.width * 2**stage for stage in range(4)]
         self.num_features = widths[-1]
         self.conv1 = nn.Conv2d(channels, config.width, 3, stride=config.stem_stride, padding=1, bias=False)

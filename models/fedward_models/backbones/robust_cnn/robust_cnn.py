@@ -61,7 +61,7 @@ class RobustCNN(Backbone):
                 f"images of {image_px} pixels are smaller than the stem of robust_cnn, which needs {smallest}: lower "
                 "patch_px, or enlarge dataset.image_px"
             )
-        self.config = config
+        self.config, self.image_px = config, image_px
         self.stem = _stem(config, channels)
         shapes = list(_shapes(config))
         self.stages = nn.Sequential(*(Stage(stage) for stage in shapes))

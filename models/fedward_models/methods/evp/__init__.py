@@ -1,0 +1,1 @@
+"""Visual prompting: a frozen network is adapted by a border of learned pixels."""

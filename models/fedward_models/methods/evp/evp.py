@@ -1,0 +1,272 @@
+"""Enhanced visual prompting: a frozen network learns a new task from a border of pixels around the image.
+
+Paper: J. Wu, X. Li, C. Wei, H. Wang, A. Yuille, Y. Zhou, C. Xie, "Unleashing the Power of Visual Prompting At the Pixel
+Level", TMLR 2024, https://arxiv.org/abs/2212.10556. With ``placement: overlay``, ``initial: normal`` and
+``normalise_gradient: false`` it is its predecessor, VP (Bahng et al., 2022, https://arxiv.org/abs/2203.17274).
+
+Faithful to UCSC-VLAA/EVP (commit 96b7131, main.py): the shrunken image is padded with black, the prompt is added and
+not clamped, the sum is standardised, and the border's gradient is divided by the norm over the whole canvas.
+Differs: only the border is stored; texts are embedded once; the classes of a classifier are matched one to one and its
+own standardisation is used; images are first of the canvas's size and are shrunk from there, with antialiasing.
+
+    pixels -> mirror, crop, shrink -> black margin -> + prompt -> standardise -> frozen backbone -> head
+
+Letters: B batch, C channel, c side of the canvas, s side of the shrunken image, K classes.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fedward_core.arrays import digest
+from fedward_core.cards import Contract, Task
+from fedward_core.errors import CheckpointError, DataError, SpecError
+from fedward_core.partition import Role, Rule
+from fedward_models.backbones.backbone import Backbone
+from fedward_models.backbones.clip_vit.clip_vit import CHANNELS, CLIPViT
+from fedward_models.frozen import FrozenWeights, read_frozen
+from fedward_models.losses.label_losses import classification_loss
+from fedward_models.method import Batch, Clock, Inheritance, Method, StepOutput, take_over
+from fedward_models.methods.evp.config import EVPConfig
+from fedward_models.methods.evp.heads import build_head
+from fedward_models.methods.evp.prompt import Prompt, published_free_px
+from fedward_models.methods.evp.tower import ClassifierHead, FrozenBackbone, load_backbone
+from fedward_models.weights import arrays_of
+
+# Mean and deviation of the three channels.
+STANDARDS = {
+    "clip": ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+}
+_HELD, _HEAD = "backbone.held.", "head."
+
+
+class EVP(Method):
+    """A prompt before a frozen network.
+
+    Attributes:
+        config: Its settings.
+        backbone: Frozen; part of the state unless a file holds it.
+        head: Frozen too.
+        prompt: All that is trained, and all that travels.
+
+    Raises:
+        SpecError: Settings, backbone and study do not fit each other.
+        CheckpointError: A file is missing, is another, or holds another network.
+    """
+
+    backbone: FrozenBackbone
+
+    def __init__(self, config: EVPConfig, *, backbone: Backbone, contract: Contract) -> None:
+        super().__init__()
+        _check_study(backbone, contract)
+        self.config, self.num_classes = config, len(contract.classes)
+        arrays = read_frozen(config.weights) if isinstance(config.weights, FrozenWeights) else None
+        if arrays is not None and isinstance(config.weights, FrozenWeights):
+            load_backbone(backbone, arrays, name=config.weights.name)
+        self.backbone = FrozenBackbone(backbone, inside=arrays is None)
+        self.head: nn.Module = build_head(config, backbone, contract, arrays)
+        self.normalisation = config.normalisation or ("clip" if isinstance(backbone, CLIPViT) else "site")
+        channels = CHANNELS if isinstance(backbone, CLIPViT) else contract.channels
+        if self.normalisation != "site" and channels != CHANNELS:
+            raise SpecError(
+                f"normalisation '{self.normalisation}' is for colour images: set it to site, or leave it out"
+            )
+        self.free_px = config.image_px or published_free_px(backbone.image_px)
+        _check_crop(config, self.free_px)
+        self.prompt = Prompt(
+            canvas_px=backbone.image_px, free_px=self.free_px, channels=channels, normal=config.initial == "normal"
+        )
+
+    def prepare(self, batch: Batch, rng: torch.Generator) -> Batch:
+        """Draw ``mirrored``, (B,) booleans, and where crops begin, ``corner``, (B, 2) in [0, 1)."""
+        mirrored = torch.rand(len(batch), generator=rng) < self.config.flip
+        drawn = {**batch.drawn, "mirrored": mirrored.to(batch.images.device)}
+        if self.config.crop_from_px:
+            drawn["corner"] = torch.rand(len(batch), 2, generator=rng).to(batch.images.device)
+        return replace(batch, drawn=drawn)
+
+    def training_step(self, batch: Batch, clock: Clock) -> StepOutput:  # noqa: ARG002 - the signature of the family
+        """The mean cross-entropy (Sec. 3), without smoothing or regulariser."""
+        return StepOutput(loss=classification_loss(self.scores(batch), self._labels(batch)).mean())
+
+    def evaluation_loss(self, batch: Batch) -> Tensor:
+        """The loss of each image, whole and not mirrored, (B,)."""
+        return classification_loss(self.scores(replace(batch, drawn={})), self._labels(batch))
+
+    def predict(self, images: Tensor) -> Tensor:
+        """:meth:`predict_batch` of images that were not standardised: pixels in [0, 1]."""
+        return self.predict_batch(Batch(images=images))
+
+    def predict_batch(self, batch: Batch) -> Tensor:
+        """(B, K) probabilities of whole images with the prompt around them."""
+        return self.scores(replace(batch, drawn={})).softmax(dim=1)
+
+    def scores(self, batch: Batch) -> Tensor:
+        """(B, K) logits of a batch, mirrored and cropped as it was prepared."""
+        logits: Tensor = self.head(self.backbone(self.prompted(batch)))
+        return logits
+
+    def prompted(self, batch: Batch) -> Tensor:
+        """What the frozen network sees: (B, C, c, c), standardised after the prompt was added."""
+        return self._standardised(self.canvas(batch) + self.prompt(), batch)
+
+    def canvas(self, batch: Batch) -> Tensor:
+        """The images as the prompt finds them: (B, C, c, c), pixels in [0, 1], with a black margin to be filled."""
+        pixels = self._pixels(batch)
+        if "mirrored" in batch.drawn:
+            pixels = torch.where(batch.drawn["mirrored"].view(-1, 1, 1, 1), pixels.flip(-1), pixels)
+        if self.config.placement == "overlay":
+            return _resized(pixels, self.prompt.canvas_px)
+        if "corner" in batch.drawn and self.config.crop_from_px:
+            shrunk = _cropped(_resized(pixels, self.config.crop_from_px), batch.drawn["corner"], self.free_px)
+        else:
+            shrunk = _resized(pixels, self.free_px)
+        return functional.pad(shrunk, (self.prompt.margin_px,) * 4)
+
+    @torch.no_grad()
+    def answers(self, batch: Batch) -> Tensor:
+        """What the frozen classifier says of whole images without a prompt, for ``match_classes``: (B, S) logits.
+
+        Raises:
+            SpecError: The head reads texts, which need no matching.
+        """
+        if not isinstance(self.head, ClassifierHead):
+            raise SpecError("classes of a text head are those of the study: only a classifier's are matched")
+        pixels = _resized(self._pixels(batch), self.prompt.canvas_px)
+        return self.head.answers(self.backbone(self._standardised(pixels, batch)))
+
+    def before_step(self, clock: Clock) -> None:  # noqa: ARG002 - the signature of the family
+        """Nothing has reached the canvas yet."""
+        self.prompt.forget()
+
+    def after_backward(self, clock: Clock) -> None:  # noqa: ARG002 - the signature of the family
+        """Divide the gradient by its norm over the whole canvas."""
+        if self.config.normalise_gradient:
+            self.prompt.normalise()
+
+    def rules(self) -> tuple[Rule, ...]:
+        """The prompt travels; a network in the state is sent down once and never back."""
+        return (Rule(pattern=r"prompt\..*", role=Role.SHARED), Rule(pattern=r".*", role=Role.PRIVATE))
+
+    @property
+    def no_weight_decay(self) -> frozenset[str]:
+        """The prompt (Sec. 3)."""
+        return frozenset({"prompt.border"})
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Which frozen network, by digest, and which embeddings."""
+        weights, embeddings = self.config.weights, self.config.embeddings
+        if isinstance(weights, FrozenWeights):
+            tower = weights.note("frozen network")
+        else:
+            origin = "the previous stage's" if weights == "previous" else "as built from the seed, for trials only"
+            tower = f"frozen network: {origin}, digest {digest(arrays_of(self.backbone.network))}"
+        return (tower,) if embeddings is None else (tower, embeddings.note("class embeddings"))
+
+    def inherit(self, state: Mapping[str, Tensor], source: Method) -> Inheritance:
+        """Freeze the network of the stage before; a stage of evp on the same network is taken over whole.
+
+        Raises:
+            SpecError: The previous stage is evp with another network or another border.
+            CheckpointError: An entry is missing or has another shape.
+        """
+        if isinstance(source, EVP):
+            _check_same(self, source)
+            taken = take_over(self, state, self.state_dict())
+            return Inheritance(taken=taken, dropped=tuple(name for name in state if name not in taken))
+        if not self.config.needs_previous:
+            raise SpecError(
+                "evp with weights of its own has nothing to take over from another method: use start_from: scratch, or "
+                "weights: previous"
+            )
+        return self._frozen_from(state)
+
+    def _frozen_from(self, state: Mapping[str, Tensor]) -> Inheritance:
+        wanted = {
+            name: name.replace(_HELD, "backbone.") for name in self.state_dict() if name.startswith((_HELD, _HEAD))
+        }
+        if missing := [theirs for theirs in wanted.values() if theirs not in state]:
+            raise CheckpointError(
+                f"evp freezes the network of the previous stage, which lacks '{missing[0]}': put a stage of supervised "
+                "with the same backbone before it"
+            )
+        cloned = take_over(self, {ours: state[theirs] for ours, theirs in wanted.items()}, wanted)
+        return Inheritance(
+            cloned=tuple(name for name in cloned if name.startswith(_HELD)),
+            taken=tuple(name for name in cloned if name.startswith(_HEAD)),
+            new=tuple(name for name in self.state_dict() if name not in wanted),
+            dropped=tuple(name for name in state if name not in wanted.values()),
+        )
+
+    def _pixels(self, batch: Batch) -> Tensor:
+        """(B, C, H, W) in [0, 1]; grey images in as many channels as the prompt has."""
+        pixels = (batch.images * batch.std + batch.mean).clamp(0, 1)
+        return pixels.expand(-1, len(self.prompt.border), -1, -1)
+
+    def _standardised(self, pixels: Tensor, batch: Batch) -> Tensor:
+        if self.normalisation == "site":
+            return (pixels - batch.mean) / batch.std
+        mean, std = (torch.tensor(values).to(pixels).view(3, 1, 1) for values in STANDARDS[self.normalisation])
+        return (pixels - mean) / std
+
+    def _labels(self, batch: Batch) -> Tensor:
+        if batch.labels is None:
+            raise DataError("evp learns from labels and found none in the dataset: label it")
+        outside = int(((batch.labels < 0) | (batch.labels >= self.num_classes)).sum())
+        if outside:
+            raise DataError(
+                f"{outside} labels are outside of the {self.num_classes} classes: expected 0 to {self.num_classes - 1}"
+            )
+        return batch.labels
+
+
+def _resized(pixels: Tensor, side_px: int) -> Tensor:
+    if pixels.shape[-2:] == (side_px, side_px):
+        return pixels
+    return functional.interpolate(pixels, size=(side_px, side_px), mode="bicubic", antialias=True).clamp(0, 1)
+
+
+def _cropped(pixels: Tensor, corner: Tensor, side_px: int) -> Tensor:
+    """A square of each image; every place has the same chance."""
+    room = pixels.shape[-1] - side_px + 1
+    starts = (corner * room).long().tolist()
+    return torch.stack(
+        [image[:, y : y + side_px, x : x + side_px] for image, (y, x) in zip(pixels, starts, strict=True)]
+    )
+
+
+def _check_study(backbone: Backbone, contract: Contract) -> None:
+    if contract.task is not Task.CLASSIFICATION:
+        raise SpecError(f"evp tells one class an image, found the task '{contract.task}': use a classification task")
+    if not isinstance(getattr(backbone, "image_px", None), int):
+        raise SpecError(
+            "evp surrounds flat images, and this backbone reads others: choose the backbone 'clip_vit', 'vit' or "
+            "another one of images"
+        )
+
+
+def _check_crop(config: EVPConfig, free_px: int) -> None:
+    if config.crop_from_px is None:
+        return
+    if config.placement == "overlay":
+        raise SpecError("crop_from_px has no effect with placement 'overlay', which shrinks no image: leave it out")
+    if config.crop_from_px <= free_px:
+        raise SpecError(f"crop_from_px is {config.crop_from_px}, expected more than the {free_px} pixels that are kept")
+
+
+def _check_same(ours: EVP, theirs: EVP) -> None:
+    def identity(method: EVP) -> tuple[object, ...]:
+        config = method.config
+        frozen = (config.weights, config.head, config.embeddings, config.mapping, config.template)
+        return (*frozen, config.placement, method.normalisation, method.free_px, method.prompt.canvas_px)
+
+    if identity(ours) != identity(theirs):
+        raise SpecError(
+            "a prompt serves the network and the border that it was trained with, and the previous stage of evp has "
+            "others: make weights, head, mapping, image_px and normalisation alike"
+        )

@@ -1,0 +1,78 @@
+"""From settings to what reads the features of a frozen backbone."""
+
+from math import exp
+
+import torch
+from torch import nn
+
+from fedward_core.arrays import Arrays
+from fedward_core.cards import Contract
+from fedward_core.errors import CheckpointError, SpecError
+from fedward_models.backbones.backbone import Backbone
+from fedward_models.backbones.clip_vit.clip_vit import CLIPViT
+from fedward_models.frozen import FrozenWeights, read_frozen
+from fedward_models.methods.evp.config import EVPConfig
+from fedward_models.methods.evp.tower import CLIP_SCALE, ClassifierHead, TextHead, load_classifier
+from fedward_models.towers.clip_text import class_embeddings
+
+
+def build_head(config: EVPConfig, backbone: Backbone, contract: Contract, arrays: Arrays | None) -> nn.Module:
+    """The head that the settings name.
+
+    Args:
+        config: The method's settings.
+        backbone: Gives the features.
+        contract: The study's classes.
+        arrays: The frozen file; None where the head is part of the state.
+
+    Raises:
+        SpecError: The mapping does not fit the study or the classifier.
+        CheckpointError: The file has no such head, or embeddings of another form.
+    """
+    if config.head == "text":
+        return _text_head(config, backbone, contract, arrays)
+    source_classes = config.source_classes or len(contract.classes)
+    head = ClassifierHead(
+        features=backbone.num_features,
+        classes=source_classes,
+        mapping=_checked_mapping(config, len(contract.classes), source_classes),
+        inside=arrays is None,
+    )
+    if arrays is not None and isinstance(config.weights, FrozenWeights):
+        load_classifier(head, arrays, name=config.weights.name)
+    return head
+
+
+def _checked_mapping(config: EVPConfig, classes: int, source_classes: int) -> tuple[int, ...]:
+    if config.mapping is None and source_classes != classes:
+        raise SpecError(
+            f"the classifier has {source_classes} classes and the study {classes}: give a 'mapping', one of the "
+            "classifier's for each of the study's"
+        )
+    mapping = tuple(range(classes)) if config.mapping is None else config.mapping
+    if len(mapping) != classes or max(mapping) >= source_classes:
+        raise SpecError(
+            f"mapping has {len(mapping)} entries up to {max(mapping)}, expected {classes} below {source_classes}: one "
+            "of the classifier's classes for each of the study's"
+        )
+    return mapping
+
+
+def _text_head(config: EVPConfig, backbone: Backbone, contract: Contract, arrays: Arrays | None) -> TextHead:
+    if config.embeddings is None:
+        assert arrays is not None  # the settings refuse the text of nothing
+        activation = backbone.config.activation if isinstance(backbone, CLIPViT) else "quick_gelu"
+        embeddings = class_embeddings(arrays, contract.classes, template=config.template, activation=activation)
+        scale = arrays.get("logit_scale")
+    else:
+        given = read_frozen(config.embeddings)
+        if "embeddings" not in given:
+            raise CheckpointError(f"'{config.embeddings.name}' has no entry 'embeddings', one row for each class")
+        embeddings, scale = torch.tensor(given["embeddings"]), given.get("logit_scale")
+    expected = (len(contract.classes), backbone.num_features)
+    if tuple(embeddings.shape) != expected:
+        raise CheckpointError(
+            f"the class embeddings have shape {tuple(embeddings.shape)}, expected {expected}: one row for each class, "
+            "as wide as the backbone's features"
+        )
+    return TextHead(embeddings, scale=CLIP_SCALE if scale is None else exp(float(scale)))
