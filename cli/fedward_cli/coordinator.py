@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 
-from fedward_core.arrays import replacing
+from fedward_core.atomic import replacing
 from fedward_core.errors import FedwardError
 
 TIMEOUT_S = 30.0

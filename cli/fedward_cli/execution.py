@@ -26,6 +26,7 @@ _OF_A_RUN = (
     EVENTS,
     "stages",
     "sites",
+    "network",
     "metrics.csv",
     "metrics.json",
     "curves.png",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fedward_cli.consoles import tell
-from fedward_core.arrays import replacing
+from fedward_core.atomic import replacing
 
 if TYPE_CHECKING:
     from fedward_server.tls import TLSFiles

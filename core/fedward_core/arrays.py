@@ -6,9 +6,7 @@ the filter that made it knows.
 
 import hashlib
 import json
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -17,6 +15,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from fedward_core.atomic import replacing
 from fedward_core.errors import CheckpointError
 
 Array: TypeAlias = NDArray[Any]
@@ -77,42 +76,5 @@ def read_arrays(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
     return arrays, json.loads(facts)
 
 
-@contextmanager
-def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
-    """A temporary path beside ``path`` that takes its place, flushed to disk, when the block ends well.
-
-    Raises:
-        CheckpointError: Writing failed; what stood at ``path`` is as it was.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        if durable:
-            _flush(temporary)
-        temporary.replace(path)
-        if durable:
-            _flush(path.parent)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(
-            f"cannot write '{path.name}': {_reason(error)}. The previous file is untouched."
-        ) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
 def _seal(arrays: Arrays, facts: str) -> str:
     return hashlib.sha256(f"{digest(arrays)}\x1f{facts}".encode()).hexdigest()
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _reason(error: Exception) -> str:
-    return (error.strerror or "the disk refused") if isinstance(error, OSError) else str(error)

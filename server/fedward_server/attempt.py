@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 
 from fedward_core import registry
-from fedward_core.arrays import replacing
+from fedward_core.atomic import replacing
 from fedward_core.config import Frozen
 from fedward_core.engine import Job
 from fedward_core.errors import FedwardError

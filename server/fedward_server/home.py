@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedward_core.arrays import replacing
+from fedward_core.atomic import replacing
 from fedward_server.errors import ConflictError
 from fedward_server.runs.folder import RunFolder
 

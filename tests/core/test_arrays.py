@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from fedward_core.arrays import Array, digest, num_bytes, read_arrays, replacing, write_arrays
+from fedward_core.arrays import Array, digest, num_bytes, read_arrays, write_arrays
+from fedward_core.atomic import replacing
 from fedward_core.errors import CheckpointError
 
 TYPES = st.sampled_from(["<f4", "<f8", "<f2", "<i8", "<i4", "<u2", "|i1", "|b1"])

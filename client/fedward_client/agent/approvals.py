@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError
 
 from fedward_client.agent.errors import PolicyError
 from fedward_client.agent.key import SiteKey
-from fedward_core.arrays import replacing
+from fedward_core.atomic import replacing
 from fedward_core.config import Frozen
 
 DIGEST = r"^[0-9a-f]{64}$"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from fedward_core.arrays import replacing
+from fedward_core.atomic import replacing
 from fedward_core.fleet import Proposal
 
 

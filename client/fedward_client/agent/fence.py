@@ -6,7 +6,7 @@
 import json
 from pathlib import Path
 
-from fedward_core.arrays import replacing
+from fedward_core.atomic import replacing
 
 
 class Fence:

@@ -14,7 +14,7 @@ from flwr.common.serde import message_from_proto, message_to_proto
 from flwr.proto.message_pb2 import Message as MessageProto
 from pydantic import ValidationError
 
-from fedward_core.arrays import replacing
+from fedward_core.atomic import replacing
 from fedward_core.config import Frozen
 from fedward_core.process import Process
 

@@ -24,7 +24,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fedward_core.arrays import Array, Arrays, replacing
+from fedward_core.arrays import Array, Arrays
+from fedward_core.atomic import replacing
 from fedward_core.cards import DataKind, Task
 from fedward_core.errors import DataError
 from fedward_core.spec import Dataset

@@ -5,7 +5,7 @@ import sys
 
 from pydantic import ValidationError
 
-from fedward_core.arrays import replacing
+from fedward_core.atomic import replacing
 from fedward_core.process import Process
 from fedward_core.processes import start_service
 from fedward_server.engines.attempts import AttemptJob, Handle, Outcome, Status

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
-from fedward_core.arrays import replacing
+from fedward_core.atomic import replacing
 from fedward_core.engine import Job
 from fedward_server.flower.bundle import build_bundle, run_config
 from fedward_server.flower.connection import Connection

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from fedward_core.arrays import replacing
+from fedward_core.atomic import replacing
 from fedward_core.engine import Job
 from fedward_core.spec import Spec
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from fedward_core.arrays import replacing
+from fedward_core.atomic import replacing
 from fedward_core.config import Frozen
 from fedward_core.process import Process
 from fedward_core.processes import LOOPBACK, end_service, free_port, start_service

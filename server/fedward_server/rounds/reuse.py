@@ -8,7 +8,7 @@ import json
 import shutil
 from pathlib import Path
 
-from fedward_core.arrays import replacing
+from fedward_core.atomic import replacing
 from fedward_core.cards import DatasetCard
 from fedward_core.engine import Job
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import yaml
 
-from fedward_core.arrays import Array, Arrays, replacing
+from fedward_core.arrays import Array, Arrays
+from fedward_core.atomic import replacing
 from fedward_core.cards import Contract, DatasetCard, agreed_contract
 from fedward_core.engine import Job
 from fedward_core.errors import CheckpointError, FedwardError

@@ -1,0 +1,47 @@
+"""Files that are written whole or not at all."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from safetensors import SafetensorError
+
+from fedward_core.errors import CheckpointError
+
+
+@contextmanager
+def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
+    """A temporary path beside ``path`` that takes its place, flushed to disk, when the block ends well.
+
+    Raises:
+        CheckpointError: Writing failed; what stood at ``path`` is as it was.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        if durable:
+            _flush(temporary)
+        temporary.replace(path)
+        if durable:
+            _flush(path.parent)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"cannot write '{path.name}': {_reason(error)}. The previous file is untouched."
+        ) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror or "the disk refused") if isinstance(error, OSError) else str(error)
