@@ -1,7 +1,7 @@
 """``fedward compare``: several specs, several seeds, one table."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
 from operator import attrgetter
@@ -17,6 +17,7 @@ from fedward_cli.comparison_report import show_comparison, write_comparison
 from fedward_cli.consoles import tell
 from fedward_cli.execution import execute, job_for
 from fedward_cli.options import AsJson, DataFolder, EngineName, Fresh, Workers
+from fedward_cli.predictions import read_predictions
 from fedward_cli.results import Results
 from fedward_cli.stage_ledger import StageLedger
 from fedward_core.cards import Task
@@ -113,7 +114,7 @@ def run_arms(arms: Sequence[Spec], plan: Plan, carry_out: Callable[[Job], Result
         for arm in arms:
             tell(f"\n[bold]Arm {arm.name}, seed {seed}[/]")
             job = job_of_arm(arm, seed, plan)
-            results[arm.name].append(ledger.charge(job.spec, carry_out(job)))
+            results[arm.name].append(ledger.charge(job.spec, with_predictions(job, carry_out(job))))
     split = arms[0].evaluate.split
     comparison = compare_arms(results, cards, metric=plan.metric, seeds=range(plan.seeds), split=split)
     write_comparison(plan.out, comparison)
@@ -122,10 +123,17 @@ def run_arms(arms: Sequence[Spec], plan: Plan, carry_out: Callable[[Job], Result
 
 def job_of_arm(arm: Spec, seed: int, plan: Plan) -> Job:
     """The job of one arm and one seed, in a folder of its own, with the stages that all arms share."""
-    seeded = arm.model_copy(update={"seed": seed})
+    evaluate = arm.evaluate.model_copy(update={"keep_predictions": True})
+    seeded = arm.model_copy(update={"seed": seed, "evaluate": evaluate})
     sites = hospitals.taking_part(plan.data, seeded)
     out, shelf = plan.out / arm.name / f"seed-{seed}", plan.out / "stages"
     return job_for(seeded, sites=sites, data=plan.data, out=out, workers=plan.workers, reuse=shelf)
+
+
+def with_predictions(job: Job, results: Results) -> Results:
+    """A run's results with what its sites predicted for every image, where they are simulated."""
+    found = read_predictions(job.out, job.spec.stages[-1].name, results.final)
+    return replace(results, predictions=found if found.keys() == results.final.keys() else {})
 
 
 def _check_comparable(first: Spec, arm: Spec) -> None:

@@ -1,84 +1,41 @@
 """Sets arms side by side: figures by site, their mean, differences with intervals, and what guessing would reach.
 
-An arm is a spec; every arm runs with the same seeds on the same sites, so that differences are paired by seed. All that
-is computed here comes from the sites' figures and counts; there is no image and no prediction.
+An arm is a spec; every arm runs with the same seeds on the same sites, so that differences are paired by seed. Figures
+are those that the sites told. Where all sites are simulated and kept their predictions, differences are paired by
+patient too, and every figure is known over all images together.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
+from typing import Literal
 
+from fedward_cli.comparison_row import Collapse, Difference, Effort, Figure, Row
+from fedward_cli.patient_pairs import paired_by_patient
+from fedward_cli.predictions import same_images
 from fedward_cli.results import RECALL, Results
-from fedward_core.cards import DatasetCard, Split
+from fedward_core.cards import DatasetCard, Split, agreed_contract
 from fedward_core.config import Frozen
 from fedward_core.errors import DataError
 from fedward_core.metric import Metric, Metrics
 
 SITE_PRIOR = "site prior only"
-
-
-class Figure(Frozen):
-    """One figure, averaged over seeds.
-
-    Attributes:
-        value: The figure; None where it is not defined.
-        n: The test images it rests on.
-        recall: Whether it is the recall of the one class that the site has, in place of a figure that needs two.
-    """
-
-    value: float | None
-    n: int
-    recall: bool = False
-
-    def __str__(self) -> str:
-        """E.g. ``0.812 n=225``."""
-        if self.value is None:
-            return "-"
-        return f"{'recall ' if self.recall else ''}{self.value:.3f} n={self.n}"
-
-
-class Difference(Frozen):
-    """The mean difference to the first arm, paired by seed, with a 95 % bootstrap interval over seeds."""
-
-    value: float
-    low: float | None
-    high: float | None
-
-    def __str__(self) -> str:
-        """E.g. ``+0.031 [+0.012, +0.049]``."""
-        interval = f" [{self.low:+.3f}, {self.high:+.3f}]" if self.low is not None else ""
-        return f"{self.value:+.3f}{interval}"
-
-
-class Row(Frozen):
-    """One arm.
-
-    Attributes:
-        arm: Its name.
-        sites: Its figure at each site.
-        mean: The plain mean over the sites where the figure is defined.
-        by_seed: That mean for each seed.
-        pooled: The figure over the test images of all sites together, where the sites' counts tell it.
-        worst: The site with the lowest figure, among those where it is defined.
-        difference: To the first arm; None for the first itself and for guessing.
-        bytes_sent: By all sites over all rounds, averaged over seeds.
-    """
-
-    arm: str
-    sites: dict[str, Figure]
-    mean: Figure
-    by_seed: tuple[float | None, ...]
-    pooled: Figure
-    worst: str | None
-    difference: Difference | None = None
-    bytes_sent: int = 0
+COLLAPSED = "largest_class_share"
 
 
 class Comparison(Frozen):
-    """All arms, in the order in which they were given, and after them the row of the site prior."""
+    """All arms, in the order in which they were given, and after them the row of the site prior.
+
+    Attributes:
+        metric: What was compared.
+        seeds: The seeds of every arm.
+        rows: The arms.
+        resampled: What the intervals resample: seeds alone where the sites' predictions are not at hand.
+    """
 
     metric: str
     seeds: tuple[int, ...]
     rows: tuple[Row, ...]
+    resampled: Literal["seeds", "patients within seeds"] = "seeds"
 
     @property
     def sites(self) -> tuple[str, ...]:
@@ -103,10 +60,14 @@ def compare_arms(
         seeds: The seeds, in the order of the results.
         split: The split that was evaluated.
     """
-    rows = [_row(arm, [run.final for run in runs], metric, _bytes(runs)) for arm, runs in arms.items()]
-    paired = [rows[0], *(_with_difference(row, rows[0]) for row in rows[1:])]
-    prior = _row(SITE_PRIOR, [site_prior(cards, split)], metric, 0)
-    return Comparison(metric=metric, seeds=tuple(seeds), rows=(*paired, prior))
+    rows = [_row_of_arm(arm, runs, metric, seeds) for arm, runs in arms.items()]
+    prior = _row(SITE_PRIOR, [site_prior(cards, split)], metric)
+    if same_images([run.predictions for runs in arms.values() for run in runs]):
+        predictions = [[run.predictions for run in runs] for runs in arms.values()]
+        compared = paired_by_patient(rows, predictions, agreed_contract(tuple(cards)), metric)
+        return Comparison(metric=metric, seeds=tuple(seeds), rows=(*compared, prior), resampled="patients within seeds")
+    compared = [rows[0], *(_paired_by_seed(row, rows[0]) for row in rows[1:])]
+    return Comparison(metric=metric, seeds=tuple(seeds), rows=(*compared, prior))
 
 
 def site_prior(cards: Sequence[DatasetCard], split: Split = Split.TEST) -> dict[str, Metrics]:
@@ -136,12 +97,19 @@ def pooled(sites: Mapping[str, Metrics], metric: str) -> Figure:
     return Figure(value=fmean(values) if values else None, n=sum(recall.n for recall in recalls))
 
 
-def _row(arm: str, runs: Sequence[Mapping[str, Metrics]], metric: str, bytes_sent: int) -> Row:
+def _row_of_arm(arm: str, runs: Sequence[Results], metric: str, seeds: Sequence[int]) -> Row:
+    row = _row(arm, [run.final for run in runs], metric)
+    effort = {"bytes_sent": _bytes(runs), "effort": _effort(runs), "collapses": tuple(_collapses(runs, seeds))}
+    return row.model_copy(update=effort)
+
+
+def _row(arm: str, runs: Sequence[Mapping[str, Metrics]], metric: str) -> Row:
     sites = sorted({site for run in runs for site in run})
     figures = {site: _site_figure([run[site] for run in runs if site in run], metric) for site in sites}
     by_seed = tuple(_mean_over_sites(run, metric) for run in runs)
     defined = {site: figure for site, figure in figures.items() if figure.value is not None and not figure.recall}
     n = sum(figure.n for figure in defined.values())
+    values = [figure.value or 0.0 for figure in defined.values()]
     return Row(
         arm=arm,
         sites=figures,
@@ -149,13 +117,12 @@ def _row(arm: str, runs: Sequence[Mapping[str, Metrics]], metric: str, bytes_sen
         by_seed=by_seed,
         pooled=_over_seeds([pooled(run, metric) for run in runs]),
         worst=min(defined, key=lambda site: defined[site].value or 0.0) if defined else None,
-        bytes_sent=bytes_sent,
+        gap=max(values) - min(values) if values else None,
     )
 
 
-def _with_difference(row: Row, first: Row) -> Row:
-    pairs = zip(row.by_seed, first.by_seed, strict=True)
-    differences = [ours - theirs for ours, theirs in pairs if ours is not None and theirs is not None]
+def _paired_by_seed(row: Row, first: Row) -> Row:
+    differences = row.minus(first)
     if not differences:
         return row
     from fedward_cli.bootstrap import paired_interval  # noqa: PLC0415 - numpy is slow to import
@@ -196,6 +163,25 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 def _bytes(runs: Sequence[Results]) -> int:
     return round(fmean(sum(run.bytes_sent.values()) for run in runs))
+
+
+def _effort(runs: Sequence[Results]) -> Effort:
+    steps = [run.steps_made.values() for run in runs if run.steps_made]
+    sent = [fmean(run.bytes_sent.values()) for run in runs if run.bytes_sent]
+    return Effort(
+        rounds=max(run.num_rounds for run in runs),
+        least_steps=round(fmean(min(each) for each in steps)) if steps else 0,
+        most_steps=round(fmean(max(each) for each in steps)) if steps else 0,
+        bytes_of_site=round(fmean(sent)) if sent else 0,
+    )
+
+
+def _collapses(runs: Sequence[Results], seeds: Sequence[int]) -> Iterator[Collapse]:
+    for seed, run in zip(seeds, runs, strict=True):
+        for site, metrics in run.final.items():
+            share = metrics.get(COLLAPSED)
+            if share is not None and share.value is not None:
+                yield Collapse(site=site, seed=seed, share=share.value, n=share.n)
 
 
 def _guessed(card: DatasetCard, split: Split) -> Metrics:

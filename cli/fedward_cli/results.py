@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from fedward_cli.predictions import Predictions
 from fedward_core.errors import CheckpointError
 from fedward_core.events import Event, EventKind
 from fedward_core.metric import Metric, Metrics
@@ -34,13 +35,18 @@ class Results:
         evaluations: What was evaluated, in order. Of a round that was repeated after an interruption, the last counts.
         losses: The mean training loss of each site in each round.
         sent: The bytes that each site sent in each round.
-        reused: Stages that were taken from an earlier run, which has their losses and bytes.
+        steps: The optimiser steps that each site made in each round.
+        reused: Stages that were taken from an earlier run, which has their losses, steps and bytes.
+        predictions: What each site predicted for every image of the newest evaluation. Empty unless all sites are
+            simulated: a hospital keeps its predictions to itself.
     """
 
     evaluations: Mapping[Moment, Metrics] = field(default_factory=dict)
     losses: Mapping[Moment, float] = field(default_factory=dict)
     sent: Mapping[Moment, int] = field(default_factory=dict)
+    steps: Mapping[Moment, int] = field(default_factory=dict)
     reused: frozenset[str] = frozenset()
+    predictions: Predictions = field(default_factory=dict)
 
     @cached_property
     def final(self) -> dict[str, Metrics]:
@@ -51,10 +57,17 @@ class Results:
     @property
     def bytes_sent(self) -> dict[str, int]:
         """All bytes that each site sent."""
-        totals: dict[str, int] = {}
-        for moment, count in self.sent.items():
-            totals[moment.site] = totals.get(moment.site, 0) + count
-        return totals
+        return _by_site(self.sent)
+
+    @property
+    def steps_made(self) -> dict[str, int]:
+        """All optimiser steps that each site made."""
+        return _by_site(self.steps)
+
+    @property
+    def num_rounds(self) -> int:
+        """The rounds of all stages in which anybody trained."""
+        return len({(moment.stage, moment.round) for moment in self.losses})
 
 
 def read_results(out: Path) -> Results:
@@ -66,6 +79,7 @@ def read_results(out: Path) -> Results:
     evaluations: dict[Moment, Metrics] = {}
     losses: dict[Moment, float] = {}
     sent: dict[Moment, int] = {}
+    steps: dict[Moment, int] = {}
     reused: set[str] = set()
     for event in read_events(out):
         if event.kind is EventKind.STAGE_REUSED and event.stage is not None:
@@ -78,8 +92,9 @@ def read_results(out: Path) -> Results:
             evaluations[moment] = {name: Metric.model_validate(one) for name, one in event.facts["metrics"].items()}
         elif event.kind is EventKind.SITE_TRAINED:
             sent[moment] = event.facts["bytes"]
+            steps[moment] = event.facts["num_steps"]
             losses[moment] = event.facts["loss"]
-    return Results(evaluations=evaluations, losses=losses, sent=sent, reused=frozenset(reused))
+    return Results(evaluations=evaluations, losses=losses, sent=sent, steps=steps, reused=frozenset(reused))
 
 
 def read_events(out: Path) -> Iterator[Event]:
@@ -118,6 +133,13 @@ def write_metrics(out: Path, results: Results) -> None:
                 place = (moment.stage, moment.round + 1, moment.site)
                 writer.writerow((*place, name, metric.value, metric.n, metric.low, metric.high))
     (out / METRICS).write_text(json.dumps(as_json(results), indent=2) + "\n", encoding="utf-8")
+
+
+def _by_site(counts: Mapping[Moment, int]) -> dict[str, int]:
+    totals: dict[str, int] = {}
+    for moment, count in counts.items():
+        totals[moment.site] = totals.get(moment.site, 0) + count
+    return totals
 
 
 def as_json(results: Results) -> dict[str, object]:

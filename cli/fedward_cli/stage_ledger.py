@@ -1,9 +1,13 @@
 """What stages cost, so that an arm which took one over from another arm is charged for it all the same."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import TypeVar
 
-from fedward_cli.results import Results
+from fedward_cli.results import Moment, Results
 from fedward_core.spec import Evaluate, Spec
+
+Number = TypeVar("Number", int, float)
 
 
 class StageLedger:
@@ -13,7 +17,7 @@ class StageLedger:
         self._computed: dict[str, Results] = {}
 
     def charge(self, spec: Spec, results: Results) -> Results:
-        """Enter the stages that a run computed, and give its results with the bytes and losses of those it reused."""
+        """Enter the stages that a run computed, and give its results with what those cost that it reused."""
         for index, stage in enumerate(spec.stages):
             key = _key(spec, index)
             if stage.name not in results.reused:
@@ -30,6 +34,13 @@ def _key(spec: Spec, index: int) -> str:
 
 
 def _with_stage(results: Results, stage: str, source: Results) -> Results:
-    sent = {moment: count for moment, count in source.sent.items() if moment.stage == stage}
-    losses = {moment: loss for moment, loss in source.losses.items() if moment.stage == stage}
-    return replace(results, sent={**sent, **results.sent}, losses={**losses, **results.losses})
+    return replace(
+        results,
+        sent={**_of(stage, source.sent), **results.sent},
+        steps={**_of(stage, source.steps), **results.steps},
+        losses={**_of(stage, source.losses), **results.losses},
+    )
+
+
+def _of(stage: str, values: Mapping[Moment, Number]) -> dict[Moment, Number]:
+    return {moment: value for moment, value in values.items() if moment.stage == stage}

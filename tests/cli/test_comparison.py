@@ -1,14 +1,17 @@
 """What is computed when arms are set side by side."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedward_cli.bootstrap import paired_interval
+from fedward_cli.bootstrap import nested_interval, paired_interval
 from fedward_cli.comparison import SITE_PRIOR, compare_arms, pooled, site_prior
+from fedward_cli.comparison_report import notes
+from fedward_cli.comparison_row import Difference
 from fedward_cli.results import Moment, Results
 from fedward_core.cards import Contract, DatasetCard, Split
 from fedward_core.metric import Metric, Metrics
@@ -50,6 +53,37 @@ def run_of(values: Mapping[str, float | None], *, sent: int = 0) -> Results:
         for site, value in values.items()
     }
     return Results(evaluations=evaluations, sent={Moment(stage="s", round=0, site="a"): sent})
+
+
+def run_with_predictions(rng: np.random.Generator, num_patients: int, skill: float) -> Results:
+    """Two sites, two images a patient; the greater the skill, the more predictions are right."""
+    predictions, evaluations = {}, {}
+    for site in ("a", "b"):
+        labels = np.tile([0, 0, 1, 1], num_patients // 2)
+        right = rng.random(len(labels)) < skill
+        positive = np.where(right, labels, 1 - labels) * 0.8 + 0.1
+        rows = {"loss": -np.log(positive), "probabilities": np.stack([1 - positive, positive], 1), "labels": labels}
+        predictions[site] = {**rows, "patients": np.repeat(np.arange(num_patients), 2)}
+        recalls = [float(right[labels == k].mean()) for k in (0, 1)]
+        evaluations[Moment(stage="s", round=0, site=site)] = {
+            "balanced_accuracy": Metric(value=float(np.mean(recalls)), n=len(labels)),
+            "accuracy": Metric(value=float(right.mean()), n=len(labels)),
+        }
+    return Results(evaluations=evaluations, predictions=predictions)
+
+
+def compared_by_patient(num_patients: int, *, seeds: int = 1) -> Difference:
+    """An arm of skill 0.9 compared with one of 0.7."""
+    rng = np.random.default_rng(3)
+    arms = {
+        name: [run_with_predictions(rng, num_patients, skill) for _ in range(seeds)]
+        for name, skill in (("first", 0.7), ("second", 0.9))
+    }
+    comparison = compare_arms(arms, CARDS, metric="balanced_accuracy", seeds=range(seeds))
+    assert comparison.resampled == "patients within seeds"
+    difference = comparison.rows[1].difference
+    assert difference is not None
+    return difference
 
 
 CARDS = (card("a", (3, 1), (6, 4)), card("b", (1, 3), (5, 5)))
@@ -130,3 +164,83 @@ def test_an_interval_lies_within_the_differences_and_is_the_same_every_time(diff
     assert high is not None
     assert min(differences) - 1e-9 <= low <= high <= max(differences) + 1e-9
     assert paired_interval(differences) == (low, high)
+
+
+@given(st.integers(0, 1000), st.integers(1, 4))
+def test_an_arm_does_not_differ_from_itself_whatever_is_drawn(seed: int, num_seeds: int) -> None:
+    rng = np.random.default_rng(seed)
+    values = rng.random((num_seeds, 50))
+    assert nested_interval(values - values) == (0.0, 0.0)
+
+
+def test_an_arm_compared_with_itself_by_patient_has_an_interval_of_nothing() -> None:
+    rng = np.random.default_rng(1)
+    runs = [run_with_predictions(rng, 12, 0.8) for _ in range(2)]
+    rows = compare_arms({"first": runs, "same": runs}, CARDS, metric="balanced_accuracy", seeds=(0, 1)).rows
+    assert rows[1].difference == Difference(value=0.0, low=0.0, high=0.0)
+
+
+def test_more_patients_shrink_the_interval_and_one_seed_has_one() -> None:
+    few, many = compared_by_patient(20), compared_by_patient(800)
+    assert few.low is not None
+    assert few.high is not None
+    assert many.low is not None
+    assert many.high is not None
+    assert many.low < 0.2 < many.high
+    assert many.high - many.low < (few.high - few.low) / 3
+
+
+def test_more_seeds_on_the_same_patients_do_not_count_as_more_patients() -> None:
+    rng = np.random.default_rng(0)
+    same = np.tile(rng.normal(size=(1, 2000)), (5, 1))  # seeds that agree in every draw of patients
+    assert nested_interval(same) == pytest.approx(nested_interval(same[:1]))
+
+
+def test_the_interval_holds_the_mean_and_all_images_together_are_scored_from_predictions() -> None:
+    rng = np.random.default_rng(2)
+    runs = [run_with_predictions(rng, 30, 0.8) for _ in range(3)]
+    row = compare_arms({"first": runs}, CARDS, metric="accuracy", seeds=(0, 1, 2)).rows[0]
+    assert row.mean.low is not None
+    assert row.mean.value is not None
+    assert row.mean.high is not None
+    assert row.mean.low < row.mean.value < row.mean.high
+    assert row.pooled.value == pytest.approx(row.mean.value)  # both sites have as many images
+    auroc = compare_arms({"first": runs}, CARDS, metric="auroc", seeds=(0, 1, 2)).rows[0].pooled
+    assert auroc.value is not None
+    assert auroc.n == 120
+
+
+def test_without_predictions_of_the_same_images_only_seeds_are_resampled() -> None:
+    rng = np.random.default_rng(2)
+    arms = {"first": [run_with_predictions(rng, 10, 0.8)], "second": [run_with_predictions(rng, 12, 0.8)]}
+    comparison = compare_arms(arms, CARDS, metric="accuracy", seeds=(0,))
+    assert comparison.resampled == "seeds"
+    assert "predictions of single images are not at hand" in " ".join(notes(comparison))
+
+
+def test_the_table_says_what_was_equal_among_arms_and_what_was_not() -> None:
+    def run(steps: int) -> Results:
+        moments = [Moment(stage="s", round=round_, site=site) for round_ in range(2) for site in ("a", "b")]
+        counts = {moment: steps * (1 + (moment.site == "b")) for moment in moments}
+        base = run_of({"a": 0.5, "b": 0.7})
+        return replace(base, steps=counts, losses=dict.fromkeys(moments, 1.0), sent=dict.fromkeys(moments, 100))
+
+    comparison = compare_arms({"first": [run(3)], "second": [run(4)]}, CARDS, metric="accuracy", seeds=(0,))
+    effort = comparison.rows[0].effort
+    assert effort is not None
+    assert (effort.rounds, effort.steps, effort.bytes_of_site) == (2, "6 to 12", 200)
+    assert "Equal in all arms: rounds, bytes a site. Not equal: steps a site." in notes(comparison)
+
+
+def test_the_gap_is_from_the_worst_site_to_the_best() -> None:
+    row = compare_arms({"first": [run_of({"a": 0.5, "b": 0.7})]}, CARDS, metric="balanced_accuracy", seeds=(0,)).rows[0]
+    assert row.gap == pytest.approx(0.2)
+
+
+def test_an_arm_that_names_one_class_for_all_images_is_warned_about_under_the_table() -> None:
+    run = run_of({"a": 0.5, "b": 0.5})
+    moment = Moment(stage="s", round=0, site="b")
+    collapsed = {**run.evaluations[moment], "largest_class_share": Metric(value=0.97, n=57)}
+    runs = [run, replace(run, evaluations={**run.evaluations, moment: collapsed})]
+    comparison = compare_arms({"first": runs}, CARDS, metric="accuracy", seeds=(0, 1))
+    assert "one class at b, seed 1 (97% of n=57)" in notes(comparison)[-1]
