@@ -10,7 +10,7 @@ export OMP_NUM_THREADS ?= 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-slow test-gpu test-postgres matrix lint format bench constraints clean
+.PHONY: help setup demo up test test-slow test-gpu test-postgres matrix lint format bench compose constraints clean
 
 help: ## Say what can be made
 	@sed -n 's/^\([a-z-]*\):.* ## /\1 ## /p' Makefile | while IFS='#' read -r goal _ text; do printf '  make %-12s%s\n' "$$goal" "$$text"; done
@@ -51,6 +51,9 @@ format: setup ## Format the code and mend what can be mended by rule
 
 bench: setup ## Measure speed and memory beside the bare limits of this machine
 	@$(BIN)/python -m benchmarks
+
+compose: ## Build a network of containers, run the quickstart across it, and take it down
+	@sh deploy/compose/run.sh
 
 constraints: setup ## Choose the newest versions that pyproject.toml allows, for constraints.txt
 	@sed -n '/^#/p' constraints.txt > .constraints.part
