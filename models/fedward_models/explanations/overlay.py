@@ -1,0 +1,54 @@
+"""Maps as files: NIfTI that viewers lay over the scan, and PNG slices for a quick look.
+
+What a map shows belongs to a patient: files stay at the site.
+
+Letters: D slices from feet to head, H rows from front to back, W columns from the patient's right to the left.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fedward_core.arrays import Array
+
+
+def write_nifti(path: Path, values: Array, *, spacing_mm: tuple[float, float, float]) -> None:
+    """Write a volume or a map of it, with its orientation.
+
+    Args:
+        path: ``.nii`` or ``.nii.gz``.
+        values: (D, H, W), as batches have them.
+        spacing_mm: Depth, height and width of a voxel.
+    """
+    import nibabel  # noqa: PLC0415 - slow to import
+
+    depth, height, width = spacing_mm
+    # NIfTI counts to the right, to the front and to the head; ours are columns to the left and rows to the back.
+    affine = np.diag([-width, -height, depth, 1.0])
+    affine[:3, 3] = -affine[:3, :3] @ ((np.array(values.shape[::-1]) - 1) / 2)
+    kind: Any = nibabel.Nifti1Image
+    image = kind(np.ascontiguousarray(values.transpose(2, 1, 0), dtype=np.float32), affine)
+    nibabel.save(image, path)
+
+
+def write_slices(path: Path, volume: Array, heat: Array, *, columns: int = 4) -> None:
+    """Write a PNG of slices with a map over them: red speaks for the class, blue against it.
+
+    Args:
+        path: ``.png``.
+        volume: (D, H, W), any range.
+        heat: (D, H, W), signed.
+        columns: Slices side by side; two rows of them, evenly from the second eighth to the seventh.
+    """
+    from matplotlib.figure import Figure  # noqa: PLC0415 - slow to import
+
+    places = np.linspace(len(volume) / 8, len(volume) * 7 / 8, 2 * columns).astype(int)
+    limit = float(np.abs(heat).max()) or 1.0
+    figure = Figure(figsize=(2 * columns, 4), layout="constrained")
+    for axes, place in zip(figure.subplots(2, columns).flat, places, strict=True):
+        axes.imshow(volume[place], cmap="gray", vmin=float(volume.min()), vmax=float(volume.max()))
+        visible = np.sqrt(np.abs(heat[place]) / limit) * 0.7
+        axes.imshow(heat[place], cmap="seismic", vmin=-limit, vmax=limit, alpha=visible)
+        axes.set_axis_off()
+    figure.savefig(path, dpi=100)
