@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.markup import escape
 
 from fedward_cli.consoles import tell
-from fedward_core.cards import DatasetCard, Task
+from fedward_core.cards import DataKind, DatasetCard, Task
 from fedward_core.errors import DataError, SpecError
 from fedward_core.spec import Dataset, Spec
 
@@ -53,17 +53,37 @@ def simulated(folder: Path, spec: Spec, *, images: int = 200) -> Path:
     num_sites = max(3, spec.cohort.min_sites)
     tell(f"{num_sites} hospitals are simulated in '{shown}'.")
     unfinished = folder.with_name(f".{folder.name}.part")
-    generate(unfinished, sites=num_sites, images_per_site=images, image_px=spec.dataset.image_px)
+    generate(
+        unfinished,
+        sites=num_sites,
+        images_per_site=images,
+        image_px=spec.dataset.image_px,
+        kind=spec.dataset.kind,
+        depth=spec.dataset.depth or spec.dataset.frames,
+    )
     unfinished.rename(folder)
     return folder
 
 
 def _check_classes(dataset: Dataset) -> None:
-    from fedward_models.data.simulation.hospitals import CLASSES, FINDINGS, MASKS  # noqa: PLC0415
-
-    known = {Task.CLASSIFICATION: CLASSES, Task.MULTI_LABEL: FINDINGS, Task.SEGMENTATION: MASKS}[dataset.task]
+    known = _classes_of(dataset)
     if dataset.classes and dataset.classes != known:
         raise SpecError(
             f"simulated hospitals have the classes {', '.join(known)}, the spec names {', '.join(dataset.classes)}: "
             "give --data with images of these"
         )
+
+
+def _classes_of(dataset: Dataset) -> tuple[str, ...]:
+    from fedward_models.data.simulation import heads, hearts, hospitals  # noqa: PLC0415
+
+    if dataset.kind is DataKind.VOLUME:
+        return heads.CLASSES
+    if dataset.kind is DataKind.CLIP:
+        return hearts.CLASSES
+    films = {
+        Task.CLASSIFICATION: hospitals.CLASSES,
+        Task.MULTI_LABEL: hospitals.FINDINGS,
+        Task.SEGMENTATION: hospitals.MASKS,
+    }
+    return films[dataset.task]
