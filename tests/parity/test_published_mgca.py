@@ -152,7 +152,7 @@ def test_the_image_tower_its_attention_and_gradients_are_equal() -> None:
         torch.cat([backbone.cls_token.expand(2, -1, -1) + backbone.pos_embed[:, :1], backbone.embed(images)], dim=1)
     )
     assert_near(attention_map(backbone.blocks[1], entering), expected["attn_map"])
-    (tokens**3).mean().backward()
+    (tokens**3).mean().backward()  # type: ignore[no-untyped-call]
     for name, gradient in group("grad", "vit").items():
         own = backbone.get_parameter(name).grad
         assert own is not None

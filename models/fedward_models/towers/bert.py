@@ -45,7 +45,7 @@ class TextTower(nn.Module):
         self.config, self.num_features = config, config.width
         vocabulary = read_vocabulary(config.vocabulary) if config.vocabulary else built_in_vocabulary()
         self.pieces = WordPieces(vocabulary, max_tokens=config.max_tokens)
-        self.network = _network(config, vocabulary_size=len(vocabulary))
+        self.network = text_network(config, vocabulary_size=len(vocabulary))
         if config.weights:
             _load(self.network, config.weights)
 
@@ -71,7 +71,13 @@ class _NoTypes(nn.Module):
         return torch.zeros((), device=types.device)
 
 
-def _network(config: TextTowerConfig, *, vocabulary_size: int) -> BertModel:
+def text_network(config: TextTowerConfig, *, vocabulary_size: int) -> BertModel:
+    """BERT without pooler and token types, at random.
+
+    Args:
+        config: Its form.
+        vocabulary_size: Word pieces.
+    """
     settings = BertConfig(
         vocab_size=vocabulary_size,
         hidden_size=config.width,

@@ -1,5 +1,5 @@
-"""DMAE and SDMP in all three modes: a federation of one site trains the numbers that the site trains alone, as what is
-private comes back each round, and what stays at a site stays there under a personalisation too.
+"""DMAE, SDMP and MGCA in all three modes: a federation of one site trains the numbers that the site trains alone, as
+what is private comes back each round, and what stays at a site stays there under a personalisation too.
 """
 
 from collections.abc import Iterator
@@ -28,6 +28,10 @@ VIT = {"name": "vit", "width": 16, "depth": 2, "heads": 2, "patch_px": 4}
 DMAE = {"name": "dmae", "teacher": {"width": 16, "depth": 2, "heads": 2}, "decoder_width": 8, "decoder_heads": 1}
 MOCO = {"name": "sdmp", "base": {"name": "moco", "hidden": 8, "width": 4}}
 DINO = {"name": "sdmp", "base": {"name": "dino", "hidden": 8, "bottleneck": 4, "prototypes": 6}}
+TEXT = {"width": 8, "depth": 1, "heads": 2, "max_tokens": 8}
+MGCA = {"name": "mgca", "text": TEXT, "hidden": 8, "width": 4, "prototypes": 6}
+METHODS = pytest.mark.parametrize("settings", [DMAE, MOCO, DINO, MGCA], ids=["dmae", "sdmp-moco", "sdmp-dino", "mgca"])
+STAYS = ("teacher.", "momentum.", "base.centre", "image_head.layers.1.running", "word_head.layers.4.running")
 
 
 class Memory:
@@ -55,7 +59,13 @@ def spec_of(method: dict[str, Any], **stage: Any) -> Spec:
         **stage,
     }
     started = {"start_from": "previous"} if method["name"] == "dmae" else {"backbone": VIT}
-    return Spec.parse({"name": "s", "dataset": {"name": "d", "image_px": 8}, "stages": [first, {**second, **started}]})
+    return Spec.parse(
+        {
+            "name": "s",
+            "dataset": {"name": "d", "kind": "report", "image_px": 8},
+            "stages": [first, {**second, **started}],
+        }
+    )
 
 
 class Images:
@@ -67,7 +77,9 @@ class Images:
         images = torch.rand(10, 1, 8, 8, generator=torch.Generator().manual_seed(1))
         order = torch.randperm(10, generator=torch.Generator().manual_seed(seed))
         for step in range(self.num_steps):
-            yield Batch(images=images[order[4 * step : 4 * step + 4]], seed=seed + step)
+            chosen = order[4 * step : 4 * step + 4]
+            reports = tuple(f"film {number} is clear" for number in chosen.tolist())
+            yield Batch(images=images[chosen], seed=seed + step, reports=reports)
 
 
 def alone(method: Method, phases: tuple[Phase, ...]) -> dict[str, Any]:
@@ -91,12 +103,12 @@ def federated(method: Method, spec: Spec, phases: tuple[Phase, ...]) -> dict[str
         )
         update = train_round(method, incoming, store, Images(), work)
         incoming = {name: np.copy(array) for name, array in update.groups["shared"].items()}
-        assert not [name for name in incoming if name.startswith(("teacher.", "momentum.", "base.centre"))]
+        assert not [name for name in incoming if name.startswith(STAYS)]
         base = Base(round=round_, parent=parent)
     return {name: array.copy() for name, array in arrays_of(method).items()}
 
 
-@pytest.mark.parametrize("settings", [DMAE, MOCO, DINO], ids=["dmae", "sdmp-moco", "sdmp-dino"])
+@METHODS
 def test_one_site_federated_equals_the_site_alone(settings: dict[str, Any]) -> None:
     spec = spec_of(settings)
     phases = (Phase(local=spec.stages[1].local),)
@@ -106,7 +118,7 @@ def test_one_site_federated_equals_the_site_alone(settings: dict[str, Any]) -> N
     assert all(np.array_equal(array, there[name]) for name, array in here.items())
 
 
-@pytest.mark.parametrize("settings", [DMAE, MOCO, DINO], ids=["dmae", "sdmp-moco", "sdmp-dino"])
+@METHODS
 @pytest.mark.parametrize(
     "personalise",
     ["fedbn", "local_only", {"name": "channel_decoupling", "distillation": 0}],
@@ -122,7 +134,7 @@ def test_personalised_what_stays_anyway_still_stays(settings: dict[str, Any], pe
     for round_ in range(ROUNDS):
         now = partition.at(stage.share_at(round_))
         sent = set(now.shared_manifest.names())
-        assert not [name for name in sent if name.startswith(("teacher.", "momentum.", "base.centre"))]
+        assert not [name for name in sent if name.startswith(STAYS)]
         assert sent <= set(everything.shared_manifest.names())
     state = arrays_of(method)
     merged = now.merge(*now.split(state))
