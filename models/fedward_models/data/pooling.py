@@ -43,8 +43,17 @@ def _load(data: Path, site: str) -> dict[str, Array]:
     arrays = load_npz(source)
     if "split" not in arrays:
         raise DataError(f"site '{site}' has no splits: pooling would draw them anew, and test on what sites train on")
-    patients = arrays.get("patient", np.arange(num_examples(arrays))).astype(str)
-    return {**arrays, "patient": np.array([f"{site}/{patient}" for patient in patients])}
+    count = num_examples(arrays)
+    patients = arrays.get("patient", np.arange(count)).astype(str)
+    return {**_with_spacing_of_each(arrays, count), "patient": np.array([f"{site}/{patient}" for patient in patients])}
+
+
+def _with_spacing_of_each(arrays: dict[str, Array], count: int) -> dict[str, Array]:
+    """Sites may have pixels of different size, so that each image needs its own."""
+    if "spacing_mm" not in arrays:
+        return arrays
+    kept = {key: array for key, array in arrays.items() if key != "spacing_mm"}
+    return {"spacings_mm": np.tile(arrays["spacing_mm"], (count, 1)), **kept}
 
 
 def _refuse_difference(first_name: str, first: dict[str, Array], site: str, arrays: dict[str, Array]) -> None:

@@ -52,3 +52,10 @@ def test_sites_that_do_not_fit_are_refused(tmp_path: Path, arrays: dict[str, Any
     write_site(tmp_path, "north", 6, **arrays)
     with pytest.raises(DataError, match=message):
         pool_sites(tmp_path, tmp_path / "pooled")
+
+
+def test_sites_with_pixels_of_different_size_are_pooled_with_the_size_of_each(tmp_path: Path) -> None:
+    write_site(tmp_path, "east", 3, spacing_mm=np.array([1.0, 2.0]))
+    write_site(tmp_path, "north", 6, spacing_mm=np.array([3.0, 4.0]))
+    with np.load(pool_sites(tmp_path, tmp_path / "pooled")) as pooled:
+        assert pooled["spacings_mm"].tolist() == [[1.0, 2.0]] * 3 + [[3.0, 4.0]] * 6
