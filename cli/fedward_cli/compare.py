@@ -1,9 +1,6 @@
 """``fedward compare``: several specs, several seeds, one table."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from enum import StrEnum
-from functools import partial
+from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 from pathlib import Path
 from typing import Annotated
@@ -12,39 +9,18 @@ import typer
 from rich.markup import escape
 
 from fedward_cli import hospitals
+from fedward_cli.arm_runs import MetricName, Part, Plan, parts_of, results_of
 from fedward_cli.comparison import Comparison, compare_arms
 from fedward_cli.comparison_report import show_comparison, write_comparison
 from fedward_cli.consoles import tell
-from fedward_cli.execution import execute, job_for
 from fedward_cli.options import AsJson, DataFolder, EngineName, Fresh, Workers
-from fedward_cli.predictions import read_predictions
 from fedward_cli.results import Results
+from fedward_cli.side_by_side import Run, carry_all_out
 from fedward_cli.stage_ledger import StageLedger
 from fedward_core.cards import Task
 from fedward_core.engine import Job
-from fedward_core.errors import SpecError
+from fedward_core.errors import FedwardError, SpecError
 from fedward_core.spec import Spec
-
-
-class MetricName(StrEnum):
-    """The figure that arms are compared by."""
-
-    BALANCED_ACCURACY = "balanced_accuracy"
-    ACCURACY = "accuracy"
-    AUROC = "auroc"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """How a comparison is carried out: where the data lies, where everything goes, and the options of the command."""
-
-    data: Path
-    out: Path
-    seeds: int
-    metric: MetricName = MetricName.BALANCED_ACCURACY
-    engine: str = "inline"
-    workers: int = 1
-    fresh: bool = False
 
 
 def compare(  # noqa: PLR0913, PLR0917 - one argument for each option
@@ -57,6 +33,15 @@ def compare(  # noqa: PLR0913, PLR0917 - one argument for each option
     metric: Annotated[MetricName, typer.Option(help="The figure to compare by.")] = MetricName.BALANCED_ACCURACY,
     engine: EngineName = "inline",
     workers: Workers = 1,
+    jobs: Annotated[
+        int, typer.Option("--jobs", min=1, help="Runs side by side, each a process. Results do not depend on it.")
+    ] = 1,
+    alone: Annotated[
+        list[str] | None, typer.Option("--alone", help="An arm that each site trains alone, stage after stage.")
+    ] = None,
+    pooled: Annotated[
+        list[str] | None, typer.Option("--pooled", help="An arm trained on all sites' images as one site's.")
+    ] = None,
     fresh: Fresh = False,
     as_json: AsJson = False,
 ) -> None:
@@ -69,7 +54,19 @@ def compare(  # noqa: PLR0913, PLR0917 - one argument for each option
     For example `fedward compare local.yaml scratch.yaml ssl_fl.yaml --data hospitals/ --out runs/comparison --seeds 5`
     """
     arms = read_arms(specs)
-    plan = Plan(data=data, out=out, seeds=seeds, metric=metric, engine=engine, workers=workers, fresh=fresh)
+    plan = Plan(
+        data=data,
+        out=out,
+        seeds=seeds,
+        metric=metric,
+        engine=engine,
+        workers=workers,
+        jobs=jobs,
+        fresh=fresh,
+        alone=frozenset(alone or ()),
+        pooled=frozenset(pooled or ()),
+    )
+    _check_names(arms, plan)
     comparison = run_arms(arms, plan)
     if as_json:
         typer.echo(comparison.model_dump_json(indent=2))
@@ -101,39 +98,75 @@ def run_arms(arms: Sequence[Spec], plan: Plan, carry_out: Callable[[Job], Result
     Args:
         arms: The arms.
         plan: How they are compared.
-        carry_out: Brings one job to its end; left out, the plan's engine does, in this process.
+        carry_out: Brings one job to its end, in this process; left out, the plan's engine does, in as many processes
+            as the plan says.
 
     Raises:
-        FedwardError: A run failed; those before it are kept.
+        FedwardError: Runs failed, and are named. All others are kept, and the table is over the seeds without failures.
     """
-    carry_out = carry_out or partial(execute, engine=plan.engine, fresh=plan.fresh)
     cards = hospitals.cards(plan.data, arms[0])
-    results: dict[str, list[Results]] = {arm.name: [] for arm in arms}
-    ledger = StageLedger()
-    for seed in range(plan.seeds):
-        for arm in arms:
-            tell(f"\n[bold]Arm {arm.name}, seed {seed}[/]")
-            job = job_of_arm(arm, seed, plan)
-            results[arm.name].append(ledger.charge(job.spec, with_predictions(job, carry_out(job))))
-    split = arms[0].evaluate.split
-    comparison = compare_arms(results, cards, metric=plan.metric, seeds=range(plan.seeds), split=split)
+    cells = {(arm.name, seed): parts_of(arm, seed, plan) for seed in range(plan.seeds) for arm in arms}
+    runs = [Run(name=_title(cell, part), job=part.job) for cell, parts in cells.items() for part in parts]
+    outcomes = Outcomes(carry_all_out(runs, plan, carry_out))
+    seeds = [seed for seed in range(plan.seeds) if outcomes.has_all(cells[arm.name, seed] for arm in arms)]
+    if not seeds:
+        raise FedwardError(outcomes.complaint())
+    results = {arm.name: [outcomes.of(cells[arm.name, seed]) for seed in seeds] for arm in arms}
+    comparison = compare_arms(results, cards, metric=plan.metric, seeds=seeds, split=arms[0].evaluate.split)
     write_comparison(plan.out, comparison)
+    if outcomes.failed:
+        raise FedwardError(outcomes.complaint())
     return comparison
 
 
-def job_of_arm(arm: Spec, seed: int, plan: Plan) -> Job:
-    """The job of one arm and one seed, in a folder of its own, with the stages that all arms share."""
-    evaluate = arm.evaluate.model_copy(update={"keep_predictions": True})
-    seeded = arm.model_copy(update={"seed": seed, "evaluate": evaluate})
-    sites = hospitals.taking_part(plan.data, seeded)
-    out, shelf = plan.out / arm.name / f"seed-{seed}", plan.out / "stages"
-    return job_for(seeded, sites=sites, data=plan.data, out=out, workers=plan.workers, reuse=shelf)
+class Outcomes:
+    """What became of the runs, with the stages that one took over from another charged to both.
+
+    Args:
+        outcomes: In the order in which the runs were given, each with its results, or with why it failed.
+    """
+
+    def __init__(self, outcomes: Sequence[tuple[Run, Results | str]]) -> None:
+        ledger = StageLedger()
+        self._results: dict[Path, Results] = {}
+        self.failed: dict[str, str] = {}
+        for run, outcome in outcomes:
+            if isinstance(outcome, str):
+                self.failed[run.name] = outcome
+            else:
+                self._results[run.job.out] = ledger.charge(run.job.spec, outcome)
+
+    def has_all(self, cells: Iterable[Sequence[Part]]) -> bool:
+        """Whether every run of some cells of the comparison came to its end."""
+        return all(part.job.out in self._results for parts in cells for part in parts)
+
+    def of(self, parts: Sequence[Part]) -> Results:
+        """The results of one cell."""
+        return results_of(parts, [self._results[part.job.out] for part in parts])
+
+    def complaint(self) -> str:
+        """Which runs failed and why."""
+        reasons = "\n".join(f"  {name}: {reason}" for name, reason in self.failed.items())
+        return (
+            f"{len(self.failed)} of {len(self.failed) + len(self._results)} runs failed; all others are kept, and the "
+            f"same command runs only these again:\n{reasons}"
+        )
 
 
-def with_predictions(job: Job, results: Results) -> Results:
-    """A run's results with what its sites predicted for every image, where they are simulated."""
-    found = read_predictions(job.out, job.spec.stages[-1].name, results.final)
-    return replace(results, predictions=found if found.keys() == results.final.keys() else {})
+def _title(cell: tuple[str, int], part: Part) -> str:
+    """E.g. ``ssl_fl, seed 0``; a run that is one of several is told by its folder."""
+    arm, seed = cell
+    folder = part.job.out.name
+    return f"{arm}, seed {seed}" if folder == f"seed-{seed}" else f"{arm}, seed {seed}, {folder}"
+
+
+def _check_names(arms: Sequence[Spec], plan: Plan) -> None:
+    names = [arm.name for arm in arms]
+    for option, given in {"--alone": plan.alone, "--pooled": plan.pooled}.items():
+        if unknown := sorted(given - set(names)):
+            raise SpecError(f"{option} names {', '.join(unknown)}, which is no arm: expected one of {', '.join(names)}")
+    if both := sorted(plan.alone & plan.pooled):
+        raise SpecError(f"{', '.join(both)} cannot be trained alone and pooled: choose one")
 
 
 def _check_comparable(first: Spec, arm: Spec) -> None:

@@ -9,7 +9,8 @@ import typer
 from rich.markup import escape
 
 from fedward_cli import hospitals
-from fedward_cli.compare import Plan, job_of_arm, read_arms, run_arms
+from fedward_cli.arm_runs import Plan, job_of_arm
+from fedward_cli.compare import read_arms, run_arms
 from fedward_cli.comparison import Comparison
 from fedward_cli.comparison_report import show_comparison
 from fedward_cli.consoles import output, tell

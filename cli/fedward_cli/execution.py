@@ -58,8 +58,14 @@ def job_for(  # noqa: PLR0913 - what a job consists of
     return Job(spec=spec, run=run, sites=sites, data=data, out=out, workers=workers, reuse=reuse)
 
 
-def execute(job: Job, *, engine: str, fresh: bool = False) -> Results:
+def execute(job: Job, *, engine: str, fresh: bool = False, name: str = "") -> Results:
     """Bring a job to its end, and write its figures and curves; a finished job is only read.
+
+    Args:
+        job: The job.
+        engine: What carries it out.
+        fresh: Whether a run that its folder holds is removed.
+        name: What each line about it begins with, where others are carried out at the same time.
 
     Raises:
         FedwardError: The run failed, or the folder holds another run.
@@ -74,7 +80,7 @@ def execute(job: Job, *, engine: str, fresh: bool = False) -> Results:
         tell(f"'{escape(str(job.out))}' is finished: its results are read. --fresh runs it again.")
     else:
         _announce(job, found)
-        with shown(errors(), job.spec, len(job.sites)) as listen:
+        with shown(errors(), job.spec, len(job.sites), name=name) as listen:
             registry.resolve("engines", engine)().run(job, listen)
     results = read_results(job.out)
     if not finished or not (job.out / CURVES).exists():

@@ -18,10 +18,13 @@ _COLUMNS = ("{task.fields[rate]}", "{task.fields[loss]}", "{task.fields[answered
 
 
 @contextmanager
-def shown(console: Console, spec: Spec, num_sites: int) -> Iterator[Listener]:
-    """A listener that shows a run on a console, in the way that suits it, for as long as the block lasts."""
-    if not console.is_terminal:
-        yield Lines(console, spec, num_sites)
+def shown(console: Console, spec: Spec, num_sites: int, *, name: str = "") -> Iterator[Listener]:
+    """A listener that shows a run on a console, in the way that suits it, for as long as the block lasts.
+
+    A run with a name is shown among others, by lines that begin with it.
+    """
+    if name or not console.is_terminal:
+        yield Lines(console, spec, num_sites, name=name)
         return
     bars = Bars(console, spec, num_sites)
     with bars.progress:
@@ -31,8 +34,9 @@ def shown(console: Console, spec: Spec, num_sites: int) -> Iterator[Listener]:
 class Lines:
     """One line every few rounds and for each evaluation, for logs and pipes."""
 
-    def __init__(self, console: Console, spec: Spec, num_sites: int) -> None:
+    def __init__(self, console: Console, spec: Spec, num_sites: int, *, name: str = "") -> None:
         self._console = console
+        self._head = f"[dim]{escape(name)}:[/] " if name else ""
         self._rounds = {stage.name: stage.rounds for stage in spec.stages}
         self._num_sites = num_sites
         self._latest = Latest()
@@ -50,7 +54,7 @@ class Lines:
 
     def _print(self, text: str) -> None:
         if text:
-            self._console.print(text, soft_wrap=True)
+            self._console.print(f"{self._head}{text}", soft_wrap=True)
 
     def _is_due(self, event: Event) -> bool:
         rounds = self._rounds[event.stage or ""]
