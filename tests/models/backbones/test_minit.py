@@ -2,20 +2,29 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
 from torch import Tensor
 
+from fedward_core.aggregation.config import WeightedMeanConfig
+from fedward_core.aggregation.weighted_mean import WeightedMean
 from fedward_core.cards import Contract
 from fedward_core.errors import DataError, SpecError
+from fedward_core.manifest import Manifest
+from fedward_core.spec import Schedule
+from fedward_core.update import SHARED, Update
 from fedward_models.backbones.minit.config import MINiTConfig, NiTConfig
 from fedward_models.backbones.minit.minit import MINiT
 from fedward_models.building import seeded
+from fedward_models.data.splits import deal_splits
 from fedward_models.layers.volume_blocks import cut_cubes, flat_patches, join_cubes
 from fedward_models.layers.volume_encoder import VolumeEncoder
+from fedward_models.method import Clock
 from fedward_models.methods.supervised.config import SupervisedConfig
 from fedward_models.methods.supervised.supervised import Supervised
+from fedward_models.training.schedule import learning_rate
 
 TINY = {"width": 16, "depth": 2, "heads": 4, "hidden": 20, "block_px": 8, "patch_px": 4}
 VARIANTS: list[dict[str, Any]] = [
@@ -271,3 +280,35 @@ def test_settings_that_contradict_each_other_are_refused(settings: dict[str, Any
 def test_places_have_no_features() -> None:
     with pytest.raises(SpecError, match="whole volumes"):
         minit().backbone.feature_map(volumes())
+
+
+def test_the_rate_of_the_recipe_rises_once_and_falls_to_zero() -> None:
+    schedule = Schedule(shape="cosine", warmup_rounds=10)
+    clocks = [Clock(round=round_, rounds=200, step=step, steps=4) for round_ in range(200) for step in range(4)]
+    rates = [learning_rate(schedule, peak=1e-4, clock=clock) for clock in (*clocks, Clock(round=200, rounds=200))]
+    assert (rates[0], max(rates), rates[40]) == (0.0, 1e-4, 1e-4)
+    assert rates[:41] == sorted(rates[:41])
+    assert rates[40:] == sorted(rates[40:], reverse=True)
+    assert rates[-1] == pytest.approx(0.0, abs=1e-12)
+
+
+def test_patients_whose_names_contain_each_other_are_apart() -> None:
+    names = np.array([f"NDAR{'1' * length}" for length in range(1, 41) for _ in range(2)])
+    classes = np.ones((len(names), 1), dtype=bool)
+    splits = deal_splits(names, classes, seed=3)
+    assert all(len(set(splits[names == name])) == 1 for name in names)
+    assert len(set(splits)) == 3
+
+
+def test_the_mean_of_two_identical_sites_is_each_of_them() -> None:
+    state = {name: tensor.numpy() for name, tensor in minit().state_dict().items()}
+    aggregator = WeightedMean(WeightedMeanConfig())
+    aggregator.begin(Manifest.of(state))
+    for site in ("north", "south"):
+        arrays = {name: array.copy() for name, array in state.items()}
+        aggregator.add(
+            Update(site=site, round=0, parent="0" * 64, num_examples=3, num_steps=1, groups={SHARED: arrays})
+        )
+    mean = aggregator.finish(state)
+    assert set(mean) == set(state)
+    assert all(np.array_equal(mean[name], array) for name, array in state.items())

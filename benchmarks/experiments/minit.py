@@ -1,0 +1,279 @@
+"""Does MINiT learn a local change of shape, and do its maps show where it lies, better than other maps do?
+
+    nice python -m benchmarks.experiments.minit --seeds 0 1 2 --steps 240 --out FOLDER
+
+Volumes of 24 x 24 x 24, made on the spot: one template, a smooth deformation and a shift of up to --shift voxels for
+each subject, noise. Two sites are larger in one class and smaller in the other. Arms: MINiT, its ablations without or
+with one embedding a block, NiT, a network of three convolutions, and MINiT on permuted labels, which must stay at
+chance. Every finished arm is a line of <out>/minit.jsonl and is not run again.
+
+Figures over n test volumes: accuracy; ``lift``, the part of a map that lies in the sites over the part of all voxels
+that does, 1 for a map that knows nothing, by kind of map, over the volumes that were classified right; for MINiT the
+part of the differing contributions that falls to the five blocks with a site, of 27, 0.19 by chance.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from benchmarks.experiments.labelled import Labelled, LabelledSteps, mean_over, train
+from benchmarks.experiments.pretraining import append, median_ms, records, show
+from fedward_core.cards import Contract
+from fedward_models.backbones.backbone import Backbone, ChannelGroup
+from fedward_models.backbones.minit.config import MINiTConfig, NiTConfig
+from fedward_models.backbones.minit.minit import MINiT
+from fedward_models.backbones.minit.nit import NiT
+from fedward_models.building import seeded
+from fedward_models.explanations.contributions import block_contributions, for_class
+from fedward_models.explanations.gradients import grad_cam, integrated_gradients
+from fedward_models.explanations.voxel_map import attention_map, contribution_map
+from fedward_models.method import Batch, Clock
+from fedward_models.methods.supervised.config import SupervisedConfig
+from fedward_models.methods.supervised.supervised import Supervised
+
+SIDE, TRAIN, TEST, BATCH = 24, 480, 200, 24
+SITES, RADIUS = ((0.4, 0.1, -0.2), (-0.4, 0.1, -0.2)), 0.18
+PLANTED = ((0, 1, 1), (2, 1, 1), (1, 1, 1), (0, 1, 0), (2, 1, 0))
+AMOUNT, NOISE, WAVES = 0.6, 0.1, 0.06
+ENCODER = {"width": 64, "depth": 3, "heads": 4, "hidden": 96, "dropout": 0.0, "embedding_dropout": 0.0}
+ABLATIONS = {"minit": "table", "minit_vector": "vector", "minit_none": "none", "minit_permuted": "table"}
+ARMS = (*ABLATIONS, "nit", "cnn")
+MAPPED = 40  # volumes whose maps are drawn
+Maps = dict[str, Callable[[Tensor], Tensor]]
+
+
+class Convolutions(Backbone):
+    """Three convolutions of stride 2 with a norm each, then the mean."""
+
+    num_features = 64
+
+    def __init__(self) -> None:
+        super().__init__()
+        pairs = ((1, 16), (16, 32), (32, 64))
+        self.stages = nn.Sequential(*(_convolution(*pair) for pair in pairs))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 1, D, H, W) to (B, 64)."""
+        features: Tensor = self.stages(images).mean(dim=(2, 3, 4))
+        return features
+
+    def feature_map(self, images: Tensor) -> Tensor:
+        """(B, 64, d, h, w)."""
+        features: Tensor = self.stages(images)
+        return features
+
+    def channel_groups(self) -> tuple[ChannelGroup, ...]:
+        """None: it is not personalised."""
+        return ()
+
+    def layer_of(self, name: str) -> int:
+        """The stage."""
+        return int(name.split(".")[1])
+
+    def num_layers(self) -> int:
+        """Stages."""
+        return len(self.stages)
+
+
+def main() -> None:
+    """Run every arm that is not finished, and print the tables and the cost of a step."""
+    arguments = _arguments()
+    torch.set_num_threads(1)
+    finished = arguments.out / "minit.jsonl"
+    same = {"steps": arguments.steps, "shift": arguments.shift}
+    for seed in arguments.seeds:
+        data = subjects(TRAIN + TEST, shift=arguments.shift, seed=seed)
+        for arm in arguments.arms:
+            key = {"arm": arm, "seed": seed, **same}
+            if not any(key.items() <= row.items() for row in records(finished)):
+                append(finished, key | _run(arm, seed, arguments.steps, data))
+    rows = [row for row in records(finished) if same.items() <= row.items()]
+    show(rows, ("accuracy",), n=TEST, chance=0.5)
+    _show_maps(rows)
+    _show_cost(data)
+
+
+def subjects(count: int, *, shift: int, seed: int) -> Labelled:
+    """Volumes of both classes in turn, standardised one by one."""
+    rng, template = torch.Generator().manual_seed(1000 + seed), _template()
+    labels = torch.arange(count) % 2
+    volumes = torch.stack([_subject(template, int(label), shift, rng) for label in labels])
+    return Labelled(pixels=volumes, labels=labels)
+
+
+def _template() -> Tensor:
+    """(1, S, S, S): smooth noise within an ellipsoid, the same for all subjects and seeds."""
+    coarse = torch.randn(1, 1, 10, 10, 10, generator=torch.Generator().manual_seed(0))
+    fine = functional.interpolate(coarse, size=SIDE, mode="trilinear", align_corners=True)[0]
+    half_axes = torch.tensor([0.85, 0.95, 0.8])
+    return (1 + 0.5 * fine) * ((_places() / half_axes).square().sum(dim=-1) < 1)
+
+
+def _places() -> Tensor:
+    """(S, S, S, 3): each voxel along the three axes, in [-1, 1]."""
+    along = (torch.arange(SIDE) + 0.5) / SIDE * 2 - 1
+    return torch.stack(torch.meshgrid(along, along, along, indexing="ij"), dim=-1)
+
+
+def _subject(template: Tensor, label: int, shift: int, rng: torch.Generator) -> Tensor:
+    places = _places()
+    coarse = WAVES * torch.randn(1, 3, 4, 4, 4, generator=rng)
+    waves = functional.interpolate(coarse, size=SIDE, mode="trilinear", align_corners=True)[0].movedim(0, -1)
+    moved = places + torch.randint(-shift, shift + 1, (3,), generator=rng) * (2 / SIDE)
+    source = moved + waves
+    for site in SITES:
+        way = moved - torch.tensor(site)
+        near = torch.exp(-way.square().sum(dim=-1, keepdim=True) / (2 * RADIUS**2))
+        source = source - (2 * label - 1) * AMOUNT * near * way  # samples from nearer the middle: larger
+    # Axes are sampled in the order width, height, depth.
+    volume = functional.grid_sample(template[None], source.flip(-1)[None], align_corners=False)[0]
+    volume = volume + NOISE * torch.randn(volume.shape, generator=rng)
+    return (volume - volume.mean()) / volume.std()
+
+
+def _run(arm: str, seed: int, steps: int, data: Labelled) -> dict[str, Any]:
+    started, test = time.monotonic(), data.part(TRAIN, TRAIN + TEST)
+    method = build(arm, seed)
+    known = data.part(0, TRAIN)
+    if arm == "minit_permuted":
+        order = torch.randperm(TRAIN, generator=torch.Generator().manual_seed(seed))
+        known = Labelled(pixels=known.pixels, labels=known.labels[order])
+    local = {
+        "optimizer": {"name": "adamw", "lr": 2e-3 if arm == "cnn" else 1e-3, "weight_decay": 0.05},
+        "schedule": {"shape": "cosine", "warmup_rounds": 0.1},
+    }
+    train(method, LabelledSteps(data=known, num_steps=steps, batch_size=BATCH), seed=seed, local=local)
+    method.eval()
+    right = mean_over(test, lambda batch: _right(method, batch))
+    return {
+        "accuracy": round(right, 4),
+        "lift": _lifts(method, test.part(0, MAPPED)),
+        "planted_blocks": _planted_share(method, test),
+        "n": TEST,
+        "parameters": sum(parameter.numel() for parameter in method.parameters()),
+        "seconds": round(time.monotonic() - started, 1),
+    }
+
+
+@torch.no_grad()
+def _right(method: Supervised, batch: Batch) -> Tensor:
+    assert batch.labels is not None
+    return method.logits(batch.images).argmax(dim=1) == batch.labels
+
+
+def build(arm: str, seed: int) -> Supervised:
+    """The network of an arm."""
+    with seeded(seed):
+        return Supervised(SupervisedConfig(), backbone=_backbone(arm), contract=Contract(classes=("smaller", "larger")))
+
+
+def _backbone(arm: str) -> Backbone:
+    if arm == "cnn":
+        return Convolutions()
+    shape = {**ENCODER, "embedding_std": 0.02}
+    if arm == "nit":
+        return NiT(NiTConfig.model_validate({**shape, "patch_px": 8}), image_px=SIDE, channels=1)
+    config = {**shape, "block_px": 8, "patch_px": 4, "block_embedding": ABLATIONS[arm]}
+    return MINiT(MINiTConfig.model_validate(config), image_px=SIDE, channels=1)
+
+
+def _maps(method: Supervised) -> Maps:
+    """Kinds of maps that the network allows: (B, 1, S, S, S) to (B, S, S, S)."""
+    backbone, nothing = method.backbone, torch.zeros(1)
+
+    def larger(images: Tensor) -> Tensor:
+        logits = method.logits(images)
+        return logits[:, 1] - logits[:, 0]
+
+    found: Maps = {"integrated_gradients": lambda x: integrated_gradients(larger, x, baseline=nothing)[:, 0]}
+    if isinstance(backbone, MINiT):
+        assert isinstance(method.head, nn.Linear)
+        head = method.head
+        found["contributions"] = lambda x: contribution_map(backbone, head, x, chosen=1)
+    if isinstance(backbone, MINiT | NiT):
+        found["attention"] = lambda x: attention_map(backbone, x)
+    if isinstance(backbone, Convolutions):
+        found["grad_cam"] = lambda x: (
+            grad_cam(larger, backbone.stages[-2], x) + grad_cam(lambda y: -larger(y), backbone.stages[-2], x)
+        )
+    return found
+
+
+def _lifts(method: Supervised, data: Labelled) -> dict[str, float]:
+    """Over volumes that are classified right; nothing where there are none."""
+    with torch.no_grad():
+        right = method.logits(data.pixels).argmax(dim=1) == data.labels
+    if not right.any():
+        return {}
+    inside = _inside().flatten()
+    lifts = {}
+    for name, draw in _maps(method).items():
+        heat = draw(data.pixels[right]).detach().abs().flatten(1)
+        shares = heat[:, inside].sum(dim=1) / heat.sum(dim=1).clamp_min(1e-12)
+        lifts[name] = round(float(shares.mean() / inside.float().mean()), 3)
+    return lifts
+
+
+def _inside() -> Tensor:
+    """(S, S, S): within two deviations of a site, where the registration puts it."""
+    squares = torch.stack([(_places() - torch.tensor(site)).square().sum(dim=-1) for site in SITES])
+    return squares.min(dim=0).values < (2 * RADIUS) ** 2
+
+
+def _planted_share(method: Supervised, data: Labelled) -> float | None:
+    """The part of the absolute difference of both classes' mean contributions that falls to blocks with a site."""
+    if not isinstance(method.backbone, MINiT):
+        return None
+    assert isinstance(method.head, nn.Linear)
+    found = for_class(block_contributions(method.backbone, method.head, data.pixels), 1)
+    difference = (found[data.labels == 1].mean(dim=0) - found[data.labels == 0].mean(dim=0)).abs()
+    planted = [9 * x + 3 * y + z for x, y, z in PLANTED]
+    return round(float(difference[planted].sum() / difference.sum()), 4)
+
+
+def _show_maps(rows: list[dict[str, Any]]) -> None:
+    """Means over seeds; 1 is a map that knows nothing of the sites."""
+    print(f"\n| arm | map | lift, up to {MAPPED} volumes a seed | planted blocks, chance 0.19 |\n|---|---|---|---|")
+    for arm in dict.fromkeys(row["arm"] for row in rows):
+        own = [row for row in rows if row["arm"] == arm]
+        shares = [row["planted_blocks"] for row in own if row["planted_blocks"] is not None]
+        share = f"{np.mean(shares):.2f}" if shares else ""
+        for kind in dict.fromkeys(kind for row in own for kind in row["lift"]):
+            lift = np.mean([row["lift"][kind] for row in own if kind in row["lift"]])
+            judged = f"{lift:.2f}" if lift > 1.1 else f"{lift:.2f}: no evidence"
+            print(f"| {arm} | {kind} | {judged} | {share if kind == 'contributions' else ''} |")
+
+
+def _show_cost(data: Labelled) -> None:
+    print(f"\n| a step of {BATCH} volumes, one thread | parameters | ms |\n|---|---|---|")
+    batch = data.batch(slice(0, BATCH))
+    for arm in ("minit", "nit", "cnn"):
+        method = build(arm, 0)
+        cost = median_ms(lambda method=method: method.training_step(batch, Clock()).loss.backward())  # type: ignore[misc]
+        print(f"| {arm} | {sum(parameter.numel() for parameter in method.parameters()):,} | {cost:.1f} |")
+
+
+def _convolution(inputs: int, outputs: int) -> nn.Sequential:
+    convolution = nn.Conv3d(inputs, outputs, 3, stride=2, padding=1, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm3d(outputs), nn.ReLU())
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--steps", type=int, default=240)
+    parser.add_argument("--shift", type=int, default=2, help="voxels of misregistration along each axis")
+    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=ARMS)
+    parser.add_argument("--out", type=Path, required=True)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
