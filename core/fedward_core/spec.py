@@ -61,9 +61,12 @@ class BackboneConfig(Config):
 
     Attributes:
         need: What the backbone reads: images (B, C, H, W), volumes (B, C, D, H, W) or clips (B, C, T, H, W).
+        continues: Whether a stage that starts from the previous one may name this backbone anew, with settings that
+            leave its parameters as they are. Otherwise such a stage inherits it unchanged.
     """
 
     need: ClassVar[DataNeed] = DataNeed.IMAGE
+    continues: ClassVar[bool] = False
 
 
 class FilterConfig(Config):
@@ -314,7 +317,8 @@ class Stage(Frozen):
                 f"stage '{self.name}': method '{self.method.name}' with these settings reads the network of the stage "
                 "before: set start_from: previous"
             )
-        if self.start_from == "previous" and self.backbone and not self.method.needs_previous:
+        continues = isinstance(self.backbone, BackboneConfig) and self.backbone.continues
+        if self.start_from == "previous" and self.backbone and not (self.method.needs_previous or continues):
             raise ValueError(
                 f"stage '{self.name}' starts from the previous one and inherits its backbone: leave 'backbone' out"
             )
@@ -406,9 +410,24 @@ class Spec(Frozen):
         names = [stage.name for stage in self.stages]
         if len(set(names)) < len(names):
             raise ValueError(f"stages need names of their own, found {', '.join(names)}")
+        for index, stage in enumerate(self.stages):
+            if isinstance(stage.backbone, BackboneConfig) and stage.backbone.continues:
+                self._check_continues(index)
         if self.dataset.label_fraction < 1 and not any(stage.method.needs_labels for stage in self.stages):
             raise ValueError("dataset.label_fraction has no effect: no stage of this spec reads labels")
         return self
+
+    def _check_continues(self, index: int) -> None:
+        """A backbone that is named anew is the one of the stage before."""
+        stage = self.stages[index]
+        if stage.start_from == "scratch" or stage.method.needs_previous:
+            return
+        before, now = self.backbone_of(index - 1), self.backbone_of(index)
+        if type(before) is not type(now):
+            raise ValueError(
+                f"stage '{stage.name}' goes on with a backbone that the previous one does not have: leave 'backbone' "
+                "out, or set start_from: scratch"
+            )
 
     @model_validator(mode="after")
     def _check_needs(self) -> Self:

@@ -205,6 +205,7 @@ SECOND: dict[str, Any] = {"name": "second", "method": "supervised", "start_from"
     [
         ([SECOND], "stage 'second' is the first: it has no previous stage"),
         ([STAGE, {**SECOND, "backbone": "vit"}], "inherits its backbone: leave 'backbone' out"),
+        ([STAGE, {**SECOND, "backbone": "sts_resnet"}], "a backbone that the previous one does not have"),
         ([{key: value for key, value in STAGE.items() if key != "backbone"}], "needs a 'backbone'"),
         ([{**STAGE, "method": "rehearsal"}], "trains no backbone: leave 'backbone' out"),
         ([STAGE, {**SECOND, "name": "only"}], "stages need names of their own, found only, only"),
