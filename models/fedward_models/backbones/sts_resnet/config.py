@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from fedward_core.cards import DataNeed
 from fedward_core.spec import BackboneConfig
+from fedward_models.frozen import FrozenWeights
 
 Count = Annotated[int, Field(ge=1)]
 Network = Literal["csn", "x3d", "slowonly", "slowfast", "r2plus1d"]
@@ -38,12 +39,17 @@ class STSResNetConfig(BackboneConfig):
         slow_every: Of ``slowfast``: the slow path sees each of so many frames. 8 as published for 4x16, 4 for 8x8.
         fast_width: Of ``slowfast``: channels of the fast path's first stage; an eighth of the width as published.
         head_width: Of ``x3d``: the width of the hidden layer that features pass last; 2048 as published. 0 for none.
+        image_weights: Of ``slowonly``: a frozen ResNet with bottlenecks of torchvision or timm to start from, e.g.
+            ResNet-50 with width 64 and depths 3, 4, 6, 3. Every site and whoever plans the run holds the file.
+        inflation: How its kernels become kernels of clips: ``center``, one frame; ``mean``, all frames alike;
+            ``released``, as the published run on Something-Something.
         norm: ``batch`` as published, or ``group`` where sites' statistics differ. An addition.
         dropout: The rate at which features are dropped in training; 0.5 as published.
     """
 
     implementation: ClassVar[str] = "fedward_models.backbones.sts_resnet.sts_resnet:STSResNet"
     need: ClassVar[DataNeed] = DataNeed.CLIP
+    continues: ClassVar[bool] = True
 
     name: Literal["sts_resnet"] = "sts_resnet"
     network: Network = "csn"
@@ -60,6 +66,8 @@ class STSResNetConfig(BackboneConfig):
     slow_every: int = Field(default=8, ge=2)
     fast_width: int | None = Field(default=None, ge=2)
     head_width: int | None = Field(default=None, ge=0)
+    image_weights: FrozenWeights | None = None
+    inflation: Literal["center", "mean", "released"] = "center"
     norm: Literal["batch", "group"] = "batch"
     dropout: float = Field(default=0.5, ge=0, lt=1)
 
@@ -81,6 +89,8 @@ class STSResNetConfig(BackboneConfig):
         defaults = {"static_fraction": 0.5, "rowcol": "clean", "temporal_padding": "zeros"}
         self._refuse_unless(self.sts, "sts: true", defaults)
         self._refuse_unless(self.network == "slowfast", "network: slowfast", {"slow_every": 8, "fast_width": None})
+        self._refuse_unless(self.network == "slowonly", "network: slowonly", {"image_weights": None})
+        self._refuse_unless(self.image_weights is not None, "image_weights", {"inflation": "center"})
         self._refuse_unless(self.network == "x3d", "network: x3d", {"head_width": None})
         self._refuse_unless(self.network not in {"x3d", "r2plus1d"}, "networks with bottlenecks", {"expansion": 4})
         if self.network == "slowfast" and self.frames == "apart":

@@ -15,11 +15,14 @@ Letters: B batch, C channel, T frame, H height, W width, E features.
 import torch
 from torch import Tensor, nn
 
-from fedward_core.errors import DataError, SpecError
+from fedward_core.errors import CheckpointError, DataError, SpecError
 from fedward_models.backbones.backbone import Backbone, ChannelGroup
 from fedward_models.backbones.sts_resnet.config import STSResNetConfig
 from fedward_models.backbones.sts_resnet.groups import channel_groups_of
+from fedward_models.backbones.sts_resnet.image_names import from_image_resnet
 from fedward_models.backbones.sts_resnet.paths import ResidualPath, build_path
+from fedward_models.frozen import FrozenWeights, read_frozen
+from fedward_models.layers.image_weights import load_image_weights
 from fedward_models.layers.sts_conv import is_separable
 from fedward_models.layers.sts_conversion import convert_sts
 
@@ -40,6 +43,7 @@ class STSResNet(Backbone):
 
     Raises:
         SpecError: The frames are too small, flattened rows do not fit them, or widths cannot be halved.
+        CheckpointError: Image weights are missing, or of another network.
     """
 
     def __init__(self, config: STSResNetConfig, *, image_px: int, channels: int) -> None:
@@ -48,6 +52,8 @@ class STSResNet(Backbone):
         self.config = config
         self.path = build_path(config, channels=channels)
         self.apply(_initialise)
+        if config.image_weights is not None:
+            self._start_from(config.image_weights)
         self.separated = tuple(_separate(self.path, config) if config.sts else ())
         widths = _feature_width(self.path)
         head = _X3D_HEAD if config.head_width is None else config.head_width
@@ -109,6 +115,15 @@ class STSResNet(Backbone):
     def num_layers(self) -> int:
         """The stem and all blocks."""
         return sum(self.config.depths) + 1
+
+    def _start_from(self, weights: FrozenWeights) -> None:
+        state = {name: torch.from_numpy(array) for name, array in read_frozen(weights).items()}
+        missing = load_image_weights(self, from_image_resnet(state), mode=self.config.inflation)
+        if missing := [name for name in missing if not name.endswith("num_batches_tracked")]:
+            raise CheckpointError(
+                f"{weights.note('image weights')}: expected a ResNet with bottlenecks of torchvision or timm, found "
+                f"nothing for {len(missing)} entries, such as '{missing[0]}': match depths"
+            )
 
     def _features(self, clips: Tensor) -> Tensor:
         maps = self.path(clips)

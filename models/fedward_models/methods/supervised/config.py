@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from fedward_core.spec import MethodConfig
+from fedward_models.data.clip_settings import ClipSettings
 from fedward_models.data.view_settings import ViewSettings
 
 Part = Annotated[float, Field(ge=0, le=1)]
@@ -26,6 +27,8 @@ class SupervisedConfig(MethodConfig):
         cutmix_box: ``cuboid`` bounds the box along every axis; ``column``, MINiT's released code, leaves the last axis
             of a volume whole. For images both are the rectangle of the paper, and only ``cuboid`` may stand.
         view: How a random view of each image is drawn; None to take images as they come.
+        clips: How shorter clips are drawn from each clip, and how many are averaged in testing; None to take them
+            whole.
     """
 
     implementation: ClassVar[str] = "fedward_models.methods.supervised.supervised:Supervised"
@@ -37,6 +40,7 @@ class SupervisedConfig(MethodConfig):
     mixed_parts: tuple[Part, Part] | None = None
     cutmix_box: Literal["cuboid", "column"] = "cuboid"
     view: ViewSettings | None = None
+    clips: ClipSettings | None = None
 
     @model_validator(mode="after")
     def _check_mixing(self) -> Self:

@@ -18,9 +18,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fedward_core.cards import Contract, Task
+from fedward_core.cards import Contract, DataKind, Task
 from fedward_core.errors import CheckpointError, DataError, SpecError
 from fedward_models.backbones.backbone import Backbone
+from fedward_models.data.clip_views import draw_clips, views_for_testing
 from fedward_models.data.views import draw_view
 from fedward_models.losses.label_losses import classification_loss, multi_label_loss, segmentation_loss
 from fedward_models.method import Batch, Clock, Inheritance, Method, StepOutput, take_over
@@ -44,15 +45,20 @@ class Supervised(Method):
 
     def __init__(self, config: SupervisedConfig, *, backbone: Backbone, contract: Contract) -> None:
         super().__init__()
-        _refuse_settings_without_effect(config, contract.task)
+        _refuse_settings_without_effect(config, contract)
         self.config, self.backbone, self.task = config, backbone, contract.task
         self.num_classes = len(contract.classes)
         self.head = _head(backbone.num_features, self.num_classes, contract.task)
 
     def prepare(self, batch: Batch, rng: torch.Generator) -> Batch:
-        """Draw a view of each image and mix them in pairs, if the settings say so; labels are then (B, K) floats."""
+        """Draw a view or a clip of each image and mix them in pairs, if the settings say so.
+
+        Labels of mixed images are (B, K) floats.
+        """
         if self.config.view:
             batch = replace(batch, images=draw_view(batch, self.config.view, rng))
+        if self.config.clips:
+            batch = replace(batch, images=draw_clips(batch.images, self.config.clips, rng))
         if not (self.config.mixup or self.config.cutmix):
             return batch
         images, labels = mix(batch.images, self._targets(batch), rng, self._mixing(batch))
@@ -74,9 +80,14 @@ class Supervised(Method):
         return functional.interpolate(coarse, size=images.shape[2:], mode="bilinear", align_corners=False)
 
     def predict(self, images: Tensor) -> Tensor:
-        """(B, K) or (B, K, H, W) probabilities; they sum to 1 over classes, except for multi-label."""
-        logits = self.logits(images)
-        return logits.sigmoid() if self.task is Task.MULTI_LABEL else logits.softmax(dim=1)
+        """(B, K) or (B, K, H, W) probabilities; they sum to 1 over classes, except for multi-label.
+
+        Where shorter clips are drawn from each clip, it is the mean over those of testing.
+        """
+        if self.config.clips:
+            views = views_for_testing(images, self.config.clips)
+            return torch.stack([self._probabilities(view) for view in views]).mean(dim=0)
+        return self._probabilities(images)
 
     def check_trained(self) -> None:
         """Refuse a head that no step has moved: it gives every class the same probability.
@@ -117,6 +128,10 @@ class Supervised(Method):
             new=anew,
             dropped=tuple(name for name in state if name not in used),
         )
+
+    def _probabilities(self, images: Tensor) -> Tensor:
+        logits = self.logits(images)
+        return logits.sigmoid() if self.task is Task.MULTI_LABEL else logits.softmax(dim=1)
 
     def _new_entries(self, source: Method) -> tuple[str, ...]:
         known = source.state_dict()
@@ -175,7 +190,14 @@ def _labels_of(batch: Batch) -> Tensor:
     return batch.labels
 
 
-def _refuse_settings_without_effect(config: SupervisedConfig, task: Task) -> None:
+def _refuse_settings_without_effect(config: SupervisedConfig, contract: Contract) -> None:
+    task = contract.task
+    if config.clips and contract.kind is not DataKind.CLIP:
+        raise SpecError(f"clips draws frames, but dataset.kind is '{contract.kind}': leave it out")
+    if config.clips and contract.depth is not None and contract.depth < config.clips.span:
+        raise SpecError(
+            f"clips needs {config.clips.span} frames, but dataset.frames is {contract.depth}: raise it, or ask for less"
+        )
     if task is Task.SEGMENTATION and config.view:
         raise SpecError("view moves images and not their masks: leave it out for segmentation, or use local.augment")
     if task is Task.SEGMENTATION and (config.mixup or config.cutmix):
