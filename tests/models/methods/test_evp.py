@@ -446,7 +446,7 @@ def test_gradients_averaged_over_sites_make_the_pooled_step() -> None:
 
 def _parted(batch: Batch, sizes: tuple[int, ...]) -> list[tuple[Tensor, Tensor]]:
     assert batch.labels is not None
-    return list(zip(batch.images.split(sizes), batch.labels.split(sizes), strict=True))
+    return list(zip(torch.split(batch.images, list(sizes)), torch.split(batch.labels, list(sizes)), strict=True))
 
 
 # --- CLIP.

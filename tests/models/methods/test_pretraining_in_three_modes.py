@@ -30,8 +30,16 @@ MOCO = {"name": "sdmp", "base": {"name": "moco", "hidden": 8, "width": 4}}
 DINO = {"name": "sdmp", "base": {"name": "dino", "hidden": 8, "bottleneck": 4, "prototypes": 6}}
 TEXT = {"width": 8, "depth": 1, "heads": 2, "max_tokens": 8}
 MGCA = {"name": "mgca", "text": TEXT, "hidden": 8, "width": 4, "prototypes": 6}
+EVP = {"name": "evp", "weights": "as_built"}
 METHODS = pytest.mark.parametrize("settings", [DMAE, MOCO, DINO, MGCA], ids=["dmae", "sdmp-moco", "sdmp-dino", "mgca"])
-STAYS = ("teacher.", "momentum.", "base.centre", "image_head.layers.1.running", "word_head.layers.4.running")
+STAYS = (
+    "teacher.",
+    "backbone.held.",
+    "momentum.",
+    "base.centre",
+    "image_head.layers.1.running",
+    "word_head.layers.4.running",
+)
 
 
 class Memory:
@@ -79,7 +87,7 @@ class Images:
         for step in range(self.num_steps):
             chosen = order[4 * step : 4 * step + 4]
             reports = tuple(f"film {number} is clear" for number in chosen.tolist())
-            yield Batch(images=images[chosen], seed=seed + step, reports=reports)
+            yield Batch(images=images[chosen], labels=chosen % 2, seed=seed + step, reports=reports)
 
 
 def alone(method: Method, phases: tuple[Phase, ...]) -> dict[str, Any]:
@@ -108,7 +116,7 @@ def federated(method: Method, spec: Spec, phases: tuple[Phase, ...]) -> dict[str
     return {name: array.copy() for name, array in arrays_of(method).items()}
 
 
-@METHODS
+@pytest.mark.parametrize("settings", [*METHODS.args[1], EVP], ids=[*METHODS.kwargs["ids"], "evp"])
 def test_one_site_federated_equals_the_site_alone(settings: dict[str, Any]) -> None:
     spec = spec_of(settings)
     phases = (Phase(local=spec.stages[1].local),)

@@ -1,0 +1,263 @@
+"""Does a border of learned pixels adapt a frozen network to a shifted target, and what travels?
+
+    nice python -m benchmarks.experiments.evp --seeds 0 1 2 --out FOLDER
+    nice python -m benchmarks.experiments.evp --data WBC_SITES --target jiangxi_tecom --seeds 0 1 2 --out FOLDER
+
+A small vision transformer is trained against fixed random embeddings of the classes, on images of random size and
+place, and is then frozen. Without --data: scikit-learn's digits at 24 pixels, 1,300 for training and 497 for testing;
+the target is inverted in part along a ramp. With --data: white blood cells at 48 pixels without basophils; the network
+is trained on one laboratory, and the target is the other one. Every finished arm is a line of <out>/evp.jsonl and is
+not run again.
+
+    source                  the network on what it was trained for: no control of the target
+    zero_full, zero_shrunk  the target without a prompt, whole and shrunken (zero-shot)
+    vp, vp_normalised       the prompt laid over the border of the whole image, by plain and by normalised steps
+    raw, raw_lr10           the image shrunk and surrounded, plain steps at rates 1 and 10
+    evp, evp_lr3            the same, normalised steps at rates 1 and 3
+    evp_crop                evp with random crops
+    linear                  ridge regression on the frozen features of shrunken images (linear probe)
+    chance_labels           evp on labels drawn at random: the control, expected at chance
+"""
+
+import argparse
+import math
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.nn import functional
+
+from benchmarks.experiments.labelled import Labelled, LabelledSteps, mean_over, train
+from benchmarks.experiments.pretraining import append, median_ms, records, ridge_probe, show, tower_digest
+from fedward_core.cards import Contract
+from fedward_models.backbones.vit.config import ViTConfig
+from fedward_models.backbones.vit.vit import ViT
+from fedward_models.building import seeded
+from fedward_models.frozen import FOLDERS, FrozenWeights, file_digest
+from fedward_models.method import Batch, Clock
+from fedward_models.methods.evp.config import EVPConfig
+from fedward_models.methods.evp.evp import EVP
+from fedward_models.methods.evp.tower import TextHead
+
+SCALE, BATCH = 10.0, 130
+LABORATORIES = ("cellavision", "jiangxi_tecom")
+OVERLAY, PLAIN = {"placement": "overlay"}, {"normalise_gradient": False}
+# Settings of the method, the rate, and the momentum.
+PROMPTS: dict[str, tuple[dict[str, Any], float, float]] = {
+    "vp": ({**OVERLAY, **PLAIN}, 1.0, 0.9),
+    "vp_normalised": (OVERLAY, 1.0, 0.0),
+    "raw": (PLAIN, 1.0, 0.9),
+    "raw_lr10": (PLAIN, 10.0, 0.9),
+    "evp": ({}, 1.0, 0.0),
+    "evp_lr3": ({}, 3.0, 0.0),
+    "evp_crop": ({"crop": True}, 1.0, 0.0),
+    "chance_labels": ({}, 1.0, 0.0),
+}
+ARMS = ("source", "zero_full", "zero_shrunk", *PROMPTS, "linear")
+
+
+def main() -> None:
+    """Run every arm that is not finished, and print the table, what travels, and the cost of a step."""
+    arguments = _arguments()
+    torch.set_num_threads(1)
+    finished, bench = arguments.out / "evp.jsonl", Bench(arguments)
+    same = {"data": bench.name, "steps": arguments.steps, "tower_steps": arguments.tower_steps}
+    for seed in arguments.seeds:
+        for arm in arguments.arms:
+            key = {"arm": arm, "seed": seed, **same}
+            if not any(key.items() <= row.items() for row in records(finished)):
+                append(finished, key | bench.run(arm, seed))
+    rows = [row for row in records(finished) if same.items() <= row.items()]
+    show(rows, ("accuracy", "largest"), n=len(bench.test.pixels), chance=bench.chance)
+    bench.show_cost(arguments.seeds[0])
+
+
+class Bench:
+    """Data, the frozen network of each seed, and the arms."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self.arguments = arguments
+        digits = arguments.data is None
+        self.name = "digits" if digits else f"wbc to {arguments.target}"
+        self.canvas_px, self.margin_px, self.patch_px = (24, 4, 4) if digits else (48, 8, 8)
+        self.source, self.source_test, self.train, self.test = (
+            _digits() if digits else _cells(arguments.data, arguments.target)
+        )
+        self.classes = int(self.source.labels.max()) + 1
+        # What always naming the most frequent class reaches.
+        self.chance = float(torch.bincount(self.test.labels).max() / len(self.test.labels))
+        (arguments.out / "weights").mkdir(parents=True, exist_ok=True)
+        os.environ[FOLDERS] = str(arguments.out / "weights")
+
+    def run(self, arm: str, seed: int) -> dict[str, Any]:
+        """One arm: accuracy, the prompt's largest value, and which network it was."""
+        started, method = time.monotonic(), self.build(arm, seed)
+        if arm in PROMPTS:
+            self._train(method, arm, seed)
+        accuracy = self._linear(method) if arm == "linear" else self._accuracy(method, arm)
+        return {
+            "accuracy": round(accuracy, 4),
+            "largest": round(float(method.prompt.border.detach().abs().max()), 2),
+            "n": len((self.source_test if arm == "source" else self.test).pixels),
+            "tower": tower_digest(method.backbone.network),
+            "seconds": round(time.monotonic() - started, 1),
+        }
+
+    def build(self, arm: str, seed: int) -> EVP:
+        """The arm's method before its frozen network, with a prompt of zeros."""
+        settings = dict(PROMPTS[arm][0]) if arm in PROMPTS else {}
+        if arm in ("source", "zero_full"):
+            settings = dict(OVERLAY)
+        free_px = self.canvas_px - 2 * self.margin_px
+        if settings.pop("crop", False):
+            settings["crop_from_px"] = free_px + free_px // 8
+        weights, embeddings = self._tower(seed)
+        config = EVPConfig.model_validate(
+            {"weights": weights, "head": "text", "embeddings": embeddings, "image_px": free_px, "flip": 0.0, **settings}
+        )
+        names = tuple(str(number) for number in range(self.classes))
+        return EVP(config, backbone=self._network(), contract=Contract(classes=names, channels=self._channels))
+
+    def show_cost(self, seed: int) -> None:
+        """Bytes that travel in a round, and milliseconds of a step beside the plain network's."""
+        method, batch = self.build("evp", seed), self.train.batch(slice(0, BATCH))
+        sent = method.prompt.border.numel() * 4
+        whole = sum(parameter.numel() for parameter in method.backbone.network.parameters()) * 4
+        print(f"\na round sends {sent} bytes; the frozen network has {whole}")
+
+        def step() -> None:
+            method.training_step(batch, Clock()).loss.backward()  # type: ignore[no-untyped-call]
+
+        network = self._network()
+
+        def plain() -> None:
+            network(batch.images).sum().backward()
+
+        ours, theirs = median_ms(step), median_ms(plain)
+        print(f"a step of {len(batch)} images: {ours:.1f} ms; the plain network, all trained: {theirs:.1f} ms")
+
+    @property
+    def _channels(self) -> int:
+        return self.train.pixels.shape[1]
+
+    def _network(self) -> ViT:
+        config = ViTConfig(width=48, depth=2, heads=4, patch_px=self.patch_px)
+        return ViT(config, image_px=self.canvas_px, channels=self._channels)
+
+    def _train(self, method: EVP, arm: str, seed: int) -> None:
+        _, lr, momentum = PROMPTS[arm]
+        data = self.train
+        if arm == "chance_labels":
+            drawn = torch.randint(self.classes, data.labels.shape, generator=torch.Generator().manual_seed(seed))
+            data = replace(data, labels=drawn)
+        size = min(BATCH, len(data.pixels))
+        steps = LabelledSteps(data=data, num_steps=self.arguments.steps, batch_size=size)
+        local = {"optimizer": {"name": "sgd", "lr": lr, "momentum": momentum}, "schedule": {"shape": "cosine"}}
+        train(method, steps, seed=seed, local=local)
+
+    def _accuracy(self, method: EVP, arm: str) -> float:
+        data = self.source_test if arm == "source" else self.test
+        return mean_over(data, lambda batch: _right(method, batch))
+
+    def _linear(self, method: EVP) -> float:
+        with torch.no_grad():
+            known, asked = (method.backbone(method.prompted(d.batch(slice(None)))) for d in (self.train, self.test))
+        return ridge_probe(known, self.train.labels, asked, self.test.labels)
+
+    def _tower(self, seed: int) -> tuple[FrozenWeights, FrozenWeights]:
+        """The frozen network of a seed and the embeddings that it was trained against, as files."""
+        folder, stem = (
+            self.arguments.out / "weights",
+            f"{self.name.replace(' ', '-')}-{self.arguments.tower_steps}-{seed}",
+        )
+        files = [folder / f"{stem}-{part}.safetensors" for part in ("tower", "texts")]
+        if not all(file.exists() for file in files):
+            with seeded(seed):
+                network, texts = self._network(), torch.randn(self.classes, 48)
+                self._train_tower(network, TextHead(texts, scale=SCALE), seed)
+            save_file(network.state_dict(), files[0])
+            save_file({"embeddings": texts, "logit_scale": torch.tensor(math.log(SCALE))}, files[1])
+        tower, embeddings = (FrozenWeights(name=file.stem, sha256=file_digest(file)) for file in files)
+        return tower, embeddings
+
+    def _train_tower(self, network: ViT, head: TextHead, seed: int) -> None:
+        optimizer, rng = torch.optim.AdamW(network.parameters(), lr=1e-3), torch.Generator().manual_seed(seed)
+        for _ in range(self.arguments.tower_steps):
+            chosen = torch.randint(len(self.source.pixels), (128,), generator=rng)
+            images = _disturbed(self.source.pixels[chosen], self.canvas_px, rng)
+            loss = functional.cross_entropy(head(network(images)), self.source.labels[chosen])
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+
+
+@torch.no_grad()
+def _right(method: EVP, batch: Batch) -> Tensor:
+    assert batch.labels is not None
+    return method.predict_batch(batch).argmax(dim=1) == batch.labels
+
+
+def _disturbed(pixels: Tensor, canvas_px: int, rng: torch.Generator) -> Tensor:
+    """One size and place for a batch, noise of 0.1, and a quarter of the images with half of the contrast inverted."""
+    side = int(torch.randint(round(canvas_px * 14 / 24), canvas_px + 1, (), generator=rng))
+    left, top = (int(torch.randint(canvas_px - side + 1, (), generator=rng)) for _ in range(2))
+    small = functional.interpolate(pixels, size=(side, side), mode="bilinear", antialias=True)
+    inverted = torch.rand(len(pixels), 1, 1, 1, generator=rng) < 0.25
+    small = torch.where(inverted, 0.75 - 0.5 * small, small)
+    canvas = functional.pad(small, (left, canvas_px - side - left, top, canvas_px - side - top))
+    return canvas + 0.1 * torch.randn(canvas.shape, generator=rng)
+
+
+def _digits() -> tuple[Labelled, Labelled, Labelled, Labelled]:
+    from sklearn.datasets import load_digits  # noqa: PLC0415 - heavy, and only here
+
+    images, labels = load_digits(return_X_y=True)
+    order = np.random.default_rng(0).permutation(len(labels))
+    small = torch.from_numpy(images[order]).float().view(-1, 1, 8, 8) / 16
+    pixels = functional.interpolate(small, size=24, mode="bilinear", align_corners=False)
+    source = Labelled(pixels=pixels, labels=torch.from_numpy(labels[order]).long())
+    target = replace(source, pixels=0.55 + 0.35 * pixels - 0.5 * torch.linspace(0, 1, 24) * pixels)
+    return source.part(0, 1300), source.part(1300, 1797), target.part(0, 1300), target.part(1300, 1797)
+
+
+def _cells(folder: Path, target: str) -> tuple[Labelled, Labelled, Labelled, Labelled]:
+    source = next(name for name in LABORATORIES if name != target)
+    return (*_laboratory(folder / f"{source}.npz"), *_laboratory(folder / f"{target}.npz"))
+
+
+def _laboratory(path: Path) -> tuple[Labelled, Labelled]:
+    with np.load(path, allow_pickle=False) as file:
+        images, labels, split = file["images"], file["labels"], file["split"]
+    pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
+    small = functional.interpolate(pixels, size=48, mode="bilinear", antialias=True)
+    kept = labels < 4  # the sets hold one to three basophils
+    train, test = (torch.from_numpy(np.flatnonzero(kept & (split == part))) for part in ("train", "test"))
+    known = torch.from_numpy(labels).long()
+    return (
+        Labelled(pixels=small[train], labels=known[train]),
+        Labelled(pixels=small[test], labels=known[test]),
+    )
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--data", type=Path, help="a folder with <laboratory>.npz of white blood cells; digits without it"
+    )
+    parser.add_argument("--target", choices=LABORATORIES, default="jiangxi_tecom")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--steps", type=int, default=250, help="of the prompt: 25 epochs of the digits")
+    parser.add_argument("--tower-steps", type=int, default=600, help="of the network: 60 epochs of the digits")
+    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=ARMS)
+    parser.add_argument("--out", type=Path, required=True)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
