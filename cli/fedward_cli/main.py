@@ -10,6 +10,7 @@ from fedward_cli import (
     data,
     demo,
     doctor,
+    export,
     keys_remote,
     run,
     runs_remote,
@@ -29,6 +30,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_show_locals=False,
 )
+zoo.app.command("export")(export.export)
 app.add_typer(zoo.app, name="zoo")
 app.add_typer(data.app, name="data")
 app.add_typer(runs_remote.app, name="run")

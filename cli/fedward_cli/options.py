@@ -26,3 +26,11 @@ Workers = Annotated[
 ]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Remove the run that the folder holds, and start anew.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+FinishedRun = Annotated[
+    Path,
+    typer.Argument(help="The folder of a run, or of an unpacked download of one.", exists=True, file_okay=False),
+]
+StageName = Annotated[str | None, typer.Option("--stage", help="The stage whose model is meant; the last by default.")]
+BestWeights = Annotated[
+    bool, typer.Option("--best", help="Take the weights after the best evaluated round, not after the last.")
+]

@@ -16,6 +16,7 @@ from fedward_core.events import Event, EventKind, Listener
 from fedward_core.seeds import generator
 from fedward_core.spec import Spec, Stage
 from fedward_models.data import describe, generate
+from fedward_server.engines.inline import InlineEngine
 
 NUM_TEST = {"hill": 6, "north": 4, "river": 5}
 SPEC = """
@@ -146,6 +147,27 @@ def hospitals(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("hospitals")
     generate(folder, sites=3, images_per_site=30, image_px=16)
     return folder
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, hospitals: Path) -> Callable[..., Path]:
+    """Trains one round at the hospitals for real, once for each way to ask for it, and gives the folder of the run."""
+    runs: dict[str, Path] = {}
+
+    def train(*, method: str = "supervised", **backbone: Any) -> Path:
+        backbone = backbone or {"name": "small_cnn", "widths": [8], "hidden": []}
+        local = {"optimizer": {"name": "sgd", "lr": 0.05}, "batch_size": 8}
+        stage = {"name": "train", "method": method, "backbone": backbone, "rounds": 1, "local": local}
+        dataset = {"name": "simulated", "image_px": 16}
+        spec = Spec.parse({"name": "study", "dataset": dataset, "evaluate": {"bootstrap": 20}, "stages": [stage]})
+        if (digest := spec.digest()) not in runs:
+            runs[digest] = tmp_path_factory.mktemp("trained")
+            sites = ("hill", "north", "river")
+            job = Job(spec=spec, run="study", sites=sites, data=hospitals, out=runs[digest])
+            InlineEngine().run(job, lambda event: None)
+        return runs[digest]
+
+    return train
 
 
 @pytest.fixture

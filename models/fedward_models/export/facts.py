@@ -1,0 +1,49 @@
+"""What is known of a finished model, read from the files of its run: hospitals as counts, and never by name."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedward_core.cards import DatasetCard
+from fedward_core.errors import CheckpointError
+from fedward_core.metric import Metric, Metrics
+
+SMALLEST_COUNT = 5  # decided here, as in comparisons of sites: smaller groups of people are not told
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFacts:
+    """What a run has told.
+
+    Attributes:
+        cards: The datasets of the sites, in counts.
+        evaluations: The newest figures of the stage at each site, those with the most images first; without names.
+    """
+
+    cards: tuple[DatasetCard, ...]
+    evaluations: tuple[Metrics, ...]
+
+
+def read_facts(run: Path, stage: str) -> RunFacts:
+    """Read what a run has told of a stage.
+
+    Raises:
+        CheckpointError: A file of the run is missing or damaged.
+    """
+    try:
+        cards = json.loads((run / "cards.json").read_text(encoding="utf-8"))
+        lines = (run / "events.jsonl").read_text(encoding="utf-8").splitlines()
+        newest: dict[str, Metrics] = {}
+        for event in map(json.loads, lines):
+            if event["kind"] == "evaluated" and event["stage"] == stage:
+                newest[event["site"]] = {n: Metric.model_validate(m) for n, m in event["facts"]["metrics"].items()}
+        known = tuple(DatasetCard.model_validate(card) for card in cards)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"'{run.name}' is no whole run: expected cards.json and events.jsonl in it") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"cards.json or events.jsonl of '{run.name}' is damaged") from error
+    return RunFacts(cards=known, evaluations=tuple(sorted(newest.values(), key=_most_images, reverse=True)))
+
+
+def _most_images(metrics: Metrics) -> int:
+    return max((metric.n for metric in metrics.values()), default=0)

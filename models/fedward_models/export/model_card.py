@@ -1,0 +1,125 @@
+"""The model card: what is known of a finished model, in Markdown, from the facts of its run alone.
+
+Its headings follow M. Mitchell et al., "Model Cards for Model Reporting", FAT* 2019, https://arxiv.org/abs/1810.03993.
+"""
+
+from collections.abc import Iterable
+
+from fedward_core import __version__
+from fedward_core.cards import DatasetCard, Split
+from fedward_core.metric import Metric, Metrics
+from fedward_models.export.description import Standardisation
+from fedward_models.export.facts import SMALLEST_COUNT, RunFacts
+from fedward_models.inference.finished_model import FinishedModel
+
+
+def write_card(model: FinishedModel, facts: RunFacts, standardisation: Standardisation | None) -> str:
+    """The card of a model."""
+    parts = (
+        f"# {model.spec.name}, stage {model.stage.name}\n",
+        _details(model, facts),
+        "## Use\n",
+        _use(model, standardisation),
+        "## Training data\n",
+        _data(facts.cards),
+        "## Figures\n",
+        _figures(model, facts.evaluations),
+        "## What is not claimed\n",
+        _limits(model),
+    )
+    return "\n".join(parts)
+
+
+def _details(model: FinishedModel, facts: RunFacts) -> str:
+    backbone = model.spec.backbone_of(model.index)
+    rows = {
+        "method": model.stage.method.name,
+        "backbone": backbone.name if backbone else "none",
+        "personalisation": model.stage.personalise.name if model.stage.personalise else "none",
+        "parameters": f"{sum(parameter.numel() for parameter in model.method.parameters()):,}",
+        "task": f"{model.plan.contract.task}: {', '.join(model.plan.contract.classes)}",
+        "input": f"{' x '.join(map(str, model.input_shape))}, {model.plan.contract.kind}",
+        "sites": str(len(facts.cards)),
+        "rounds of this stage": str(model.stage.rounds),
+        "weights": "after the last round" if model.weights == "final" else "after the best round on validation images",
+        "spec": f"SHA-256 `{model.spec.digest()}`",
+        "made with": f"Fedward {__version__}",
+    }
+    notes = "".join(f"- {note}\n" for note in model.plan.notes)
+    return _table(("what", "value"), rows.items()) + (f"\n{notes}" if notes else "")
+
+
+def _use(model: FinishedModel, standardisation: Standardisation | None) -> str:
+    scale = (
+        f"the mean {standardisation.mean:.6f} and the standard deviation {standardisation.std:.6f} of the training "
+        "images of the site that exported it"
+        if standardisation
+        else "the mean and standard deviation of your own training images, as every site of the run did"
+    )
+    meaning = (
+        "The output is one probability for each class, in the order above."
+        if model.stage.method.needs_labels
+        else "It was trained without labels and names no classes: it is a beginning for training with labels."
+    )
+    return f"Pixels are scaled to [0, 1], then standardised by {scale}. {meaning}\n"
+
+
+def _data(cards: tuple[DatasetCard, ...]) -> str:
+    return _table(("split", "sites", "images", "patients"), (_row(split, cards) for split in Split))
+
+
+def _row(split: Split, cards: tuple[DatasetCard, ...]) -> tuple[str, ...]:
+    having = [card for card in cards if card.num_images.get(split)]
+    images = sum(card.num_images[split] for card in having)
+    patients = sum(card.num_patients[split] for card in having)
+    return (str(split), str(len(having)), _count(images), _count(patients))
+
+
+def _figures(model: FinishedModel, evaluations: tuple[Metrics, ...]) -> str:
+    if not evaluations:
+        return "This stage was not evaluated.\n"
+    names = {name: None for metrics in evaluations for name in metrics}
+    rows = (_figure(name, [metrics[name] for metrics in evaluations if name in metrics]) for name in names)
+    header = ("figure", "mean of sites", "lowest site", "highest site", "sites", "images")
+    split = f"On the {model.spec.evaluate.split} split of each site, after the last round, with 95 % intervals over "
+    return f"{split}patients where there are several.\n\n{_table(header, rows)}"
+
+
+def _figure(name: str, metrics: list[Metric]) -> tuple[str, ...]:
+    """A row; a site with few images does not count, nor one where the figure is not defined."""
+    known = [(metric.value, metric) for metric in metrics if metric.value is not None and metric.n >= SMALLEST_COUNT]
+    if not known:
+        return (name, "-", "-", "-", "0", "-")
+    ordered = sorted(known, key=lambda pair: pair[0])
+    mean = sum(value for value, _ in ordered) / len(ordered)
+    images = sum(metric.n for _, metric in ordered)
+    return (name, f"{mean:.3f}", str(ordered[0][1]), str(ordered[-1][1]), str(len(ordered)), str(images))
+
+
+def _limits(model: FinishedModel) -> str:
+    claims = [
+        "It is the result of a research run, and no medical device: nobody has examined whether it helps a patient.",
+        "The figures hold for images of the hospitals that trained it, with n as given. They say nothing of other "
+        "hospitals, scanners or patients, nor of single images.",
+        "No bias between groups of patients was looked for.",
+        "Probabilities are not calibrated: `fedward predict` measures how far off they are on images of your own.",
+        "Images stayed at the hospitals, but weights can tell something about the images that they were trained on: "
+        "nothing is promised about privacy.",
+    ]
+    if model.is_personalised:
+        claims.append(
+            "Parts of the model are each site's own and stayed there. In their place stand averages: this is not the "
+            "model of any site, and the figures above are those of the sites' own models, not of this one."
+        )
+    if model.weights == "best":
+        claims.append("The figures above are those after the last round, and not of these weights.")
+    return "".join(f"- {claim}\n" for claim in claims)
+
+
+def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [header, ("---",) * len(header), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _count(number: int) -> str:
+    return f"fewer than {SMALLEST_COUNT}" if 0 < number < SMALLEST_COUNT else f"{number:,}"

@@ -1,0 +1,151 @@
+"""A finished model, opened from the folder of a run.
+
+<run>/spec.yaml                           of a run on this machine; spec.json in a download from a coordinator
+<run>/stages/<stage>/final.safetensors    after the last round; best.safetensors after the best evaluated one
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from fedward_core.arrays import Arrays, read_arrays
+from fedward_core.errors import CheckpointError, PrivateStateError, SpecError
+from fedward_core.order import Order, Work
+from fedward_core.plan import StagePlan
+from fedward_core.spec import Spec, Stage
+from fedward_core.store import PrivateEntry
+from fedward_models.building import build_method
+from fedward_models.method import Method
+from fedward_models.programs.program import Site
+from fedward_models.programs.torch_program import TorchProgram
+
+Weights = Literal["final", "best"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinishedModel:
+    """What a stage has trained.
+
+    Attributes:
+        spec: The run.
+        index: The index of the stage.
+        plan: The stage's form: classes, channels, notes.
+        method: The model in evaluation mode, on the CPU.
+        weights: Which of the stage's weights these are.
+    """
+
+    spec: Spec
+    index: int
+    plan: StagePlan
+    method: Method
+    weights: Weights = "final"
+
+    @property
+    def stage(self) -> Stage:
+        """The stage."""
+        return self.spec.stages[self.index]
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one example: (C, H, W), (C, D, H, W) for volumes or (C, T, H, W) for clips."""
+        contract, px = self.plan.contract, self.spec.dataset.image_px
+        grid = (px, px) if contract.depth is None else (contract.depth, px, px)
+        return (contract.channels, *grid)
+
+    @property
+    def is_personalised(self) -> bool:
+        """Whether parts of the model stayed at the sites, so that this is the model of none of them."""
+        return self.stage.personalise is not None
+
+    def check_classes(self) -> None:
+        """Make sure that the model says something about images by itself.
+
+        Raises:
+            SpecError: It was trained without labels.
+        """
+        if not self.stage.method.needs_labels:
+            raise SpecError(
+                f"stage '{self.stage.name}' trains '{self.stage.method.name}' without labels, so it names no classes: "
+                "choose a stage that reads labels, or train one that starts from it"
+            )
+
+
+def open_finished(run: Path, stage: str | None = None, weights: Weights = "final") -> FinishedModel:
+    """Open what a run has trained, as a site that took no part in it would evaluate it.
+
+    Args:
+        run: The folder of a run, or of an unpacked download from a coordinator.
+        stage: The stage's name; the last one by default.
+        weights: Those after the last round, or those after the best evaluated one.
+
+    Raises:
+        CheckpointError: The stage has no such weights yet, or they were never trained.
+        SpecError: The folder is no run's, the run has no such stage, or it trains no network.
+    """
+    spec = read_spec(run)
+    index = _index(spec, stage)
+    if spec.stages[index].method.runtime != "torch":
+        raise SpecError(f"stage '{spec.stages[index].name}' trains no network: choose one that does")
+    path = run / "stages" / spec.stages[index].name / f"{weights}.safetensors"
+    if not path.is_file():
+        raise CheckpointError(f"stage '{spec.stages[index].name}' has no {weights} weights: {_WHY_ABSENT[weights]}")
+    arrays, facts = read_arrays(path)
+    plan = StagePlan.model_validate(facts["plan"])
+    method = _method(spec, index, plan, arrays)
+    _refuse_untrained(method, spec, index, plan)
+    return FinishedModel(spec=spec, index=index, plan=plan, method=method.eval(), weights=weights)
+
+
+def read_spec(run: Path) -> Spec:
+    """The spec of a run's folder, or of an unpacked download.
+
+    Raises:
+        SpecError: There is none, or it is wrong.
+    """
+    for name in ("spec.yaml", "spec.json"):  # JSON is YAML too
+        if (run / name).is_file():
+            return Spec.read(run / name)
+    raise SpecError(f"'{run.name}' holds no spec: expected the folder of a run, or of an unpacked download of one")
+
+
+def _index(spec: Spec, stage: str | None) -> int:
+    names = [each.name for each in spec.stages]
+    if stage is None:
+        return len(names) - 1
+    if stage not in names:
+        raise SpecError(f"run '{spec.name}' has no stage '{stage}': it has {', '.join(names)}")
+    return names.index(stage)
+
+
+def _method(spec: Spec, index: int, plan: StagePlan, arrays: Arrays) -> Method:
+    order = Order(run=spec.name, work=Work.EVALUATE, stage=index, round=spec.stages[index].rounds, plan=plan)
+    nowhere = Site(name="", data=Path(), store=_NoStore())
+    return TorchProgram(spec, index).personal(order, arrays, nowhere)
+
+
+def _refuse_untrained(method: Method, spec: Spec, index: int, plan: StagePlan) -> None:
+    method.check_trained()
+    initial, trained = build_method(spec, index, plan.contract).state_dict(), dict(method.named_parameters())
+    if all(name not in initial or torch.equal(initial[name], tensor) for name, tensor in trained.items()):
+        raise CheckpointError(
+            f"no weight of stage '{spec.stages[index].name}' has moved since it was drawn: the model was never trained."
+            " Train it for a step at a rate above zero"
+        )
+
+
+class _NoStore:
+    """The private state of a site that took no part: it has none."""
+
+    def read(self, round_: int, parent: str) -> PrivateEntry:  # noqa: ARG002 - the signature of the family
+        raise PrivateStateError("a finished model builds on no private state")
+
+    def write(self, entry: PrivateEntry) -> None:  # noqa: ARG002 - the signature of the family
+        raise PrivateStateError("a finished model keeps no private state")
+
+
+_WHY_ABSENT = {
+    "final": "it has not come to its end. Let the run end first",
+    "best": "set evaluate.best and evaluate.split: val in the spec, or take the final ones",
+}
