@@ -1,10 +1,12 @@
 """MGCA: what is trained when, what travels, what a stage takes over, and reports that say nothing."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from fedward_core.arrays import digest
@@ -14,6 +16,7 @@ from fedward_core.partition import Partition
 from fedward_core.spec import Local, Schedule
 from fedward_models.backbones.vit.config import ViTConfig
 from fedward_models.building import manifest_of, seeded
+from fedward_models.frozen import file_digest
 from fedward_models.method import Batch, Clock
 from fedward_models.methods.mae.config import MAEConfig
 from fedward_models.methods.mae.mae import MAE
@@ -22,6 +25,7 @@ from fedward_models.methods.mgca.heads import Projection
 from fedward_models.methods.mgca.mgca import MGCA
 from fedward_models.methods.supervised.config import SupervisedConfig
 from fedward_models.methods.supervised.supervised import Supervised
+from fedward_models.towers.vocabulary import built_in_vocabulary
 from fedward_models.training.fit import fit
 from fedward_models.training.phase import Phase
 from fedward_models.training.schedule import learning_rate
@@ -232,6 +236,24 @@ def test_statistics_of_projections_stay_and_everything_else_travels() -> None:
     assert {name.rsplit(".", 1)[1] for name in private} == {"running_mean", "running_var", "num_batches_tracked"}
     assert "prototypes" in shared
     assert any(name.startswith("text.network.") for name in shared)
+
+
+def test_a_frozen_text_tower_is_no_part_of_the_state_and_is_never_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FEDWARD_WEIGHTS", str(tmp_path))
+    (vocabulary := tmp_path / "vocab.txt").write_text("\n".join(built_in_vocabulary()))
+    save_file(build(seed=5).tower.network.state_dict(), weights := tmp_path / "bert.safetensors")
+    named = {
+        "vocabulary": {"name": "vocab", "sha256": file_digest(vocabulary)},
+        "weights": {"name": "bert", "sha256": file_digest(weights)},
+    }
+    method = build(text=named, freeze_text=True)
+    assert not [name for name in method.state_dict() if name.startswith("text.")]
+    before = digest(arrays_of(method.tower))
+    train(method)
+    assert digest(arrays_of(method.tower)) == before == digest(arrays_of(build(seed=5).tower))
+    assert method.notes == (f"text tower: frozen weights 'bert', sha256 {file_digest(weights)}",)
 
 
 def test_training_on_reports_adds_nothing_to_the_state() -> None:

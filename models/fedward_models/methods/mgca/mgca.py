@@ -29,6 +29,7 @@ from fedward_core.errors import DataError, SpecError
 from fedward_core.partition import Role, Rule
 from fedward_models.backbones.backbone import Backbone
 from fedward_models.data.views import draw_view
+from fedward_models.layers.frozen_module import FrozenModule
 from fedward_models.losses.pair_contrast import pair_contrast, retrieval
 from fedward_models.losses.prototype_agreement import prototype_agreement
 from fedward_models.losses.token_alignment import place_alignment, token_weights, word_alignment
@@ -71,7 +72,7 @@ class MGCA(Method):
 
     Attributes:
         config: Its settings.
-        text: The text tower.
+        text: The text tower, or what holds one that is frozen outside the state.
         prototypes: (K, D), of length 1 at every step.
 
     Raises:
@@ -85,11 +86,17 @@ class MGCA(Method):
         super().__init__()
         self.config, self.backbone, self.task = config, backbone, contract.task
         self.prompts = _prompts(config, contract)
-        self.text = TextTower(config.text).requires_grad_(not config.freeze_text)
+        tower = TextTower(config.text)
+        self.text = FrozenModule(tower) if config.freeze_text else tower
         form = {"hidden": config.hidden, "width": config.width}
         self.image_head, self.place_head = (Projection(backbone.num_features, **form) for _ in range(2))
-        self.report_head, self.word_head = (Projection(self.text.num_features, **form) for _ in range(2))
+        self.report_head, self.word_head = (Projection(tower.num_features, **form) for _ in range(2))
         self.prototypes = nn.Parameter(functional.normalize(torch.randn(config.prototypes, config.width), dim=1))
+
+    @property
+    def tower(self) -> TextTower:
+        """The text tower."""
+        return self.text.network if isinstance(self.text, FrozenModule) else self.text
 
     def prepare(self, batch: Batch, rng: torch.Generator) -> Batch:
         """Draw a view of each image, if the settings say so, and cut reports into pieces.
@@ -102,7 +109,7 @@ class MGCA(Method):
         words = [clean_report(report) for report in batch.reports]
         if self.config.view:
             batch = replace(batch, images=draw_view(batch, self.config.view, rng))
-        pieces = self.text.pieces(words)
+        pieces = self.tower.pieces(words)
         usable = torch.tensor([len(text) >= FEWEST_WORDS for text in words])
         drawn = {"numbers": pieces.numbers, "word_of": pieces.word_of, "cut": pieces.cut, "usable": usable}
         drawn = {name: tensor.to(batch.images.device) for name, tensor in drawn.items()}
@@ -134,7 +141,7 @@ class MGCA(Method):
     def pairs(self, batch: Batch) -> Pairs:
         """Both sides of a prepared batch."""
         image = read_places(self.backbone, batch.images)
-        text = self.text(batch.drawn["numbers"], batch.drawn["word_of"])
+        text = self.tower(batch.drawn["numbers"], batch.drawn["word_of"])
         places = self.place_head.of_tokens(image.places)
         uniform = places.new_full(places.shape[:2], 1 / places.shape[1])
         norm_contexts = self.config.norm_contexts
@@ -184,10 +191,9 @@ class MGCA(Method):
         return self.evaluation_loss(self.prepare(batch, torch.Generator().manual_seed(0)))
 
     def rules(self) -> tuple[Rule, ...]:
-        """All but the statistics of the projections' norms, which are each site's own, and a frozen text tower."""
-        frozen = (Rule(pattern=r"text\..*", role=Role.FROZEN),) if self.config.freeze_text else ()
+        """All but the statistics of the projections' norms, which are each site's own."""
         own = Rule(pattern=r"\w+_head\..*\.(running_mean|running_var|num_batches_tracked)", role=Role.PRIVATE)
-        return (*frozen, own, *super().rules())
+        return (own, *super().rules())
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -257,9 +263,9 @@ class MGCA(Method):
 
     def _embedded(self, prompts: Sequence[str]) -> Tensor:
         """(K, D), of texts that are taken as they are, without leaving out short sentences."""
-        pieces: Pieces = self.text.pieces([prompt.lower().split() for prompt in prompts])
+        pieces: Pieces = self.tower.pieces([prompt.lower().split() for prompt in prompts])
         device = self.prototypes.device
-        embedded: Tensor = self.report_head(self.text(pieces.numbers.to(device), pieces.word_of.to(device)).report)
+        embedded: Tensor = self.report_head(self.tower(pieces.numbers.to(device), pieces.word_of.to(device)).report)
         return embedded
 
 

@@ -1,0 +1,258 @@
+"""Do reports make an image encoder better than images alone do, and is it what reports say that does it?
+
+    nice python -m benchmarks.experiments.mgca --seeds 0 1 2 --steps 600 --out FOLDER                  generated pairs
+    nice python -m benchmarks.experiments.mgca --data FOLDER --seeds 0 1 2 --steps 600 --out FOLDER    true pairs
+
+Without --data, 2,000 films are generated from findings, with what a radiologist would write about them, and 500 more to
+ask about. A data folder holds ``images.npz`` (images, labels, split) and ``reports.csv`` (index, text). Every finished
+arm is a line of <out>/mgca.jsonl and is not run again.
+
+    untrained      the towers as they are initialised
+    images         the same image encoder by masked autoencoding, without reports
+    pairs          only which report belongs to which image
+    pairs_tokens   and which word to which place
+    pairs_protos   pairs and prototypes
+    mgca           all three
+    masked         all three, with the words that name the diagnosis taken out of the reports
+    shuffled       all three, with reports dealt to other images: what is left without any meaning
+"""
+
+import argparse
+import csv
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.experiments.pretraining import (
+    ImageData,
+    Steps,
+    append,
+    features,
+    median_ms,
+    records,
+    ridge_probe,
+    show,
+    tower_digest,
+    train,
+)
+from fedward_core.cards import Contract, DataKind
+from fedward_models.backbones.vit.config import ViTConfig
+from fedward_models.backbones.vit.vit import ViT
+from fedward_models.building import seeded
+from fedward_models.data import generate
+from fedward_models.method import Batch, Clock
+from fedward_models.methods.mae.config import MAEConfig
+from fedward_models.methods.mae.mae import MAE
+from fedward_models.methods.mgca.config import MGCAConfig
+from fedward_models.methods.mgca.mgca import MGCA
+from fedward_models.towers.places import read_places
+
+IMAGE_PX, BATCH, LR, DRAWS = 64, 64, 1e-3, 5
+VIT = ViTConfig(width=64, depth=3, heads=4, patch_px=8)
+FORM: dict[str, Any] = {"text": {"width": 64, "depth": 2, "heads": 4}, "hidden": 256, "width": 32, "prototypes": 32}
+ARMS: dict[str, dict[str, float]] = {
+    "untrained": {},
+    "images": {},
+    "pairs": {"token_weight": 0, "prototype_weight": 0},
+    "pairs_tokens": {"prototype_weight": 0},
+    "pairs_protos": {"token_weight": 0},
+    "mgca": {},
+    "masked": {},
+    "shuffled": {},
+}
+SHARES = (1, 10, 100)  # per cent of the labels
+PROMPTS = {
+    "generated": ("normal chest", "patchy opacity consistent with pneumonia", "pleural effusion"),
+    "true": ("normal chest", "pneumonia", "covid 19 pneumonia"),
+}
+DIAGNOSES = re.compile(
+    r"\b(normal|clear|pneumonia\w*|opacit\w+|consolidation\w*|effusion\w*|fluid|blunting|covid\S*|coronavirus|sars\S*)\b",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairData(ImageData):
+    """Images with classes and reports: (N, 1, 64, 64), standardised, (N,), and N texts."""
+
+    reports: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairSteps(Steps):
+    """So many batches of pairs."""
+
+    reports: tuple[str, ...]
+
+    def epoch(self, seed: int) -> Iterator[Batch]:
+        """All batches, in an order that depends on the seed alone."""
+        numbered = Steps(images=torch.arange(len(self.images)), num_steps=self.num_steps, batch_size=self.batch_size)
+        for batch in numbered.epoch(seed):
+            texts = tuple(self.reports[number] for number in batch.images.tolist())
+            yield replace(batch, images=self.images[batch.images], reports=texts)
+
+
+def main() -> None:
+    """Run every arm that is not finished, and print the table and the cost of a step."""
+    arguments = _arguments()
+    torch.set_num_threads(1)
+    kind = "true" if arguments.data else "generated"
+    data = _true(arguments.data) if arguments.data else _generated(arguments.out / "generated")
+    finished = arguments.out / "mgca.jsonl"
+    for seed in arguments.seeds:
+        for arm in arguments.arms:
+            key = {"data": kind, "arm": arm, "seed": seed, "steps": arguments.steps}
+            if not any(key.items() <= row.items() for row in records(finished)):
+                append(finished, key | _run(arm, seed, arguments.steps, data, PROMPTS[kind]))
+    same = {"data": kind, "steps": arguments.steps}
+    rows = [row for row in records(finished) if same.items() <= row.items()]
+    labels = data["asked"].labels
+    chance = float(labels.bincount().max() / len(labels))  # always naming the most frequent class
+    for share in SHARES:
+        show(rows, (f"probe_{share}",), n=len(labels), chance=chance)
+    show([row for row in rows if row["arm"] != "images"], ("zero_shot",), n=len(labels), chance=chance)
+    _show_cost(data["train"])
+
+
+def _run(arm: str, seed: int, steps: int, data: dict[str, PairData], prompts: tuple[str, ...]) -> dict[str, Any]:
+    started = time.monotonic()
+    method = _mae(seed) if arm == "images" else _mgca(seed, prompts, **ARMS[arm])
+    figures = {} if arm == "untrained" else train(method, _steps(arm, seed, steps, data["train"]), lr=LR, seed=seed)
+    scores = _scores(method, data, seed)
+    rounded = {name: round(value, 4) for name, value in figures.items()}
+    return scores | {"seconds": round(time.monotonic() - started)} | rounded
+
+
+def _steps(arm: str, seed: int, steps: int, pairs: PairData) -> PairSteps:
+    reports = pairs.reports
+    if arm == "masked":
+        reports = tuple(DIAGNOSES.sub("", report) for report in reports)
+    if arm == "shuffled":
+        order = np.random.default_rng(seed).permutation(len(reports))
+        reports = tuple(reports[number] for number in order)
+    return PairSteps(images=pairs.images, num_steps=steps, batch_size=BATCH, reports=reports)
+
+
+def _mgca(seed: int, prompts: tuple[str, ...], **weights: float) -> MGCA:
+    with seeded(seed):
+        backbone = VIT.build(image_px=IMAGE_PX, channels=1)
+        config = MGCAConfig.model_validate({**FORM, **weights, "prompts": prompts})
+        return MGCA(config, backbone=backbone, contract=Contract(classes=prompts))
+
+
+def _mae(seed: int) -> MAE:
+    with seeded(seed):
+        backbone = VIT.build(image_px=IMAGE_PX, channels=1)
+        config = MAEConfig(mask_ratio=0.75, norm_pixels=False, decoder_width=48, decoder_depth=2)
+        return MAE(config, backbone=backbone, contract=Contract(classes=("none",)))
+
+
+def _scores(method: MAE | MGCA, data: dict[str, PairData], seed: int) -> dict[str, Any]:
+    method.eval()
+    backbone = method.backbone
+    assert isinstance(backbone, ViT)
+
+    def encode(images: Tensor) -> Tensor:
+        if isinstance(method, MAE):
+            return backbone.encode(backbone.embed(images))[:, 1:].mean(dim=1)
+        return read_places(backbone, images).image
+
+    known, asked = (features(encode, data[part].images) for part in ("train", "asked"))
+    truth = data["asked"].labels
+    probes = {f"probe_{share}": _probe(known, data["train"].labels, asked, truth, share, seed) for share in SHARES}
+    if isinstance(method, MGCA):
+        named = features(method.predict, data["asked"].images).argmax(dim=1)
+        probes["zero_shot"] = round(float((named == truth).float().mean()), 4)
+    return probes | {"n": len(truth), "tower": tower_digest(backbone)}
+
+
+def _probe(known: Tensor, labels: Tensor, asked: Tensor, truth: Tensor, share: int, seed: int) -> float:  # noqa: PLR0913, PLR0917 - features and labels of both sides
+    """The mean accuracy over draws of so many per cent of the labels, with two of every class at least."""
+    draws = 1 if share == 100 else DRAWS
+    rng = torch.Generator().manual_seed(seed)
+    chosen = [_drawn(labels, share, rng) for _ in range(draws)]
+    return round(float(np.mean([ridge_probe(known[rows], labels[rows], asked, truth) for rows in chosen])), 4)
+
+
+def _drawn(labels: Tensor, share: int, rng: torch.Generator) -> Tensor:
+    rows = []
+    for number in range(int(labels.max()) + 1):
+        own = (labels == number).nonzero()[:, 0]
+        rows.append(own[torch.randperm(len(own), generator=rng)[: max(2, len(own) * share // 100)]])
+    return torch.cat(rows)
+
+
+def _show_cost(pairs: PairData) -> None:
+    """Milliseconds of a step beside forward and backward of the image encoder alone."""
+    raw = Batch(images=pairs.images[:BATCH], reports=pairs.reports[:BATCH])
+    method = _mgca(0, PROMPTS["true"])
+    ready = method.prepare(raw, torch.Generator())
+
+    def step() -> None:
+        method.training_step(ready, Clock()).loss.backward()  # type: ignore[no-untyped-call]
+
+    def plain() -> None:
+        method.backbone(raw.images).sum().backward()
+
+    cut = float(ready.drawn["cut"].float().mean())
+    prepare = median_ms(lambda: method.prepare(raw, torch.Generator()))
+    print(f"\n| a batch of {BATCH}, one thread | prepare ms | step ms | image encoder alone ms | reports cut |")
+    print(
+        f"|---|---|---|---|---|\n| mgca | {prepare:.1f} | {median_ms(step):.1f} | {median_ms(plain):.1f} | {cut:.0%} |"
+    )
+
+
+def _generated(folder: Path) -> dict[str, PairData]:
+    if not folder.exists():
+        generate(folder, sites=1, images_per_site=2500, image_px=IMAGE_PX, seed=1, kind=DataKind.REPORT)
+    (path,) = folder.glob("*.npz")
+    with np.load(path, allow_pickle=False) as file:
+        patients = file["patient"]
+        # By patient: films of one patient are neighbours.
+        border = int(np.flatnonzero(patients == patients[2000])[0])
+        return _divided(file["images"], file["labels"], file["reports"], np.arange(len(patients)) < border)
+
+
+def _true(folder: Path) -> dict[str, PairData]:
+    with np.load(folder / "images.npz", allow_pickle=False) as file:
+        images, labels, split = file["images"], file["labels"], file["split"]
+    with (folder / "reports.csv").open(encoding="utf-8", newline="") as file_:
+        texts = {int(row["index"]): row["text"] for row in csv.DictReader(file_)}
+    used = split != "val"
+    reports = np.array([texts[number] for number in range(len(images))])
+    blocks = images.reshape(len(images), IMAGE_PX, 2, IMAGE_PX, 2).mean(axis=(2, 4))
+    return _divided(blocks[used], labels[used], reports[used], split[used] == "train")
+
+
+def _divided(images: Any, labels: Any, reports: Any, known: Any) -> dict[str, PairData]:
+    pixels = torch.from_numpy(images.astype(np.float32))[:, None] / 255
+    mean, deviation = pixels[known].mean(), pixels[known].std()
+    return {
+        part: PairData(
+            images=(pixels[rows] - mean) / deviation,
+            labels=torch.from_numpy(labels[rows].astype(np.int64)),
+            reports=tuple(map(str, reports[rows])),
+        )
+        for part, rows in (("train", known), ("asked", ~known))
+    }
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="a folder with images.npz and reports.csv; generated pairs without")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS))
+    parser.add_argument("--out", type=Path, required=True)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
