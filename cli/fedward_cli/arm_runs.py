@@ -49,6 +49,7 @@ class Plan:
         alone: The arms whose every stage each site trains alone.
         pooled: The arms that are trained on all sites' images as one site's.
         hold_out_each: Whether each site in turn only evaluates.
+        shared: Where runs share finished stages and pooled images; ``out`` if it is not given.
     """
 
     data: Path
@@ -62,6 +63,12 @@ class Plan:
     alone: frozenset[str] = frozenset()
     pooled: frozenset[str] = frozenset()
     hold_out_each: bool = False
+    shared: Path | None = None
+
+    @property
+    def home(self) -> Path:
+        """Where runs share finished stages and pooled images."""
+        return self.shared or self.out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +110,7 @@ def job_of_arm(arm: Spec, seed: int, plan: Plan) -> Job:
     evaluate = arm.evaluate.model_copy(update={"keep_predictions": True})
     seeded = arm.model_copy(update={"seed": seed, "evaluate": evaluate})
     sites = hospitals.taking_part(plan.data, seeded)
-    out, shelf = plan.out / arm.name / f"seed-{seed}", plan.out / "stages"
+    out, shelf = plan.out / arm.name / f"seed-{seed}", plan.home / "stages"
     return job_for(seeded, sites=sites, data=plan.data, out=out, workers=plan.workers, reuse=shelf)
 
 
@@ -144,7 +151,7 @@ def _pooled(whole: Job, plan: Plan, held_out: str | None = None) -> Part:
     sites = tuple(sorted((*whole.sites, POOLED)))
     cohort = Cohort(sites=sites, hold_out=whole.sites, min_sites=1, round_deadline_s=whole.spec.cohort.round_deadline_s)
     job = _part_of(whole, cohort, sites=sites, folder="" if held_out is None else folder)
-    data = pooled_folder(plan.out / "pooled" / folder, plan.data, kept=kept, sites=whole.sites)
+    data = pooled_folder(plan.home / "pooled" / folder, plan.data, kept=kept, sites=whole.sites)
     return Part(job=replace(job, data=data), sites=whole.sites if held_out is None else (held_out,), sends=False)
 
 

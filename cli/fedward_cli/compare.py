@@ -1,6 +1,7 @@
 """``fedward compare``: several specs, several seeds, one table."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from enum import StrEnum
 from operator import attrgetter
 from pathlib import Path
 from typing import Annotated
@@ -17,10 +18,18 @@ from fedward_cli.options import AsJson, DataFolder, EngineName, Fresh, Workers
 from fedward_cli.results import Results
 from fedward_cli.side_by_side import Run, carry_all_out
 from fedward_cli.stage_ledger import StageLedger
+from fedward_cli.tuning import Grid
+from fedward_cli.tuning import tune as tune_arms
 from fedward_core.cards import Task
 from fedward_core.engine import Job
 from fedward_core.errors import FedwardError, SpecError
 from fedward_core.spec import Spec
+
+
+class HoldOut(StrEnum):
+    """Which sites only evaluate."""
+
+    EACH = "each"
 
 
 def compare(  # noqa: PLR0913, PLR0917 - one argument for each option
@@ -41,6 +50,12 @@ def compare(  # noqa: PLR0913, PLR0917 - one argument for each option
     ] = None,
     pooled: Annotated[
         list[str] | None, typer.Option("--pooled", help="An arm trained on all sites' images as one site's.")
+    ] = None,
+    hold_out: Annotated[
+        HoldOut | None, typer.Option("--hold-out", help="`each`: each site in turn never trains, and is evaluated.")
+    ] = None,
+    tune: Annotated[
+        Path | None, typer.Option("--tune", help="A YAML file with what every arm tries first.", exists=True)
     ] = None,
     fresh: Fresh = False,
     as_json: AsJson = False,
@@ -65,9 +80,10 @@ def compare(  # noqa: PLR0913, PLR0917 - one argument for each option
         fresh=fresh,
         alone=frozenset(alone or ()),
         pooled=frozenset(pooled or ()),
+        hold_out_each=hold_out is HoldOut.EACH,
     )
     _check_names(arms, plan)
-    comparison = run_arms(arms, plan)
+    comparison = run_tuned(arms, Grid.read(tune), plan) if tune else run_arms(arms, plan)
     if as_json:
         typer.echo(comparison.model_dump_json(indent=2))
         return
@@ -92,7 +108,25 @@ def read_arms(paths: Sequence[Path]) -> tuple[Spec, ...]:
     return arms
 
 
-def run_arms(arms: Sequence[Spec], plan: Plan, carry_out: Callable[[Job], Results] | None = None) -> Comparison:
+def run_tuned(arms: Sequence[Spec], grid: Grid, plan: Plan) -> Comparison:
+    """Tune every arm with one budget, then compare them.
+
+    Raises:
+        SpecError: The grid does not fit the arms.
+        FedwardError: Runs failed.
+    """
+    chosen, tuning = tune_arms(arms, grid, plan)
+    (plan.out / "tuning.json").write_text(tuning.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    return run_arms(chosen, plan, remarks=(str(tuning),))
+
+
+def run_arms(
+    arms: Sequence[Spec],
+    plan: Plan,
+    carry_out: Callable[[Job], Results] | None = None,
+    *,
+    remarks: tuple[str, ...] = (),
+) -> Comparison:
     """Run every arm with every seed, all arms of a seed before the next seed, and write tables and the figure.
 
     Args:
@@ -100,6 +134,7 @@ def run_arms(arms: Sequence[Spec], plan: Plan, carry_out: Callable[[Job], Result
         plan: How they are compared.
         carry_out: Brings one job to its end, in this process; left out, the plan's engine does, in as many processes
             as the plan says.
+        remarks: What else stands below the table.
 
     Raises:
         FedwardError: Runs failed, and are named. All others are kept, and the table is over the seeds without failures.
@@ -113,6 +148,7 @@ def run_arms(arms: Sequence[Spec], plan: Plan, carry_out: Callable[[Job], Result
         raise FedwardError(outcomes.complaint())
     results = {arm.name: [outcomes.of(cells[arm.name, seed]) for seed in seeds] for arm in arms}
     comparison = compare_arms(results, cards, metric=plan.metric, seeds=seeds, split=arms[0].evaluate.split)
+    comparison = comparison.model_copy(update={"remarks": (*remarks, *_remarks(plan))})
     write_comparison(plan.out, comparison)
     if outcomes.failed:
         raise FedwardError(outcomes.complaint())
@@ -158,6 +194,15 @@ def _title(cell: tuple[str, int], part: Part) -> str:
     arm, seed = cell
     folder = part.job.out.name
     return f"{arm}, seed {seed}" if folder == f"seed-{seed}" else f"{arm}, seed {seed}, {folder}"
+
+
+def _remarks(plan: Plan) -> Iterator[str]:
+    if plan.alone:
+        yield f"Each site trained {', '.join(sorted(plan.alone))} alone, so nothing was sent."
+    if plan.pooled:
+        yield f"All images were pooled for {', '.join(sorted(plan.pooled))}, so its steps are those of one site."
+    if plan.hold_out_each:
+        yield "Each site's figure is of models that were trained at the other sites only."
 
 
 def _check_names(arms: Sequence[Spec], plan: Plan) -> None:

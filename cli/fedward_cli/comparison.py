@@ -30,12 +30,14 @@ class Comparison(Frozen):
         seeds: The seeds of every arm.
         rows: The arms.
         resampled: What the intervals resample: seeds alone where the sites' predictions are not at hand.
+        remarks: What else must be known to read the table, such as how the arms were tuned.
     """
 
     metric: str
     seeds: tuple[int, ...]
     rows: tuple[Row, ...]
     resampled: Literal["seeds", "patients within seeds"] = "seeds"
+    remarks: tuple[str, ...] = ()
 
     @property
     def sites(self) -> tuple[str, ...]:

@@ -48,7 +48,7 @@ def notes(comparison: Comparison) -> tuple[str, ...]:
         sentences.append("A site with test images of one class shows its recall, and is not part of the mean.")
     if all(row.pooled.value is None for row in comparison.rows[:-1]):
         sentences.append(f"{metric} of pooled images would need every prediction, which stays at its site.")
-    return (*sentences, *_collapses(comparison))
+    return (*sentences, *comparison.remarks, *_collapses(comparison))
 
 
 def write_comparison(out: Path, comparison: Comparison) -> None:

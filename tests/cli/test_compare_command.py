@@ -8,6 +8,7 @@ import pytest
 
 from fedward_cli import plots
 from fedward_cli.comparison import Comparison
+from fedward_core.errors import FedwardError
 
 
 @pytest.fixture(autouse=True)
@@ -116,3 +117,38 @@ def test_the_metric_can_be_chosen(bench: Any) -> None:
     stdout = compare(bench, "--metric", "auroc").stdout
     assert "AUROC" in stdout
     assert "would need every prediction" in stdout
+
+
+def test_each_site_in_turn_never_trains_and_is_all_that_its_run_is_scored_by(bench: Any) -> None:
+    result = compare(bench, "--hold-out", "each", "--seeds", 1)
+    assert result.exit_code == 0, result.output
+    cohorts = [(job.out.name, job.spec.cohort.hold_out, job.spec.cohort.min_sites) for job in bench.engine.jobs[:3]]
+    assert cohorts == [(f"without-{site}", (site,), 2) for site in ("hill", "north", "river")]
+    comparison = Comparison.model_validate_json((bench.out / "comparison.json").read_text())
+    assert comparison.sites == ("hill", "north", "river")
+    assert "trained at the other sites only" in result.stdout
+
+
+def test_an_arm_cannot_be_trained_alone_for_a_site_that_is_held_out(bench: Any) -> None:
+    result = compare(bench, "--hold-out", "each", "--alone", "second")
+    assert (result.exit_code, "no model for a site" in result.stderr) == (1, True)
+
+
+def test_a_run_that_fails_is_named_and_the_others_are_kept(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = bench.engine.run
+
+    def run(engine: Any, job: Any, listen: Any) -> None:
+        if (job.spec.name, job.spec.seed) == ("second", 0):
+            raise FedwardError("site north burnt down")
+        whole(engine, job, listen)
+
+    monkeypatch.setattr(bench.engine, "run", run)
+    result = compare(bench)
+    assert result.exit_code == 1
+    assert "second, seed 0: site north burnt down" in result.stderr
+    comparison = Comparison.model_validate_json((bench.out / "comparison.json").read_text())
+    assert comparison.seeds == (1,)
+    monkeypatch.setattr(bench.engine, "run", whole)
+    before = len(bench.engine.jobs)
+    assert compare(bench).exit_code == 0
+    assert len(bench.engine.jobs) == before + 1
