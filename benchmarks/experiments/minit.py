@@ -7,9 +7,10 @@ each subject, noise. Two sites are larger in one class and smaller in the other.
 with one embedding a block, NiT, a network of three convolutions, and MINiT on permuted labels, which must stay at
 chance. Every finished arm is a line of <out>/minit.jsonl and is not run again.
 
-Figures over n test volumes: accuracy; ``lift``, the part of a map that lies in the sites over the part of all voxels
-that does, 1 for a map that knows nothing, by kind of map, over the volumes that were classified right; for MINiT the
-part of the differing contributions that falls to the five blocks with a site, of 27, 0.19 by chance.
+Figures over n test volumes: accuracy; ``lift``, the part of a map of the head that lies in the sites over the part of
+the head that does, 1 for a map that knows nothing, by kind of map, over the volumes that were classified right, beside
+that of the same network before training; for MINiT the part of the differing contributions that falls to the five
+blocks with a site, of 27, 0.19 by chance.
 """
 
 import argparse
@@ -112,8 +113,12 @@ def _template() -> Tensor:
     """(1, S, S, S): smooth noise within an ellipsoid, the same for all subjects and seeds."""
     coarse = torch.randn(1, 1, 10, 10, 10, generator=torch.Generator().manual_seed(0))
     fine = functional.interpolate(coarse, size=SIDE, mode="trilinear", align_corners=True)[0]
-    half_axes = torch.tensor([0.85, 0.95, 0.8])
-    return (1 + 0.5 * fine) * ((_places() / half_axes).square().sum(dim=-1) < 1)
+    return (1 + 0.5 * fine) * _head()
+
+
+def _head() -> Tensor:
+    """(S, S, S): whether a voxel lies within the head."""
+    return (_places() / torch.tensor([0.85, 0.95, 0.8])).square().sum(dim=-1) < 1
 
 
 def _places() -> Tensor:
@@ -140,7 +145,8 @@ def _subject(template: Tensor, label: int, shift: int, rng: torch.Generator) -> 
 
 def _run(arm: str, seed: int, steps: int, data: Labelled) -> dict[str, Any]:
     started, test = time.monotonic(), data.part(TRAIN, TRAIN + TEST)
-    method = build(arm, seed)
+    method = build(arm, seed).eval()
+    before = _lifts(method, test.part(0, MAPPED))
     known = data.part(0, TRAIN)
     if arm == "minit_permuted":
         order = torch.randperm(TRAIN, generator=torch.Generator().manual_seed(seed))
@@ -154,6 +160,7 @@ def _run(arm: str, seed: int, steps: int, data: Labelled) -> dict[str, Any]:
     right = mean_over(test, lambda batch: _right(method, batch))
     return {
         "accuracy": round(right, 4),
+        "lift_before": before,
         "lift": _lifts(method, test.part(0, MAPPED)),
         "planted_blocks": _planted_share(method, test),
         "n": TEST,
@@ -212,12 +219,13 @@ def _lifts(method: Supervised, data: Labelled) -> dict[str, float]:
         right = method.logits(data.pixels).argmax(dim=1) == data.labels
     if not right.any():
         return {}
-    inside = _inside().flatten()
+    head, inside = _head().flatten(), (_inside() & _head()).flatten()
+    chance = float(inside.sum() / head.sum())
     lifts = {}
     for name, draw in _maps(method).items():
         heat = draw(data.pixels[right]).detach().abs().flatten(1)
-        shares = heat[:, inside].sum(dim=1) / heat.sum(dim=1).clamp_min(1e-12)
-        lifts[name] = round(float(shares.mean() / inside.float().mean()), 3)
+        shares = heat[:, inside].sum(dim=1) / heat[:, head].sum(dim=1).clamp_min(1e-12)
+        lifts[name] = round(float(shares.mean()) / chance, 3)
     return lifts
 
 
@@ -240,15 +248,19 @@ def _planted_share(method: Supervised, data: Labelled) -> float | None:
 
 def _show_maps(rows: list[dict[str, Any]]) -> None:
     """Means over seeds; 1 is a map that knows nothing of the sites."""
-    print(f"\n| arm | map | lift, up to {MAPPED} volumes a seed | planted blocks, chance 0.19 |\n|---|---|---|---|")
+    print(f"\n| arm | map | lift, up to {MAPPED} volumes a seed | before training | planted blocks, chance 0.19 |")
+    print("|---|---|---|---|---|")
     for arm in dict.fromkeys(row["arm"] for row in rows):
         own = [row for row in rows if row["arm"] == arm]
-        shares = [row["planted_blocks"] for row in own if row["planted_blocks"] is not None]
-        share = f"{np.mean(shares):.2f}" if shares else ""
         for kind in dict.fromkeys(kind for row in own for kind in row["lift"]):
-            lift = np.mean([row["lift"][kind] for row in own if kind in row["lift"]])
-            judged = f"{lift:.2f}" if lift > 1.1 else f"{lift:.2f}: no evidence"
-            print(f"| {arm} | {kind} | {judged} | {share if kind == 'contributions' else ''} |")
+            lift, before = (_mean([row[when].get(kind) for row in own]) for when in ("lift", "lift_before"))
+            judgement = "" if lift > 1.1 * max(before, 1) else ": no evidence"
+            share = f"{_mean([row['planted_blocks'] for row in own]):.2f}" if kind == "contributions" else ""
+            print(f"| {arm} | {kind} | {lift:.2f}{judgement} | {before:.2f} | {share} |")
+
+
+def _mean(values: list[float | None]) -> float:
+    return float(np.mean([value for value in values if value is not None]))
 
 
 def _show_cost(data: Labelled) -> None:
