@@ -12,6 +12,7 @@ from fedward_cli import (
     doctor,
     export,
     keys_remote,
+    predict,
     run,
     runs_remote,
     server,
@@ -40,6 +41,7 @@ app.add_typer(keys_remote.app, name="key")
 app.add_typer(agent.app, name="agent")
 app.command("train")(run.train)
 app.command("simulate")(run.simulate)
+app.command("predict")(predict.predict)
 app.command("compare")(compare.compare)
 app.command("demo")(demo.demo)
 app.command("server")(server.server)

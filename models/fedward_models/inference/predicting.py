@@ -1,0 +1,122 @@
+"""A finished model over the images of one site, which stay there.
+
+Letters: N images, K classes.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from fedward_core.arrays import Array
+from fedward_core.cards import Contract, Split, Task
+from fedward_core.errors import DataError, SpecError
+from fedward_core.metric import Metrics
+from fedward_models.data import Loader, open_split
+from fedward_models.inference.calibration import Reliability, reliability
+from fedward_models.inference.finished_model import FinishedModel
+from fedward_models.training.bootstrap import measure, resample
+from fedward_models.training.evaluation import BATCH_SIZE
+from fedward_models.training.figures import figures_of
+from fedward_models.training.rows import rows_of
+
+ERROR = "calibration_error"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictions:
+    """What a model says of the images of one split at one site.
+
+    Attributes:
+        site: The site.
+        contract: The task and its classes.
+        images: (N,), the place of each image among the site's usable ones, counted from 0.
+        patients: (N,), whose each image is.
+        probabilities: (N, K).
+        labels: (N,) class numbers or (N, K) zeros and ones; None where there are none.
+    """
+
+    site: str
+    contract: Contract
+    images: Array
+    patients: tuple[str, ...]
+    probabilities: Array
+    labels: Array | None
+
+    @property
+    def named(self) -> Array:
+        """(N, K) booleans, the classes that the model names: the most probable one, or all above one half."""
+        if self.contract.task is Task.MULTI_LABEL:
+            return np.asarray(self.probabilities > 0.5)
+        return self._one_hot(self.probabilities.argmax(axis=1))
+
+    @property
+    def truth(self) -> Array | None:
+        """(N, K) booleans, the classes of the labels."""
+        if self.labels is None or self.labels.ndim == 2:
+            return None if self.labels is None else self.labels > 0
+        return self._one_hot(self.labels)
+
+    @property
+    def reliability(self) -> Reliability | None:
+        """Confidence beside accuracy; None without labels."""
+        if self.labels is None:
+            return None
+        return reliability(self.probabilities, self.labels, self.contract.task)
+
+    def figures(self, *, bootstrap: int, seed: int) -> Metrics:
+        """The figures that a run would evaluate, and the calibration error; none without labels.
+
+        Args:
+            bootstrap: Resamples of patients for the intervals; 0 for none.
+            seed: Seeds the resamples.
+        """
+        if self.labels is None or self.reliability is None:
+            return {}
+        truth, said = torch.from_numpy(self.labels), torch.from_numpy(self.probabilities)
+        weights = resample(self.patients, resamples=bootstrap, seed=seed)
+        figures = figures_of(rows_of(said, truth, self.contract.task), self.contract)
+        measured = {name: measure(figure, weights) for name, figure in figures.items()}
+        return measured | {ERROR: self.reliability.error}
+
+    def _one_hot(self, numbers: Array) -> Array:
+        return np.asarray(np.arange(len(self.contract.classes)) == numbers[:, None])
+
+
+@torch.no_grad()
+def predict_site(model: FinishedModel, data: Path, site: str, split: Split) -> Predictions:
+    """Predict every image of a split, standardised by the site's own training images, as in training.
+
+    Raises:
+        DataError: The site cannot be read, or its images are not what the model was trained on.
+        SpecError: The model names no classes of whole images.
+    """
+    model.check_classes()
+    if model.plan.contract.task is Task.SEGMENTATION:
+        raise SpecError("this model gives a class to every pixel: choose one that names classes of whole images")
+    images = open_split(data, site, model.spec.dataset, split)
+    _check_contract(model.plan.contract, images.contract, site, labelled=images.labels is not None)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    method = model.method.to(device)
+    batches = Loader(images, batch_size=BATCH_SIZE, augment=False).in_order(BATCH_SIZE)
+    found = [method.predict(batch.to(device).images).cpu().numpy() for batch in batches]
+    return Predictions(
+        site=site,
+        contract=model.plan.contract,
+        images=images.rows.numpy(),
+        patients=images.patients,
+        probabilities=np.concatenate(found),
+        labels=None if images.labels is None else images.labels.numpy(),
+    )
+
+
+def _check_contract(expected: Contract, found: Contract, site: str, *, labelled: bool) -> None:
+    """Labels of another meaning would be compared without anybody noticing."""
+    names = ("kind", "depth", "channels", *(("task", "classes") if labelled else ()))
+    for name in names:
+        if (ours := getattr(expected, name)) != (theirs := getattr(found, name)):
+            raise DataError(
+                f"site '{site}' does not fit the model: {name} is {theirs}, expected {ours}. Choose data like the "
+                "model's, or another model"
+            )

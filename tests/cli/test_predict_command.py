@@ -1,0 +1,80 @@
+"""A finished model predicts a folder of images, and its confidence is looked at."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from fedward_cli.main import app
+from fedward_core.cards import Split
+from fedward_core.metric import Metric
+from fedward_models.data import open_split
+from fedward_models.inference.finished_model import open_finished
+
+
+def predict(*arguments: object) -> Any:
+    return CliRunner().invoke(app, ["predict", *map(str, arguments)])
+
+
+def test_every_image_of_the_split_is_predicted_as_the_model_does(trained: Any, hospitals: Path, tmp_path: Path) -> None:
+    run, out = trained(), tmp_path / "out"
+    assert predict(run, "--data", hospitals, "--out", out).exit_code == 0
+    with (out / "predictions.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["site"] == "north"]
+    model = open_finished(run)
+    images = open_split(hospitals, "north", model.spec.dataset, Split.TEST)
+    with torch.no_grad():
+        expected = model.method.predict((images.images.float() / 255 - images.mean) / images.std).numpy()
+    classes = images.contract.classes
+    found = np.array([[float(row[f"probability/{name}"]) for name in classes] for row in rows])
+    assert np.abs(found - expected).max() < 2e-6
+    assert images.labels is not None
+    assert [row["label"] for row in rows] == [classes[number] for number in images.labels.tolist()]
+    assert [row["predicted"] for row in rows] == [classes[number] for number in expected.argmax(axis=1)]
+    assert [row["patient"] for row in rows] == list(images.patients)
+
+
+def test_the_figures_are_those_of_the_runs_own_last_evaluation(trained: Any, hospitals: Path, tmp_path: Path) -> None:
+    run = trained()
+    found = predict(run, "--data", hospitals, "--out", tmp_path / "out", "--json")
+    report = json.loads(found.stdout)
+    assert report == json.loads((tmp_path / "out" / "report.json").read_text())
+    events = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
+    for event in (event for event in events if event["kind"] == "evaluated"):
+        for name, values in event["facts"]["metrics"].items():
+            told, here = Metric.model_validate(values), Metric.model_validate(report[event["site"]][name])
+            assert here.value == pytest.approx(told.value, abs=1e-6)
+            assert here.n == told.n
+        assert report[event["site"]]["calibration_error"]["n"] == report[event["site"]]["loss"]["n"]
+    assert (tmp_path / "out" / "reliability.png").stat().st_size > 1000
+
+
+def test_images_without_labels_are_predicted_and_nothing_is_reported(
+    trained: Any, hospitals: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "data").mkdir()
+    with np.load(hospitals / "hill.npz") as content:
+        np.savez(tmp_path / "data" / "hill.npz", **{name: content[name] for name in content if name != "labels"})
+    found = predict(trained(), "--data", tmp_path / "data", "--out", tmp_path / "out")
+    assert found.exit_code == 0
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["predictions.csv"]
+
+
+def test_labels_of_other_classes_are_not_compared(trained: Any, hospitals: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(trained(), tmp_path / "run"))
+    text = (run / "spec.yaml").read_text()
+    (run / "spec.yaml").write_text(text.replace("classes: []", "classes: [other, names, here]"))
+    found = predict(run, "--data", hospitals, "--out", tmp_path / "out")
+    assert found.exit_code == 1
+    assert "does not fit the model" in " ".join(found.output.split())
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_exists_is_not_written_to(trained: Any, hospitals: Path, tmp_path: Path) -> None:
+    assert predict(trained(), "--data", hospitals, "--out", tmp_path).exit_code == 1
