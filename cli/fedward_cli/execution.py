@@ -79,7 +79,7 @@ def execute(job: Job, *, engine: str, fresh: bool = False, name: str = "") -> Re
     if finished:
         tell(f"'{escape(str(job.out))}' is finished: its results are read. --fresh runs it again.")
     else:
-        _announce(job, found)
+        _announce(job, found, name or job.spec.name)
         with shown(errors(), job.spec, len(job.sites), name=name) as listen:
             registry.resolve("engines", engine)().run(job, listen)
     results = read_results(job.out)
@@ -139,11 +139,11 @@ def check_same(found: Found, job: Job) -> None:
         )
 
 
-def _announce(job: Job, found: Found | None) -> None:
+def _announce(job: Job, found: Found | None, name: str) -> None:
     if found is None:
-        tell(f"[bold]{job.spec.name}[/] starts at {len(job.sites)} sites: {escape(', '.join(job.sites))}")
+        tell(f"[bold]{escape(name)}[/] starts at {len(job.sites)} sites: {escape(', '.join(job.sites))}")
         return
-    tell(f"[bold]{job.spec.name}[/] goes on in '{escape(str(job.out))}', which {_reached(job.out)}")
+    tell(f"[bold]{escape(name)}[/] goes on in '{escape(str(job.out))}', which {_reached(job.out)}")
 
 
 def _reached(out: Path) -> str:

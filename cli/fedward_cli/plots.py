@@ -27,7 +27,10 @@ def draw_curves(results: Results, path: Path, *, title: str) -> None:
 
 
 def draw_comparison(comparison: Comparison, path: Path) -> None:
-    """Draw the figure of every arm at every site, and their mean, as bars, and each seed's mean as a dot."""
+    """Draw the figure of every arm at every site, and their mean, as bars.
+
+    On the mean stand a dot for each seed and a line for the interval, where there is one.
+    """
     places = (*comparison.sites, "mean")
     figure = Figure(figsize=(2.5 + 1.6 * len(places), 4), layout="constrained")
     axes = figure.subplots()
@@ -38,11 +41,14 @@ def draw_comparison(comparison: Comparison, path: Path) -> None:
         left = [position + index * width for position in range(len(places))]
         axes.bar(left, heights, width=width, label=row.arm, align="edge")
         seeds = [value for value in row.by_seed if value is not None]
-        axes.plot([left[-1] + width / 2] * len(seeds), seeds, "k.", markersize=3)
+        middle = left[-1] + width / 2
+        axes.plot([middle] * len(seeds), seeds, "k.", markersize=3)
+        if row.mean.low is not None and row.mean.high is not None:
+            axes.vlines(middle, row.mean.low, row.mean.high, colors="k", linewidth=1)
     axes.set_xticks([position + 0.4 for position in range(len(places))], places)
     axes.set_ylabel(words(comparison.metric))
     axes.set_ylim(0, 1)
-    axes.legend(fontsize=7)
+    figure.legend(loc="outside right upper", fontsize=7)
     figure.savefig(path, dpi=120)
 
 

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from fedward_cli import plots
 from fedward_cli.comparison import Comparison
 from fedward_cli.main import app
+from fedward_core.arrays import digest, read_arrays
 
 ARMS = sorted((Path(__file__).parents[2] / "examples" / "cxr").glob("*.yaml"))
 TINY = """
@@ -80,18 +81,19 @@ def test_names_of_no_arm_are_refused(hospitals: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_two_runs_at_a_time_give_the_bits_of_one_at_a_time(hospitals: Path, tmp_path: Path) -> None:
-    arms = write_arms(tmp_path)
+    arms = write_arms(tmp_path)[:2]
     one = compare(arms, hospitals, tmp_path / "one", "--seeds", 2)
     two = compare(arms, hospitals, tmp_path / "two", "--seeds", 2, "--jobs", 2)
     assert one == two
     for weights in (tmp_path / "one").rglob("final.safetensors"):
-        assert weights.read_bytes() == (tmp_path / "two" / weights.relative_to(tmp_path / "one")).read_bytes()
+        others = tmp_path / "two" / weights.relative_to(tmp_path / "one")
+        assert digest(read_arrays(weights)[0]) == digest(read_arrays(others)[0])
 
 
 @pytest.mark.slow
 def test_every_arm_on_chest_xrays_runs_two_rounds(hospitals: Path, tmp_path: Path) -> None:
     arms = [shortened(path, tmp_path) for path in ARMS]
-    options = ("--seeds", 1, "--jobs", 2, "--alone", "local_mae", "--pooled", "pooled_mae", "--metric", "auroc")
+    options = ("--seeds", 1, "--alone", "local_mae", "--pooled", "pooled_mae", "--metric", "auroc")
     comparison = compare(arms, hospitals, tmp_path / "out", *options)
     assert [row.arm for row in comparison.rows[:-1]] == [path.stem for path in ARMS]
     assert all(row.mean.value is not None for row in comparison.rows)

@@ -106,3 +106,13 @@ def test_a_grid_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     path.write_text("seed: none")
     with pytest.raises(SpecError, match="cannot read the grid"):
         Grid.read(path)
+
+
+def test_the_grid_on_chest_xrays_gives_every_arm_the_same_budget() -> None:
+    folder = Path(__file__).parents[2] / "examples" / "cxr"
+    grid = Grid.read(folder / "grid.yml")
+    arms = {path.stem: Spec.read(path) for path in folder.glob("*.yaml")}
+    assert grid.arms.keys() <= arms.keys()
+    for name, arm in arms.items():
+        rates = {tuned(arm, trial).stages[-1].local.optimizer.model_dump()["lr"] for trial in grid.trials(name)}
+        assert len(rates) == 2
