@@ -67,7 +67,7 @@ def _spread(backbone: VolumeTransformer, patches: Tensor) -> Tensor:
     """Every voxel of a patch has its equal part: (B, N, P) to (B, S, S, S)."""
     side_px = backbone.config.patch_px
     along = round(patches.shape[2] ** (1 / 3))
-    cubes = patches.unflatten(2, (1, along, along, along)) / side_px**3
+    cubes = patches.reshape(*patches.shape[:2], 1, along, along, along) / side_px**3
     for axis in (3, 4, 5):
         cubes = cubes.repeat_interleave(side_px, dim=axis)
     return join_cubes(cubes)[:, 0]

@@ -16,8 +16,8 @@ def constant_images(batch: int, height: int = 8, width: int = 6) -> torch.Tensor
 @given(seed=st.integers(0, 10_000), batch=st.integers(1, 5), kind=st.sampled_from(["mixup", "cutmix", "both"]))
 def test_targets_tell_what_the_images_hold(seed: int, batch: int, kind: str) -> None:
     images, targets = constant_images(batch), torch.eye(batch)
-    settings = {"mixup": 0.8 if kind != "cutmix" else 0.0, "cutmix": 1.0 if kind != "mixup" else 0.0}
-    mixed, labels = mix(images, targets, torch.Generator().manual_seed(seed), Mixing(**settings))
+    mixing = Mixing(mixup=0.8 if kind != "cutmix" else 0.0, cutmix=1.0 if kind != "mixup" else 0.0)
+    mixed, labels = mix(images, targets, torch.Generator().manual_seed(seed), mixing)
     torch.testing.assert_close(mixed.mean(dim=(1, 2, 3)), labels @ torch.arange(batch, dtype=torch.float32))
     torch.testing.assert_close(labels.sum(dim=1), torch.ones(batch))
     assert bool((labels >= 0).all())
