@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -34,6 +35,7 @@ def draw_comparison(comparison: Comparison, path: Path) -> None:
     places = (*comparison.sites, "mean")
     figure = Figure(figsize=(2.5 + 1.6 * len(places), 4), layout="constrained")
     axes = figure.subplots()
+    axes.set_prop_cycle(color=[colormaps["tab20"](index) for index in range(20)])
     width = 0.8 / len(comparison.rows)
     for index, row in enumerate(comparison.rows):
         figures = [*(row.sites.get(site) for site in comparison.sites), row.mean]

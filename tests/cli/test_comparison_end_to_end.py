@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from typer.testing import CliRunner
@@ -10,6 +11,7 @@ from typer.testing import CliRunner
 from fedward_cli import plots
 from fedward_cli.comparison import Comparison
 from fedward_cli.main import app
+from fedward_cli.results import read_results
 from fedward_core.arrays import digest, read_arrays
 
 ARMS = sorted((Path(__file__).parents[2] / "examples" / "cxr").glob("*.yaml"))
@@ -88,6 +90,31 @@ def test_two_runs_at_a_time_give_the_bits_of_one_at_a_time(hospitals: Path, tmp_
     for weights in (tmp_path / "one").rglob("final.safetensors"):
         others = tmp_path / "two" / weights.relative_to(tmp_path / "one")
         assert digest(read_arrays(weights)[0]) == digest(read_arrays(others)[0])
+
+
+@pytest.mark.slow
+def test_runs_that_fail_in_their_processes_are_named_with_their_reasons(hospitals: Path, tmp_path: Path) -> None:
+    options = ("--data", hospitals, "--out", tmp_path / "out", "--seeds", 1, "--jobs", 2, "--engine", "perpetual")
+    arguments = ["compare", *write_arms(tmp_path)[:2], *options]
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == 1
+    assert "2 of 2 runs failed" in result.stderr
+    assert "alone, seed 0: " in result.stderr
+    assert "perpetual" in result.stderr
+
+
+@pytest.mark.slow
+def test_a_held_out_site_is_no_part_of_what_is_pooled_and_never_trains(hospitals: Path, tmp_path: Path) -> None:
+    shared, _, pooled = write_arms(tmp_path)
+    options = ("--seeds", 1, "--pooled", "pooled", "--hold-out", "each")
+    comparison = compare([shared, pooled], hospitals, tmp_path / "out", *options)
+    assert comparison.resampled == "patients within seeds"
+    assert comparison.sites == ("hill", "north", "river")
+    for site in comparison.sites:
+        results = read_results(tmp_path / "out" / "shared" / "seed-0" / f"without-{site}")
+        assert results.steps_made.keys() == set(comparison.sites) - {site}
+        with np.load(tmp_path / "out" / "pooled" / f"without-{site}" / "pooled.npz") as arrays:
+            assert {patient.split("/")[0] for patient in arrays["patient"]} == set(comparison.sites) - {site}
 
 
 @pytest.mark.slow
