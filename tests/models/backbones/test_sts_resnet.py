@@ -135,7 +135,7 @@ def image_resnet() -> nn.Module:
     from torchvision.models.resnet import Bottleneck, ResNet  # noqa: PLC0415 - slow to import
 
     torch.manual_seed(3)
-    network = ResNet(Bottleneck, [1, 1, 1, 1], num_classes=5).eval()
+    network: nn.Module = ResNet(Bottleneck, [1, 1, 1, 1], num_classes=5).eval()
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.normal_(module.running_mean, std=0.1)  # type: ignore[arg-type]

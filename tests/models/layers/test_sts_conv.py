@@ -40,7 +40,7 @@ def plain(layer: STSConv3d) -> nn.Module:
 def multiply_adds(layer: nn.Module, x: Tensor) -> int:
     with FlopCounterMode(display=False) as counter:
         layer(x)
-    return counter.get_total_flops() // 2
+    return int(counter.get_total_flops()) // 2
 
 
 @every_kind

@@ -1,0 +1,201 @@
+"""Does pre-training on single frames help a network of clips, and what does separating its convolutions change?
+
+    nice python -m benchmarks.experiments.sts --seeds 0 1 2 --out FOLDER
+
+Handwritten digits of scikit-learn, enlarged to 14 x 14, first stand still somewhere in frames of 24 x 24, then move by
+a pixel a frame in one of four directions: 6 frames, 40 classes of digit and direction. A single frame does not tell the
+sense of motion. The network is a small CSN of 17,848 parameters in every arm. Arms that start from scratch take as many
+steps in all as the others with their pre-training. Every arm is tested a second time with its frames shuffled; what it
+then still knows of directions, it does not know from motion. Digits of the test are not those of training. Every
+finished arm is a line of <out>/sts.jsonl and is not run again.
+"""
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from benchmarks.experiments.labelled import Labelled, LabelledSteps, train
+from benchmarks.experiments.pretraining import append, median_ms, records, show
+from fedward_core.cards import Contract, DataKind
+from fedward_models.backbones.sts_resnet.config import STSResNetConfig
+from fedward_models.building import seeded
+from fedward_models.layers.image_weights import load_middle_slices, middle_slices
+from fedward_models.method import Clock
+from fedward_models.methods.supervised.config import SupervisedConfig
+from fedward_models.methods.supervised.supervised import Supervised
+
+# Whether frames come first, whether convolutions are separated, and whether outer slices start at zero.
+ARMS = {
+    "scratch_plain": (False, False, False),
+    "scratch_sts": (False, True, False),
+    "frames_plain": (True, False, False),
+    "frames_sts": (True, True, False),
+    "frames_center_sts": (True, True, True),
+}
+DIRECTIONS = ((0, 1), (0, -1), (1, 0), (-1, 0))
+DIGIT_PX, FRAME_PX, FRAMES, TEST_CLIPS = 14, 24, 6, 300
+RATES = {"frames": (0.1, 64), "clips": (0.05, 32)}  # and batch sizes
+CHANCE = {"joint": 1 / 40, "digit": 1 / 10, "direction": 1 / 4}
+
+
+def main() -> None:
+    """Run every arm that is not finished, and print the table and the cost of a step."""
+    arguments = _arguments()
+    torch.set_num_threads(1)
+    finished = arguments.out / "sts.jsonl"
+    for seed in arguments.seeds:
+        for arm in arguments.arms:
+            key = {"arm": arm, "seed": seed, "steps": arguments.steps}
+            if not any(key.items() <= row.items() for row in records(finished)):
+                append(finished, key | _run(arm, seed, arguments.steps))
+    rows = [row for row in records(finished) if row["steps"] == arguments.steps]
+    for figure, chance in CHANCE.items():
+        show(rows, (figure, f"{figure}_shuffled"), n=TEST_CLIPS, chance=chance)
+    _show_cost()
+
+
+def _run(arm: str, seed: int, steps: int) -> dict[str, Any]:
+    started = time.monotonic()
+    method = _trained(arm, seed, steps)
+    clips, digits, directions = _clips(seed, test=True)
+    rng = torch.Generator().manual_seed(seed)
+    shuffled = torch.stack([clip[:, torch.randperm(FRAMES, generator=rng)] for clip in clips])
+    figures = {
+        **_figures(method, clips, digits, directions, ""),
+        **_figures(method, shuffled, digits, directions, "_shuffled"),
+    }
+    return {**figures, "n": len(clips), "seconds": round(time.monotonic() - started, 1)}
+
+
+@torch.no_grad()
+def _figures(method: Supervised, clips: Tensor, digits: Tensor, directions: Tensor, ending: str) -> dict[str, float]:
+    found = method.predict(clips).argmax(dim=1)
+    right = {
+        "joint": found == digits * len(DIRECTIONS) + directions,
+        "digit": found // len(DIRECTIONS) == digits,
+        "direction": found % len(DIRECTIONS) == directions,
+    }
+    return {f"{name}{ending}": round(float(values.float().mean()), 4) for name, values in right.items()}
+
+
+def _trained(arm: str, seed: int, steps: int) -> Supervised:
+    """Frames take half as many steps as clips; from scratch, clips take those too."""
+    frames_first, separated, center = ARMS[arm]
+    before = steps // 2
+    method = _method(seed, sts=separated, classes=40, frames=FRAMES)
+    if frames_first:
+        source = _method(seed, sts=False, classes=10, frames=1)
+        _fit(source, _still(seed), before, stage="frames", seed=seed)
+        method.inherit(source.state_dict(), source)
+    if center:
+        _keep_middle_slices(method)
+    clips, digits, directions = _clips(seed, test=False)
+    data = Labelled(pixels=clips, labels=digits * len(DIRECTIONS) + directions)
+    _fit(method, data, steps if frames_first else steps + before, stage="clips", seed=seed)
+    return method.eval()
+
+
+def _fit(method: Supervised, data: Labelled, steps: int, *, stage: str, seed: int) -> None:
+    lr, batch_size = RATES[stage]
+    local = {
+        "optimizer": {"name": "sgd", "lr": lr, "momentum": 0.9, "weight_decay": 1e-4, "nesterov": True},
+        "schedule": {"shape": "cosine", "warmup_rounds": 0.1},
+        "clip_norm": 40.0,
+    }
+    train(method, LabelledSteps(data=data, num_steps=steps, batch_size=batch_size), seed=seed, local=local)
+
+
+@torch.no_grad()
+def _keep_middle_slices(method: Supervised) -> None:
+    """Zeros in every slice that single frames cannot train."""
+    kept = middle_slices(method.backbone)
+    for module in method.backbone.modules():
+        if isinstance(module, nn.Conv3d):
+            module.weight.zero_()
+    load_middle_slices(method.backbone, kept)
+
+
+def _method(seed: int, *, sts: bool, classes: int, frames: int) -> Supervised:
+    config = STSResNetConfig(width=16, depths=(2, 2), strides=(2, 2), expansion=2, stem="small", sts=sts, dropout=0.0)
+    contract = Contract(
+        kind=DataKind.CLIP, classes=tuple(f"class {number}" for number in range(classes)), channels=1, depth=frames
+    )
+    with seeded(seed):
+        backbone = config.build(image_px=FRAME_PX, channels=1)
+        return Supervised(SupervisedConfig(), backbone=backbone, contract=contract)
+
+
+def _still(seed: int) -> Labelled:
+    """2,400 single frames, (N, 1, 1, H, W), with digits at random places."""
+    images, labels = _digits(test=False)
+    rng = np.random.default_rng((seed, 1))
+    chosen = rng.integers(len(images), size=2400)
+    frames = np.stack([_placed(images[index], rng.integers(11, size=2), rng) for index in chosen])
+    return Labelled(pixels=torch.from_numpy(frames)[:, None, None].float(), labels=labels[chosen])
+
+
+def _clips(seed: int, *, test: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Clips (N, 1, T, H, W), digits (N,) and directions (N,)."""
+    images, labels = _digits(test=test)
+    rng = np.random.default_rng((seed, 2 + test))
+    count = TEST_CLIPS if test else 480
+    chosen, directions = rng.integers(len(images), size=count), rng.integers(len(DIRECTIONS), size=count)
+    clips = np.stack([_moving(images[i], DIRECTIONS[d], rng) for i, d in zip(chosen, directions, strict=True)])
+    return torch.from_numpy(clips)[:, None].float(), labels[chosen], torch.from_numpy(directions)
+
+
+def _moving(image: np.ndarray, direction: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """Opposite directions pass through the same places, one from each end."""
+    way = FRAMES - 1
+    room = FRAME_PX - DIGIT_PX + 1
+    start = [rng.integers(room - way * abs(step)) + (way if step < 0 else 0) for step in direction]
+    places = [np.array(start) + np.array(direction) * frame for frame in range(FRAMES)]
+    return np.stack([_placed(image, place, rng) for place in places])
+
+
+def _placed(image: np.ndarray, place: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    frame = rng.normal(0, 0.1, (FRAME_PX, FRAME_PX))
+    row, column = place
+    frame[row : row + DIGIT_PX, column : column + DIGIT_PX] += image
+    return frame
+
+
+def _digits(*, test: bool) -> tuple[np.ndarray, Tensor]:
+    """Digits in [0, 1], (N, 14, 14); the last 400 are for the test."""
+    from sklearn.datasets import load_digits  # noqa: PLC0415 - slow to import
+
+    images, labels = load_digits(return_X_y=True)
+    part = slice(-400, None) if test else slice(0, -400)
+    small = torch.from_numpy(images[part]).view(-1, 1, 8, 8) / 16
+    large = functional.interpolate(small, size=DIGIT_PX, mode="bilinear", align_corners=False)
+    return large[:, 0].numpy(), torch.from_numpy(labels[part].astype(np.int64))
+
+
+def _show_cost() -> None:
+    """Milliseconds of a step with and without separation."""
+    print("\n| a step of 32 clips, one thread | parameters | ms |\n|---|---|---|")
+    clips, digits, directions = _clips(0, test=False)
+    batch = Labelled(pixels=clips, labels=digits * len(DIRECTIONS) + directions).batch(slice(0, 32))
+    for name, sts in (("plain", False), ("sts", True)):
+        method = _method(0, sts=sts, classes=40, frames=FRAMES)
+        cost = median_ms(lambda method=method: method.training_step(batch, Clock()).loss.backward())  # type: ignore[misc]
+        print(f"| {name} | {sum(parameter.numel() for parameter in method.parameters()):,} | {cost:.1f} |")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--steps", type=int, default=400, help="of clips; frames take half as many before them")
+    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS))
+    parser.add_argument("--out", type=Path, required=True)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
