@@ -159,7 +159,7 @@ class Supervised(Method):
     def _classified(self, features: Tensor) -> Tensor:
         """(B, E) to (B, K) in full precision, where MINiT joins its blocks; as one small layer this costs nothing."""
         with torch.autocast(features.device.type, enabled=False):
-            logits: Tensor = self.head(features.to(self.head.get_parameter("weight").dtype))
+            logits: Tensor = self.head(features.to(self.head.weight.dtype))
         return logits
 
     def _mixing(self, batch: Batch) -> Mixing:
