@@ -1,6 +1,6 @@
 """``fedward compare``: several specs, several seeds, one table."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from operator import attrgetter
 from pathlib import Path
@@ -10,14 +10,14 @@ import typer
 from rich.markup import escape
 
 from fedward_cli import hospitals
-from fedward_cli.arm_runs import MetricName, Part, Plan, parts_of, results_of
+from fedward_cli.arm_runs import MetricName, Part, Plan, parts_of
 from fedward_cli.comparison import Comparison, compare_arms
 from fedward_cli.comparison_report import show_comparison, write_comparison
 from fedward_cli.consoles import tell
 from fedward_cli.options import AsJson, DataFolder, EngineName, Fresh, Workers
+from fedward_cli.outcomes import Outcomes
 from fedward_cli.results import Results
 from fedward_cli.side_by_side import Run, carry_all_out
-from fedward_cli.stage_ledger import StageLedger
 from fedward_cli.tuning import Grid
 from fedward_cli.tuning import tune as tune_arms
 from fedward_core.cards import Task
@@ -153,40 +153,6 @@ def run_arms(
     if outcomes.failed:
         raise FedwardError(outcomes.complaint())
     return comparison
-
-
-class Outcomes:
-    """What became of the runs, with the stages that one took over from another charged to both.
-
-    Args:
-        outcomes: In the order in which the runs were given, each with its results, or with why it failed.
-    """
-
-    def __init__(self, outcomes: Sequence[tuple[Run, Results | str]]) -> None:
-        ledger = StageLedger()
-        self._results: dict[Path, Results] = {}
-        self.failed: dict[str, str] = {}
-        for run, outcome in outcomes:
-            if isinstance(outcome, str):
-                self.failed[run.name] = outcome
-            else:
-                self._results[run.job.out] = ledger.charge(run.job.spec, outcome)
-
-    def has_all(self, cells: Iterable[Sequence[Part]]) -> bool:
-        """Whether every run of some cells of the comparison came to its end."""
-        return all(part.job.out in self._results for parts in cells for part in parts)
-
-    def of(self, parts: Sequence[Part]) -> Results:
-        """The results of one cell."""
-        return results_of(parts, [self._results[part.job.out] for part in parts])
-
-    def complaint(self) -> str:
-        """Which runs failed and why."""
-        reasons = "\n".join(f"  {name}: {reason}" for name, reason in self.failed.items())
-        return (
-            f"{len(self.failed)} of {len(self.failed) + len(self._results)} runs failed; all others are kept, and the "
-            f"same command runs only these again:\n{reasons}"
-        )
 
 
 def _title(cell: tuple[str, int], part: Part) -> str:
