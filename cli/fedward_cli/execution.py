@@ -9,6 +9,7 @@ from rich.markup import escape
 from fedward_cli.consoles import errors, tell
 from fedward_cli.progress import shown
 from fedward_cli.results import EVENTS, Results, read_events, read_results, write_metrics
+from fedward_cli.turns import taking_turns
 from fedward_core import registry
 from fedward_core.config import Frozen
 from fedward_core.engine import Job
@@ -80,8 +81,8 @@ def execute(job: Job, *, engine: str, fresh: bool = False, name: str = "") -> Re
         tell(f"'{escape(str(job.out))}' is finished: its results are read. --fresh runs it again.")
     else:
         _announce(job, found, name or job.spec.name)
-        with shown(errors(), job.spec, len(job.sites), name=name) as listen:
-            registry.resolve("engines", engine)().run(job, listen)
+        with shown(errors(), job.spec, len(job.sites), name=name) as listen, taking_turns(listen) as hear:
+            registry.resolve("engines", engine)().run(job, hear)
     results = read_results(job.out)
     if not finished or not (job.out / CURVES).exists():
         write_figures(job, results)

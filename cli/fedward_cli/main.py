@@ -11,6 +11,7 @@ from fedward_cli import (
     demo,
     doctor,
     export,
+    job,
     keys_remote,
     predict,
     run,
@@ -39,6 +40,7 @@ app.add_typer(studies_remote.app, name="study")
 app.add_typer(sites_remote.app, name="site")
 app.add_typer(keys_remote.app, name="key")
 app.add_typer(agent.app, name="agent")
+app.add_typer(job.app, name="job")
 app.command("train")(run.train)
 app.command("simulate")(run.simulate)
 app.command("predict")(predict.predict)

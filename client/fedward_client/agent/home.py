@@ -8,6 +8,8 @@
 <home>/consents/<run>     runs that the site takes part in, with the specs that it agreed to
 <home>/catalogue/         links to the datasets
 <home>/private/<run>/     private state of runs
+<home>/jobs/<id>/         the site's own jobs, and what they have trained
+<home>/slot/              who trains now
 <home>/flower/, *.log     what Flower keeps, and what the agent's processes say
 """
 
@@ -70,6 +72,16 @@ class AgentHome:
     def private(self) -> Path:
         """Private state of runs."""
         return self.path / "private"
+
+    @property
+    def jobs(self) -> Path:
+        """The site's own jobs."""
+        return self.path / "jobs"
+
+    @property
+    def slot(self) -> Path:
+        """What orders and jobs hold while they train."""
+        return self.path / "slot"
 
     @property
     def is_claimed(self) -> bool:

@@ -50,6 +50,7 @@ class SitePolicy(Frozen):
         gpus: Numbers of the GPUs that runs may use, or ``all``; an empty list for none.
         min_free_disk_gb: Below so much free disk, the site takes part in no new run.
         run_as: The user that client apps run as; used where the agent runs as root, and otherwise refused.
+        job_datasets: Datasets that the site's own jobs may use, or ``all``.
         simulated: Whether the data is made up. What a simulated site approves has no force where TLS is on.
     """
 
@@ -63,6 +64,7 @@ class SitePolicy(Frozen):
     gpus: Literal["all"] | tuple[int, ...] = "all"
     min_free_disk_gb: float = Field(default=1.0, ge=0)
     run_as: str = ""
+    job_datasets: Literal["all"] | tuple[str, ...] = "all"
     simulated: bool = False
 
 

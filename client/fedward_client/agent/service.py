@@ -1,6 +1,6 @@
 """The agent as a service: what the hospital's engineer installs, and what runs by itself from then on.
 
-    main thread      SuperNode and client apps, as the instructions say
+    main thread      SuperNode and client apps, as the instructions say, and the site's own jobs
     second thread    reports to the coordinator, publishes cards, answers proposals
 
 Each tells the other what it must know by a queue and by one value that is replaced as a whole.
@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 
 from fedward_client.agent.catalogue import Catalogue
 from fedward_client.agent.coordinator import Coordinator
@@ -26,6 +26,7 @@ from fedward_client.agent.reporter import Reporter
 from fedward_client.agent.site_agent import SiteAgent
 from fedward_client.agent.user import check_user
 from fedward_client.flower.app_settings import AppSettings
+from fedward_client.jobs.runner import JobRunner
 from fedward_core.fleet import Instructions
 from fedward_core.spec import Spec
 
@@ -78,9 +79,10 @@ class AgentService:
     def run(self, stop: threading.Event) -> None:
         """Serve until told to stop; then every process has ended."""
         log.info("site '%s' serves %s", self._enrolled.membership.site, self._enrolled.url)
-        with self._reporting() as reporter, self._agent() as agent:
+        with self._reporting() as reporter, self._agent() as agent, closing(self._jobs()) as jobs:
             while not stop.wait(agent.pace.pause_s):
                 agent.step()
+                jobs.step()
                 reporter.runs = agent.runs
                 for proposal in reporter.agreed():
                     agent.prepare(Spec.parse(proposal.spec))
@@ -95,6 +97,7 @@ class AgentService:
             by_dataset=True,
             private=self._home.private,
             consents=self._home.consents,
+            slot=self._home.slot,
             run_as=self._policy.run_as,
         )
         return SiteAgent(
@@ -104,6 +107,10 @@ class AgentService:
             approvals=self._permissions,
             environment=visible_devices(self._policy.gpus),
         )
+
+    def _jobs(self) -> JobRunner:
+        site, environment = self._enrolled.membership.site, visible_devices(self._policy.gpus)
+        return JobRunner(self._home, site, environment)
 
     @contextmanager
     def _reporting(self) -> Iterator[Reporter]:

@@ -15,6 +15,7 @@ from fedward_client.agent.user import hand_over
 from fedward_client.flower.app_settings import AppSettings
 from fedward_client.flower.superexec import Approvals, SuperExec
 from fedward_client.flower.warm_helper import WarmHelper
+from fedward_client.jobs.slot import Slot
 from fedward_client.pace import Pace
 from fedward_core.processes import LOOPBACK, free_port
 from fedward_core.spec import Spec
@@ -92,7 +93,10 @@ class SiteAgent:
 
     def _hand_over(self) -> None:
         """Let client apps, which run as another user, at what they need."""
-        own = (self._settings.private, self._home / "work", self._home / "flower")
+        own = [self._settings.private, self._home / "work", self._home / "flower"]
+        if self._settings.slot is not None:
+            Slot(self._settings.slot).make()
+            own.append(self._settings.slot)
         read = (self._settings.consents, self._settings.data)
         hand_over(self._home, self._settings.run_as, own=own, read=[folder for folder in read if folder is not None])
 

@@ -18,6 +18,7 @@ class AppSettings(Frozen):
         private: The folder for private state, a folder for each run.
         consents: The folder with the runs that the site has agreed to, see :mod:`fedward_client.agent.consents`; None
             where every run of an approved app may work.
+        slot: The folder of the site's slot, which orders hold while they train; None where nothing is shared.
         run_as: The user that client apps run as; empty for the agent's own.
     """
 
@@ -26,6 +27,7 @@ class AppSettings(Frozen):
     by_dataset: bool = False
     private: Path
     consents: Path | None = None
+    slot: Path | None = None
     run_as: str = ""
 
     def data_of(self, dataset: str) -> Path:

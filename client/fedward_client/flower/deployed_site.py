@@ -2,8 +2,9 @@
 
 import logging
 import re
+from contextlib import AbstractContextManager, nullcontext
 
-from flwr.app import Context, Error, Message
+from flwr.app import Context, Error, Message, MessageType
 from flwr.clientapp import ClientApp
 
 from fedward_client.agent.consents import Consents
@@ -11,6 +12,7 @@ from fedward_client.agent.fence import Fence
 from fedward_client.flower.app_settings import AppSettings, read_settings
 from fedward_client.flower.client_app import make_client_app
 from fedward_client.flower.work_note import note_message
+from fedward_client.jobs.slot import Slot
 from fedward_client.site_work import SiteSettings
 from fedward_core.order import Order
 from fedward_core.refusal import REFUSED, Ground, Refusal
@@ -32,7 +34,10 @@ def make_deployed_app() -> ClientApp:
         settings = read_settings()
         try:
             ground = _ground(message, context, settings)
-            return inner(message, context) if ground is None else _refuse(message, settings, ground)
+            if ground is not None:
+                return _refuse(message, settings, ground)
+            with _turn(message, settings):
+                return inner(message, context)
         except Exception:
             log.exception("a message could not be worked on")
             return _refuse(message, settings, Ground.APP_FAILED)
@@ -53,6 +58,13 @@ def _ground(message: Message, context: Context, settings: AppSettings) -> Ground
     if settings.consents and not Consents(settings.consents).cover(run, _spec(context).digest()):
         return Ground.NO_CONSENT
     return None if Fence(settings.private / run).admits(order.attempt) else Ground.LOWER_ATTEMPT
+
+
+def _turn(message: Message, settings: AppSettings) -> AbstractContextManager[None]:
+    """The site's slot, where one is shared, for all that trains or evaluates: counting images needs none."""
+    if settings.slot is None or message.metadata.message_type == MessageType.QUERY:
+        return nullcontext()
+    return Slot(settings.slot).for_order()
 
 
 def _refuse(message: Message, settings: AppSettings, ground: Ground) -> Message:

@@ -1,0 +1,118 @@
+"""The queue of a site's jobs: folders in the agent's home, so that it survives whatever ends the agent.
+
+<home>/jobs/<id>/job.json     where the job stands; written when it is submitted, and from then on by the agent alone
+<home>/jobs/<id>/spec.yaml    its spec
+<home>/jobs/<id>/stop         is there once somebody has asked for its end
+<home>/jobs/<id>/run/         the run: results, weights, and private state
+<home>/jobs/<id>/job.log      what its process says; it may name files
+"""
+
+import time
+from pathlib import Path
+
+import yaml
+from pydantic import ValidationError
+
+from fedward_client.agent.errors import AgentError
+from fedward_client.agent.policy import SitePolicy
+from fedward_client.jobs.job import LocalJob
+from fedward_core.atomic import replacing
+from fedward_core.spec import Spec
+
+
+class JobQueue:
+    """The jobs of one site, in the order in which they came.
+
+    Args:
+        folder: Where they lie.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def submit(self, spec: Spec, policy: SitePolicy) -> LocalJob:
+        """Queue a job.
+
+        Raises:
+            AgentError: The site's policy gives the dataset to no job.
+        """
+        if reason := refusal(spec.dataset.name, policy):
+            raise AgentError(reason)
+        id_ = self._new(spec.name)
+        spec_text = yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False)
+        (self._folder / id_ / "spec.yaml").write_text(spec_text, encoding="utf-8")
+        job = LocalJob(id=id_, dataset=spec.dataset.name, spec_digest=spec.digest(), submitted_s=time.time())
+        self.write(job)
+        return job
+
+    def all(self) -> list[LocalJob]:
+        """Every job, the oldest first."""
+        found = [self.read(path.parent.name) for path in self._folder.glob("*/job.json")]
+        return sorted(found, key=lambda job: (job.submitted_s, job.id))
+
+    def read(self, id_: str) -> LocalJob:
+        """One job.
+
+        Raises:
+            AgentError: There is no such job, or its file is damaged.
+        """
+        try:
+            return LocalJob.model_validate_json((self.folder_of(id_) / "job.json").read_bytes())
+        except FileNotFoundError:
+            raise AgentError(f"there is no job '{id_}': see `fedward job list`") from None
+        except ValidationError:
+            raise AgentError(
+                f"job.json of job '{id_}' is damaged: remove the job's folder, and submit it anew"
+            ) from None
+
+    def write(self, job: LocalJob) -> None:
+        """Keep where a job stands, whole or not at all."""
+        with replacing(self.folder_of(job.id) / "job.json") as temporary:
+            temporary.write_text(job.model_dump_json(indent=2), encoding="utf-8")
+
+    def ask_to_stop(self, id_: str) -> LocalJob:
+        """Ask for a job's end; to ask again, or of one that has ended, is fine.
+
+        Raises:
+            AgentError: There is no such job.
+        """
+        job = self.read(id_)
+        if not job.state.is_end:
+            (self.folder_of(id_) / "stop").touch()
+        return job
+
+    def is_to_stop(self, id_: str) -> bool:
+        """Whether somebody has asked for a job's end."""
+        return (self.folder_of(id_) / "stop").exists()
+
+    def folder_of(self, id_: str) -> Path:
+        """A job's folder.
+
+        Raises:
+            AgentError: The id is no name of a folder here.
+        """
+        if Path(id_).name != id_:
+            raise AgentError(f"'{id_}' is no id of a job: see `fedward job list`")
+        return self._folder / id_
+
+    def _new(self, name: str) -> str:
+        """A folder that nobody else has, by counting up."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        number = 1
+        while True:
+            try:
+                (self._folder / f"{name}-{number}").mkdir()
+            except FileExistsError:
+                number += 1
+            else:
+                return f"{name}-{number}"
+
+
+def refusal(dataset: str, policy: SitePolicy) -> str:
+    """Why no job may use a dataset; empty if one may."""
+    if dataset not in policy.datasets:
+        known = ", ".join(sorted(policy.datasets)) or "none"
+        return f"site.yaml offers no dataset '{dataset}': it offers {known}"
+    if policy.job_datasets != "all" and dataset not in policy.job_datasets:
+        return f"site.yaml gives dataset '{dataset}' to no job: name it under job_datasets"
+    return ""

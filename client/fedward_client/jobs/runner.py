@@ -1,0 +1,119 @@
+"""Runs the site's jobs one after the other, each as a process of its own: `fedward train`, started by name.
+
+A job's process belongs to nobody, so it outlives an agent that is killed; the next agent finds it by its id and start,
+or starts it again if it has died, and it goes on from its last round.
+"""
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from fedward_client.agent.errors import PolicyError
+from fedward_client.agent.home import AgentHome
+from fedward_client.agent.policy import read_policy
+from fedward_client.jobs.job import JobState, LocalJob
+from fedward_client.jobs.queue import JobQueue, refusal
+from fedward_client.jobs.slot import SLOT
+from fedward_core.processes import end_service, start_service
+
+MOST_DEATHS = 3  # decided here: a run that dies as often will die again
+LOOK_S = 1.0  # decided here: between two looks at the folders
+
+log = logging.getLogger(__name__)
+
+
+class JobRunner:
+    """Keeps one site's jobs going.
+
+    Args:
+        home: The agent's folder.
+        site: The site.
+        environment: Variables of jobs beside those of this process, e.g. which GPUs they see.
+    """
+
+    def __init__(self, home: AgentHome, site: str, environment: Mapping[str, str] | None = None) -> None:
+        self._home = home
+        self._site = site
+        self._environment = {**(environment or {}), SLOT: str(home.slot)}
+        self._queue = JobQueue(home.jobs)
+        self._looked_s = -LOOK_S
+
+    def step(self) -> None:
+        """Look after the jobs, but not more often than needed."""
+        if time.monotonic() - self._looked_s >= LOOK_S:
+            self.look()
+            self._looked_s = time.monotonic()
+
+    def look(self) -> None:
+        """Look after the job that runs; start the next one if there is none."""
+        jobs = [self._looked_after(job) for job in self._queue.all() if not job.state.is_end]
+        if any(job.state is JobState.RUNNING for job in jobs):
+            return
+        for job in jobs:
+            if job.state is JobState.QUEUED and self._started(job).state is JobState.RUNNING:
+                return
+
+    def close(self) -> None:
+        """End the job that runs, in order; the next agent takes it up before all others."""
+        for job in self._queue.all():
+            if job.state is JobState.RUNNING and job.process is not None:
+                end_service(job.process)
+                self._move(job.moved(JobState.QUEUED) if self._outcome(job) is None else self._ended(job))
+
+    def _looked_after(self, job: LocalJob) -> LocalJob:
+        if self._queue.is_to_stop(job.id):
+            if job.process is not None:
+                end_service(job.process)
+            return self._move(job.moved(JobState.STOPPED))
+        if job.state is JobState.QUEUED or (job.process is not None and job.process.is_alive):
+            return job
+        return self._move(self._ended(job))
+
+    def _ended(self, job: LocalJob) -> LocalJob:
+        """What becomes of a job whose process is no more."""
+        if outcome := self._outcome(job):
+            return job.moved(*outcome)
+        if job.deaths + 1 >= MOST_DEATHS:
+            reason = f"its process died {MOST_DEATHS} times before the run's end: job.log says why"
+            return job.moved(JobState.FAILED, reason, died=True)
+        return job.moved(JobState.QUEUED, died=True)
+
+    def _outcome(self, job: LocalJob) -> tuple[JobState, str] | None:
+        """How the run has ended; None if it has not."""
+        try:
+            facts = json.loads((self._queue.folder_of(job.id) / "run" / "run.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        if facts["state"] == "completed":
+            return JobState.COMPLETED, ""
+        return (JobState.FAILED, facts["reason"]) if facts["state"] == "failed" else None
+
+    def _started(self, job: LocalJob) -> LocalJob:
+        reason = self._refusal(job)
+        if reason:
+            return self._move(job.moved(JobState.FAILED, reason))
+        data = self._home.catalogue / job.dataset
+        if not data.is_dir():  # the catalogue is laid out soon after the agent's start
+            return job
+        folder = self._queue.folder_of(job.id)
+        process = start_service(self._command(folder, data), log=folder / "job.log", environment=self._environment)
+        return self._move(job.moved(JobState.RUNNING, process=process))
+
+    def _refusal(self, job: LocalJob) -> str:
+        """The policy may have changed since the job was submitted."""
+        try:
+            return refusal(job.dataset, read_policy(self._home.policy))
+        except PolicyError as error:
+            return str(error)
+
+    def _command(self, folder: Path, data: Path) -> list[str]:
+        train = [sys.executable, "-m", "fedward_cli", "train", str(folder / "spec.yaml")]
+        return [*train, "--site", self._site, "--data", str(data), "--out", str(folder / "run")]
+
+    def _move(self, job: LocalJob) -> LocalJob:
+        log.info("job '%s' is %s", job.id, job.state)
+        self._queue.write(job)
+        return job

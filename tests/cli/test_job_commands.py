@@ -1,0 +1,65 @@
+"""A hospital queues jobs of its own at the command line, and looks after them."""
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fedward_client.agent.home import AgentHome
+from fedward_client.jobs.job import JobState
+from fedward_client.jobs.queue import JobQueue
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> AgentHome:
+    home = AgentHome(tmp_path / "agent")
+    home.make()
+    home.policy.write_text("datasets: {simulated: {path: /srv/ward}}\n")
+    return home
+
+
+def move(home: AgentHome, job: str, state: JobState, reason: str = "") -> None:
+    queue = JobQueue(home.jobs)
+    queue.write(queue.read(job).moved(state, reason))
+
+
+def test_a_job_is_submitted_listed_shown_and_stopped(bench: Any, home: AgentHome) -> None:
+    submitted = bench.call("job", "submit", bench.spec(), "--home", home.path)
+    assert submitted.output == "study-1 is queued\n"
+    (listed,) = json.loads(bench.call("job", "list", "--home", home.path, "--json").stdout)
+    assert (listed["id"], listed["dataset"], listed["state"]) == ("study-1", "simulated", "queued")
+    assert "study-1" in bench.call("job", "list", "--home", home.path).stdout
+    assert bench.call("job", "stop", "study-1", "--home", home.path).exit_code == 0
+    assert JobQueue(home.jobs).is_to_stop("study-1")
+    move(home, "study-1", JobState.STOPPED)
+    assert bench.call("job", "show", "study-1", "--home", home.path).stdout == "study-1 is stopped\n"
+
+
+def test_a_dataset_that_jobs_may_not_use_is_refused(bench: Any, home: AgentHome) -> None:
+    home.policy.write_text("datasets: {simulated: {path: /srv/ward}}\njob_datasets: []\n")
+    found = bench.call("job", "submit", bench.spec(), "--home", home.path)
+    assert found.exit_code == 1
+    assert "to no job" in " ".join(found.output.split())
+    assert "ward" not in found.output.replace("fedward", "")
+
+
+@pytest.mark.parametrize(("state", "code"), [(JobState.COMPLETED, 0), (JobState.FAILED, 1), (JobState.STOPPED, 1)])
+def test_watching_tells_how_a_job_has_ended(bench: Any, home: AgentHome, state: JobState, code: int) -> None:
+    bench.call("job", "submit", bench.spec(), "--home", home.path)
+    move(home, "study-1", state, "the reason")
+    found = bench.call("job", "watch", "study-1", "--home", home.path)
+    assert found.exit_code == code
+    assert f"study-1 is {state}: the reason" in found.stdout
+
+
+def test_results_are_released_to_a_file_once_there_are_any(bench: Any, home: AgentHome, tmp_path: Path) -> None:
+    bench.call("job", "submit", bench.spec(), "--home", home.path)
+    assert bench.call("job", "release", "study-1", "--home", home.path, "--out", tmp_path / "out.zip").exit_code == 1
+    move(home, "study-1", JobState.COMPLETED)
+    (home.jobs / "study-1" / "run").mkdir()
+    (home.jobs / "study-1" / "run" / "metrics.csv").write_text("stage\n")
+    assert bench.call("job", "release", "study-1", "--home", home.path, "--out", tmp_path / "out.zip").exit_code == 0
+    with zipfile.ZipFile(tmp_path / "out.zip") as archive:
+        assert "metrics.csv" in archive.namelist()

@@ -1,0 +1,225 @@
+"""A site's own jobs run one after the other, survive what ends the agent, and stay at the site."""
+
+import json
+import signal
+import sys
+import threading
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fedward_client.agent.errors import AgentError
+from fedward_client.agent.home import AgentHome
+from fedward_client.agent.policy import read_policy
+from fedward_client.jobs.job import JobState, LocalJob
+from fedward_client.jobs.queue import JobQueue
+from fedward_client.jobs.release import release
+from fedward_client.jobs.runner import MOST_DEATHS, JobRunner
+from fedward_client.jobs.slot import Slot
+from fedward_core.spec import Spec
+from fedward_models.data import generate
+
+PATIENCE_S = 300.0
+
+# Stands in for `fedward train`: ends as the spec's name says, and notes each start.
+PROGRAM = """
+import json, sys, time
+from pathlib import Path
+folder = Path(sys.argv[1])
+with (folder / "starts").open("a") as file:
+    file.write("start\\n")
+starts = len((folder / "starts").read_text().splitlines())
+state = folder.name.rpartition("-")[0]
+if state == "hangs" and starts == 1:
+    time.sleep(600)
+if state == "dies":
+    sys.exit(1)
+(folder / "run").mkdir()
+state = "failed" if state == "fails" else "completed"
+(folder / "run" / "run.json").write_text(json.dumps({"state": state, "reason": "because" if state == "failed" else ""}))
+"""
+
+
+class Desk:
+    """A site with a queue, and a runner whose jobs are stand-ins."""
+
+    def __init__(self, folder: Path) -> None:
+        self.home = AgentHome(folder / "agent")
+        self.home.make()
+        generate(folder / "data", sites=1, images_per_site=30, image_px=16)
+        (site,) = (path.stem for path in (folder / "data").glob("*.npz"))
+        self.home.policy.write_text(
+            f"datasets: {{chest: {{path: {folder / 'data' / site}.npz}}, other: {{path: /x}}}}\n"
+        )
+        (self.home.catalogue / "chest").mkdir(parents=True)
+        (self.home.catalogue / "chest" / "north.npz").symlink_to(folder / "data" / f"{site}.npz")
+        self.queue = JobQueue(self.home.jobs)
+        self.runner = JobRunner(self.home, "north")
+
+    def submit(self, name: str, *, rounds: int = 1, dataset: str = "chest") -> LocalJob:
+        stage = {"name": "only", "method": "rehearsal", "rounds": rounds}
+        spec = Spec.parse({"name": name, "dataset": {"name": dataset, "image_px": 16}, "stages": [stage]})
+        return self.queue.submit(spec, read_policy(self.home.policy))
+
+    def wait(self, job: LocalJob, holds: Callable[[LocalJob], Any]) -> LocalJob:
+        """Look, as the agent does, until something holds of a job."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not holds(found := self.queue.read(job.id)):
+            assert time.monotonic() < deadline, found
+            self.runner.look()
+            threading.Event().wait(0.02)
+        return found
+
+    def starts(self, job: LocalJob) -> int:
+        path = self.queue.folder_of(job.id) / "starts"
+        return len(path.read_text().splitlines()) if path.exists() else 0
+
+
+@pytest.fixture
+def real_desk(tmp_path: Path) -> Iterator[Desk]:
+    desk = Desk(tmp_path)
+    yield desk
+    desk.runner.close()
+
+
+@pytest.fixture
+def desk(real_desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    command = [sys.executable, "-c", PROGRAM]
+    monkeypatch.setattr(JobRunner, "_command", lambda _, folder, __: [*command, str(folder)])
+    return real_desk
+
+
+def ended(job: LocalJob) -> bool:
+    return job.state.is_end
+
+
+def runs(job: LocalJob) -> bool:
+    return job.state is JobState.RUNNING
+
+
+def test_jobs_run_one_after_the_other_in_the_order_in_which_they_came(desk: Desk) -> None:
+    jobs = [desk.submit("works") for _ in range(2)]
+    assert [job.id for job in jobs] == ["works-1", "works-2"]
+    desk.runner.look()
+    assert [job.state for job in desk.queue.all()] == [JobState.RUNNING, JobState.QUEUED]
+    assert [desk.wait(job, ended).state for job in jobs] == [JobState.COMPLETED] * 2
+
+
+def test_a_run_that_fails_ends_its_job_with_the_reason(desk: Desk) -> None:
+    found = desk.wait(desk.submit("fails"), ended)
+    assert (found.state, found.reason) == (JobState.FAILED, "because")
+
+
+def test_a_job_whose_process_is_killed_is_started_again(desk: Desk) -> None:
+    job = desk.wait(desk.submit("hangs"), lambda job: runs(job) and desk.starts(job))
+    assert job.process is not None
+    job.process.signal_group(signal.SIGKILL)
+    found = desk.wait(job, ended)
+    assert (found.state, found.deaths, desk.starts(job)) == (JobState.COMPLETED, 1, 2)
+
+
+def test_a_job_that_dies_again_and_again_is_given_up_and_the_next_one_runs(desk: Desk) -> None:
+    dies, works = desk.submit("dies"), desk.submit("works")
+    found = desk.wait(dies, ended)
+    assert (found.state, found.deaths, desk.starts(dies)) == (JobState.FAILED, MOST_DEATHS, MOST_DEATHS)
+    assert desk.wait(works, ended).state is JobState.COMPLETED
+
+
+def test_an_agent_that_was_killed_finds_its_job_at_work(desk: Desk) -> None:
+    job = desk.wait(desk.submit("hangs"), lambda job: runs(job) and desk.starts(job))
+    desk.runner = JobRunner(desk.home, "north")
+    desk.runner.look()
+    assert desk.queue.read(job.id).process == job.process
+    assert desk.starts(job) == 1
+
+
+def test_an_agent_that_ends_in_order_ends_its_job_and_the_next_takes_it_up(desk: Desk) -> None:
+    job = desk.wait(desk.submit("hangs"), lambda job: runs(job) and desk.starts(job))
+    desk.submit("works")
+    desk.runner.close()
+    assert job.process is not None
+    assert not job.process.is_alive
+    assert desk.queue.read(job.id).state is JobState.QUEUED
+    found = desk.wait(job, ended)
+    assert (found.state, found.deaths) == (JobState.COMPLETED, 0)
+
+
+def test_jobs_are_stopped_whether_they_run_or_wait(desk: Desk) -> None:
+    job = desk.wait(desk.submit("hangs"), lambda job: runs(job) and desk.starts(job))
+    waiting = desk.submit("works")
+    for one in (job, waiting, job):
+        desk.queue.ask_to_stop(one.id)
+    desk.runner.look()
+    assert [desk.queue.read(one.id).state for one in (job, waiting)] == [JobState.STOPPED] * 2
+    assert job.process is not None
+    assert not job.process.is_alive
+    assert desk.starts(waiting) == 0
+
+
+def test_the_policy_says_which_datasets_jobs_may_use(desk: Desk) -> None:
+    with pytest.raises(AgentError, match="offers no dataset 'liver': it offers chest, other"):
+        desk.submit("works", dataset="liver")
+    job = desk.submit("works")
+    desk.home.policy.write_text(desk.home.policy.read_text() + "job_datasets: [other]\n")
+    with pytest.raises(AgentError, match="gives dataset 'chest' to no job"):
+        desk.submit("works")
+    found = desk.wait(job, ended)
+    assert found.state is JobState.FAILED
+    assert "to no job" in found.reason
+
+
+def test_what_is_no_job_is_said_to_be_none(desk: Desk) -> None:
+    for name in ("drill-7", "../agent"):
+        with pytest.raises(AgentError, match="fedward job list"):
+            desk.queue.ask_to_stop(name)
+
+
+def test_only_results_of_completed_jobs_are_released_and_nothing_private(desk: Desk, tmp_path: Path) -> None:
+    job = desk.submit("works")
+    with pytest.raises(AgentError, match="is queued"):
+        release(desk.queue, job.id, tmp_path / "out.zip")
+    desk.wait(job, ended)
+    run = desk.queue.folder_of(job.id) / "run"
+    for name in ("sites/north/only/entry.safetensors", "stages/only/final.safetensors", "stages/only/checkpoint-1"):
+        (run / name).parent.mkdir(parents=True, exist_ok=True)
+        (run / name).write_bytes(b"x")
+    release(desk.queue, job.id, tmp_path / "out.zip")
+    with zipfile.ZipFile(tmp_path / "out.zip") as archive:
+        assert sorted(archive.namelist()) == ["digests.json", "run.json", "stages/only/final.safetensors"]
+        assert json.loads(archive.read("digests.json")).keys() == {"run.json", "stages/only/final.safetensors"}
+    with pytest.raises(AgentError, match="exists"):
+        release(desk.queue, job.id, tmp_path / "out.zip")
+
+
+@pytest.mark.slow
+def test_a_real_job_and_orders_share_the_slot_and_a_kill_costs_nothing(real_desk: Desk) -> None:
+    desk, slot = real_desk, Slot(real_desk.home.slot)
+    job = desk.submit("drill", rounds=60)
+    events = desk.queue.folder_of(job.id) / "run" / "events.jsonl"
+    desk.wait(job, lambda job: events.exists() and "round_finished" in events.read_text())
+    rounds_within_orders = []
+    for number in range(6):
+        with slot.for_order():
+            before = _num_events(events)
+            threading.Event().wait(0.2)
+            rounds_within_orders.append(_num_events(events) - before)
+        if number == 2:
+            process = desk.queue.read(job.id).process
+            if process is not None:
+                process.signal_group(signal.SIGKILL)
+        desk.runner.look()
+    found = desk.wait(job, ended)
+    assert found.state is JobState.COMPLETED
+    assert rounds_within_orders == [0] * 6
+    told = [json.loads(line) for line in events.read_text().splitlines()]
+    finished = [event["round"] for event in told if event["kind"] == "round_finished"]
+    assert sorted(set(finished)) == list(range(60))
+    assert "run_resumed" in [event["kind"] for event in told]
+
+
+def _num_events(path: Path) -> int:
+    return len(path.read_text().splitlines())
