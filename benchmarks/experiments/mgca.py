@@ -4,8 +4,9 @@
     nice python -m benchmarks.experiments.mgca --data FOLDER --seeds 0 1 2 --steps 600 --out FOLDER    true pairs
 
 Without --data, 2,000 films are generated from findings, with what a radiologist would write about them, and 500 more to
-ask about. A data folder holds ``images.npz`` (images, labels, split) and ``reports.csv`` (index, text). Every finished
-arm is a line of <out>/mgca.jsonl and is not run again.
+ask about. A data folder holds ``images.npz`` (images, labels, split) and ``reports.csv`` (index, text); word pieces are
+then those of its training texts, kept as <out>/pieces.txt, since built-in ones cut free English too finely. Every
+finished arm is a line of <out>/mgca.jsonl and is not run again.
 
     untrained      the towers as they are initialised
     images         the same image encoder by masked autoencoding, without reports
@@ -19,6 +20,7 @@ arm is a line of <out>/mgca.jsonl and is not run again.
 
 import argparse
 import csv
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -47,16 +49,20 @@ from fedward_models.backbones.vit.config import ViTConfig
 from fedward_models.backbones.vit.vit import ViT
 from fedward_models.building import seeded
 from fedward_models.data import generate
+from fedward_models.frozen import FOLDERS, file_digest
 from fedward_models.method import Batch, Clock
 from fedward_models.methods.mae.config import MAEConfig
 from fedward_models.methods.mae.mae import MAE
 from fedward_models.methods.mgca.config import MGCAConfig
 from fedward_models.methods.mgca.mgca import MGCA
 from fedward_models.towers.places import read_places
+from fedward_models.towers.reports import clean_report
+from fedward_models.towers.vocabulary import train_vocabulary
 
 IMAGE_PX, BATCH, LR, DRAWS = 64, 64, 1e-3, 5
 VIT = ViTConfig(width=64, depth=3, heads=4, patch_px=8)
-FORM: dict[str, Any] = {"text": {"width": 64, "depth": 2, "heads": 4}, "hidden": 256, "width": 32, "prototypes": 32}
+TEXT: dict[str, Any] = {"width": 64, "depth": 2, "heads": 4}
+FORM: dict[str, Any] = {"hidden": 256, "width": 32, "prototypes": 32}
 ARMS: dict[str, dict[str, float]] = {
     "untrained": {},
     "images": {},
@@ -99,33 +105,59 @@ class PairSteps(Steps):
             yield replace(batch, images=self.images[batch.images], reports=texts)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """What is tried on: pairs to learn from and to ask about, and the form of the text tower that reads them."""
+
+    kind: str
+    data: dict[str, PairData]
+    text: dict[str, Any]
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """A text for each class."""
+        return PROMPTS[self.kind]
+
+
 def main() -> None:
     """Run every arm that is not finished, and print the table and the cost of a step."""
     arguments = _arguments()
     torch.set_num_threads(1)
-    kind = "true" if arguments.data else "generated"
-    data = _true(arguments.data) if arguments.data else _generated(arguments.out / "generated")
+    trial = _trial(arguments)
     finished = arguments.out / "mgca.jsonl"
     for seed in arguments.seeds:
         for arm in arguments.arms:
-            key = {"data": kind, "arm": arm, "seed": seed, "steps": arguments.steps}
+            key = {"data": trial.kind, "arm": arm, "seed": seed, "steps": arguments.steps}
             if not any(key.items() <= row.items() for row in records(finished)):
-                append(finished, key | _run(arm, seed, arguments.steps, data, PROMPTS[kind]))
-    same = {"data": kind, "steps": arguments.steps}
+                append(finished, key | _run(arm, seed, arguments.steps, trial))
+    same = {"data": trial.kind, "steps": arguments.steps}
     rows = [row for row in records(finished) if same.items() <= row.items()]
-    labels = data["asked"].labels
+    labels = trial.data["asked"].labels
     chance = float(labels.bincount().max() / len(labels))  # always naming the most frequent class
     for share in SHARES:
         show(rows, (f"probe_{share}",), n=len(labels), chance=chance)
     show([row for row in rows if row["arm"] != "images"], ("zero_shot",), n=len(labels), chance=chance)
-    _show_cost(data["train"])
+    _show_cost(trial)
 
 
-def _run(arm: str, seed: int, steps: int, data: dict[str, PairData], prompts: tuple[str, ...]) -> dict[str, Any]:
+def _trial(arguments: argparse.Namespace) -> Trial:
+    if not arguments.data:
+        return Trial(kind="generated", data=_generated(arguments.out / "generated"), text=TEXT)
+    data = _true(arguments.data)
+    texts = (" ".join(clean_report(report)) for report in data["train"].reports)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    (path := arguments.out / "pieces.txt").write_text("\n".join(train_vocabulary(texts, size=2000)))
+    os.environ[FOLDERS] = str(arguments.out)
+    return Trial(kind="true", data=data, text={**TEXT, "vocabulary": {"name": "pieces", "sha256": file_digest(path)}})
+
+
+def _run(arm: str, seed: int, steps: int, trial: Trial) -> dict[str, Any]:
     started = time.monotonic()
-    method = _mae(seed) if arm == "images" else _mgca(seed, prompts, **ARMS[arm])
-    figures = {} if arm == "untrained" else train(method, _steps(arm, seed, steps, data["train"]), lr=LR, seed=seed)
-    scores = _scores(method, data, seed)
+    method = _mae(seed) if arm == "images" else _mgca(seed, trial, **ARMS[arm])
+    figures = (
+        {} if arm == "untrained" else train(method, _steps(arm, seed, steps, trial.data["train"]), lr=LR, seed=seed)
+    )
+    scores = _scores(method, trial.data, seed)
     rounded = {name: round(value, 4) for name, value in figures.items()}
     return scores | {"seconds": round(time.monotonic() - started)} | rounded
 
@@ -140,11 +172,11 @@ def _steps(arm: str, seed: int, steps: int, pairs: PairData) -> PairSteps:
     return PairSteps(images=pairs.images, num_steps=steps, batch_size=BATCH, reports=reports)
 
 
-def _mgca(seed: int, prompts: tuple[str, ...], **weights: float) -> MGCA:
+def _mgca(seed: int, trial: Trial, **weights: float) -> MGCA:
     with seeded(seed):
         backbone = VIT.build(image_px=IMAGE_PX, channels=1)
-        config = MGCAConfig.model_validate({**FORM, **weights, "prompts": prompts})
-        return MGCA(config, backbone=backbone, contract=Contract(classes=prompts))
+        config = MGCAConfig.model_validate({**FORM, **weights, "text": trial.text, "prompts": trial.prompts})
+        return MGCA(config, backbone=backbone, contract=Contract(classes=trial.prompts))
 
 
 def _mae(seed: int) -> MAE:
@@ -189,10 +221,11 @@ def _drawn(labels: Tensor, share: int, rng: torch.Generator) -> Tensor:
     return torch.cat(rows)
 
 
-def _show_cost(pairs: PairData) -> None:
+def _show_cost(trial: Trial) -> None:
     """Milliseconds of a step beside forward and backward of the image encoder alone."""
+    pairs = trial.data["train"]
     raw = Batch(images=pairs.images[:BATCH], reports=pairs.reports[:BATCH])
-    method = _mgca(0, PROMPTS["true"])
+    method = _mgca(0, trial)
     ready = method.prepare(raw, torch.Generator())
 
     def step() -> None:
