@@ -30,6 +30,24 @@ def taking_part(data: Path, spec: Spec) -> tuple[str, ...]:
     return tuple(sorted(spec.cohort.sites))
 
 
+def only_site(data: Path | None) -> str:
+    """The site that is meant where none is named: the only one of a folder, or the first of simulated hospitals.
+
+    Raises:
+        DataError: The folder has several sites.
+    """
+    from fedward_models.data import sites_in  # noqa: PLC0415
+
+    if data is None:
+        from fedward_models.data.simulation.profile import PROFILES  # noqa: PLC0415
+
+        return PROFILES[0].name
+    found = sites_in(data)
+    if len(found) > 1:
+        raise DataError(f"the data folder has several sites: choose one with --site, of {', '.join(found)}")
+    return found[0]
+
+
 def cards(data: Path, spec: Spec) -> tuple[DatasetCard, ...]:
     """The dataset card of every site that takes part."""
     from fedward_models.data import describe  # noqa: PLC0415

@@ -5,8 +5,36 @@ from typing import Annotated
 
 import typer
 
+from fedward_core import registry
+
+RECIPE = "recipe:"
+
+
+def spec_file(text: str) -> Path:
+    """The file that an argument names: a path, or a recipe of the zoo.
+
+    Raises:
+        BadParameter: There is no such file or recipe.
+    """
+    if text.startswith(RECIPE):
+        from fedward_models.recipes import recipes  # noqa: PLC0415 - only where a recipe is asked for
+
+        name, known = text.removeprefix(RECIPE), recipes()
+        if name not in known:
+            raise typer.BadParameter(registry.unknown(f"recipe '{name}'", name, tuple(known)))
+        return known[name]
+    if not Path(text).is_file():
+        raise typer.BadParameter(f"there is no file '{text}': expected a spec in YAML, or recipe:NAME")
+    return Path(text)
+
+
 SpecFile = Annotated[
-    Path, typer.Argument(help="The spec: a YAML file that describes the run.", exists=True, dir_okay=False)
+    Path,
+    typer.Argument(
+        help="The spec: a YAML file that describes the run, or recipe:NAME for published settings.",
+        parser=spec_file,
+        metavar="SPEC",
+    ),
 ]
 _DATA_HELP = "A folder with one .npz file or one folder for each site."
 DataFolder = Annotated[Path, typer.Option("--data", help=_DATA_HELP, file_okay=False)]

@@ -11,7 +11,7 @@ from fedward_cli import hospitals
 from fedward_cli.comparison import site_prior
 from fedward_cli.consoles import output, tell
 from fedward_cli.execution import execute, find_run, job_for
-from fedward_cli.options import AsJson, DataFolder, DataFolderOrNone, EngineName, Fresh, OutFolder, SpecFile, Workers
+from fedward_cli.options import AsJson, DataFolderOrNone, EngineName, Fresh, OutFolder, SpecFile, Workers
 from fedward_cli.results import Results, as_json
 from fedward_cli.tables import NOTE, results_table
 from fedward_core.cards import DatasetCard, Split, Task
@@ -55,8 +55,8 @@ def simulate(  # noqa: PLR0913, PLR0917 - one argument for each option
 
 def train(  # noqa: PLR0913, PLR0917 - one argument for each option
     spec: SpecFile,
-    site: Annotated[str, typer.Option("--site", help="The site whose data is trained on.")],
-    data: DataFolder,
+    site: Annotated[str | None, typer.Option("--site", help="The site whose data is trained on.")] = None,
+    data: DataFolderOrNone = None,
     out: OutFolder = None,
     engine: EngineName = "inline",
     seed: Seed = None,
@@ -66,13 +66,18 @@ def train(  # noqa: PLR0913, PLR0917 - one argument for each option
 ) -> None:
     """Run a spec at one site: a federation of one, with the same rounds and the same steps.
 
+    Without --data hospitals are simulated. Without --site it is the only one that the data has, or the first simulated
+    one.
+
     For example `fedward train examples/quickstart.yaml --data hospitals/ --site north`
     """
     chosen = _with_seed(Spec.read(spec), seed)
+    site = site or hospitals.only_site(data)
     alone = chosen.cohort.model_copy(update={"sites": (site,), "min_sites": 1})
     chosen = chosen.model_copy(update={"cohort": alone})
     out = out or Path("runs") / f"{chosen.name}-{site}"
     _check_choice(out, resume=resume, fresh=fresh)
+    data = data or hospitals.simulated(out / "data", chosen)
     sites = hospitals.taking_part(data, chosen)
     job = job_for(chosen, sites=sites, data=data, out=out)
     show_results(execute(job, engine=engine, fresh=fresh), job, machine=as_json)

@@ -163,6 +163,24 @@ def test_train_is_a_federation_of_one(bench: Any) -> None:
     assert job.spec.cohort.min_sites == 1
 
 
+def test_train_without_data_simulates_hospitals_and_takes_the_first(bench: Any) -> None:
+    result = bench.call("train", bench.spec(), "--out", bench.out)
+    assert result.exit_code == 0
+    assert json.loads((bench.out / "run.json").read_text())["sites"] == ["north"]
+
+
+def test_train_asks_which_site_where_the_data_has_several(bench: Any) -> None:
+    result = bench.call("train", bench.spec(), "--data", bench.data, "--out", bench.out)
+    assert result.exit_code == 1
+    assert "choose one with --site, of" in result.stderr
+
+
+def test_a_recipe_is_named_in_place_of_a_file(bench: Any) -> None:
+    result = bench.call("simulate", "recipe:ssl_fl_paper/retina", "--out", bench.out)
+    assert result.exit_code == 2
+    assert "unknown recipe 'ssl_fl_paper/retina'" in " ".join(result.stderr.split())
+
+
 def test_train_at_a_site_that_is_not_there_names_those_that_are(bench: Any) -> None:
     result = bench.call("train", bench.spec(), "--data", bench.data, "--site", "south", "--out", bench.out)
     assert result.exit_code == 1
