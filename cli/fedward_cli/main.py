@@ -10,6 +10,7 @@ from fedward_cli import (
     data,
     demo,
     doctor,
+    explain,
     export,
     job,
     keys_remote,
@@ -43,6 +44,7 @@ app.add_typer(agent.app, name="agent")
 app.add_typer(job.app, name="job")
 app.command("train")(run.train)
 app.command("simulate")(run.simulate)
+app.command("explain")(explain.explain)
 app.command("predict")(predict.predict)
 app.command("compare")(compare.compare)
 app.command("demo")(demo.demo)

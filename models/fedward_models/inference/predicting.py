@@ -14,6 +14,7 @@ from fedward_core.cards import Contract, Split, Task
 from fedward_core.errors import DataError, SpecError
 from fedward_core.metric import Metrics
 from fedward_models.data import Loader, open_split
+from fedward_models.data.image_set import ImageSet
 from fedward_models.inference.calibration import Reliability, reliability
 from fedward_models.inference.finished_model import FinishedModel
 from fedward_models.training.bootstrap import measure, resample
@@ -92,11 +93,7 @@ def predict_site(model: FinishedModel, data: Path, site: str, split: Split) -> P
         DataError: The site cannot be read, or its images are not what the model was trained on.
         SpecError: The model names no classes of whole images.
     """
-    model.check_classes()
-    if model.plan.contract.task is Task.SEGMENTATION:
-        raise SpecError("this model gives a class to every pixel: choose one that names classes of whole images")
-    images = open_split(data, site, model.spec.dataset, split)
-    _check_contract(model.plan.contract, images.contract, site, labelled=images.labels is not None)
+    images = open_fitting(model, data, site, split)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     method = model.method.to(device)
     batches = Loader(images, batch_size=BATCH_SIZE, augment=False).in_order(BATCH_SIZE)
@@ -109,6 +106,21 @@ def predict_site(model: FinishedModel, data: Path, site: str, split: Split) -> P
         probabilities=np.concatenate(found),
         labels=None if images.labels is None else images.labels.numpy(),
     )
+
+
+def open_fitting(model: FinishedModel, data: Path, site: str, split: Split) -> ImageSet:
+    """Open the images of a site for a model that names classes of whole images.
+
+    Raises:
+        DataError: The site cannot be read, or its images are not what the model was trained on.
+        SpecError: The model names no classes of whole images.
+    """
+    model.check_classes()
+    if model.plan.contract.task is Task.SEGMENTATION:
+        raise SpecError("this model gives a class to every pixel: choose one that names classes of whole images")
+    images = open_split(data, site, model.spec.dataset, split)
+    _check_contract(model.plan.contract, images.contract, site, labelled=images.labels is not None)
+    return images
 
 
 def _check_contract(expected: Contract, found: Contract, site: str, *, labelled: bool) -> None:

@@ -1,0 +1,84 @@
+"""``fedward explain``: where the decisions of a finished model came from; everything that it writes stays there."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from fedward_cli.consoles import output, tell
+from fedward_cli.options import AsJson, BestWeights, DataFolder, FinishedRun, StageName
+from fedward_core.cards import DataKind, Split
+from fedward_core.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from fedward_models.inference.explaining import Explanation
+
+_UNKNOWN_SPACING_MM = (1.0, 1.0, 1.0)  # viewers need one
+_FOLDER = typer.Option("--out", help="The folder for what is written; it must not exist.", file_okay=False)
+
+
+def explain(  # noqa: PLR0913, PLR0917 - one argument for each option
+    run: FinishedRun,
+    data: DataFolder,
+    out: Annotated[Path, _FOLDER],
+    kind: Annotated[
+        Literal["gradients", "contributions", "attention"], typer.Option("--map", help="What the maps show.")
+    ] = "gradients",
+    images: Annotated[int, typer.Option("--images", min=1, help="How many images of each site.")] = 4,
+    stage: StageName = None,
+    best: BestWeights = False,
+    split: Annotated[Split, typer.Option("--split", help="Which images of each site.")] = Split.TEST,
+    as_json: AsJson = False,
+) -> None:
+    """Show where in an image the decision of a finished model came from.
+
+    The pictures show images of patients, and stay where these are.
+
+    For example `fedward explain runs/quickstart --data hospitals/ --out explained`
+    """
+    from fedward_models.data import sites_in  # noqa: PLC0415 - torch
+    from fedward_models.inference.explaining import explain_site  # noqa: PLC0415
+    from fedward_models.inference.finished_model import open_finished  # noqa: PLC0415
+
+    if out.exists():
+        raise CheckpointError(f"'{out}' exists: choose a new folder")
+    model = open_finished(run, stage, "best" if best else "final")
+    found = [
+        explanation
+        for site in sites_in(data)
+        for explanation in explain_site(model, data, site, split, kind=kind, num_images=images)
+    ]
+    out.mkdir(parents=True)
+    for each in found:
+        _write(out, each)
+    _show(found, machine=as_json)
+    tell(f"Maps of {len(found)} images are in '{escape(str(out))}'.")
+
+
+def _write(out: Path, found: "Explanation") -> None:
+    from fedward_cli.explanation_picture import draw_image  # noqa: PLC0415 - matplotlib is slow to import
+    from fedward_models.explanations.overlay import write_nifti, write_slices  # noqa: PLC0415
+
+    stem = f"{found.site}-{found.image:05d}"
+    if found.pixels.ndim == 2:
+        draw_image(out / f"{stem}.png", found.pixels, found.heat, title=found.named)
+        return
+    write_slices(out / f"{stem}.png", found.pixels, found.heat)
+    if found.contract.kind is DataKind.VOLUME:
+        depth, height, width = found.contract.spacing_mm or _UNKNOWN_SPACING_MM
+        write_nifti(out / f"{stem}-scan.nii.gz", found.pixels, spacing_mm=(depth, height, width))
+        write_nifti(out / f"{stem}-map.nii.gz", found.heat, spacing_mm=(depth, height, width))
+
+
+def _show(found: list["Explanation"], *, machine: bool) -> None:
+    rows = [{"site": each.site, "image": each.image, "named": each.named, "missed": each.missed} for each in found]
+    if machine:
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    table = Table("site", "image", "the model names")
+    for each in found:
+        table.add_row(escape(each.site), str(each.image), escape(each.named))
+    output().print(table)

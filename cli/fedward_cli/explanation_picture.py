@@ -1,0 +1,28 @@
+"""An image beside itself with a map over it."""
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from fedward_core.arrays import Array
+
+
+def draw_image(path: Path, pixels: Array, heat: Array, *, title: str) -> None:
+    """Draw one image: red speaks for the class that stands above, blue against it.
+
+    Args:
+        path: The PNG file.
+        pixels: (H, W), in [0, 1].
+        heat: (H, W), signed.
+        title: The class.
+    """
+    limit = float(np.abs(heat).max()) or 1.0
+    figure = Figure(figsize=(6, 3.3), layout="constrained")
+    plain, covered = figure.subplots(1, 2)
+    for axes in (plain, covered):
+        axes.imshow(pixels, cmap="gray", vmin=0, vmax=1)
+        axes.set_axis_off()
+    covered.imshow(heat, cmap="seismic", vmin=-limit, vmax=limit, alpha=np.sqrt(np.abs(heat) / limit) * 0.7)
+    covered.set_title(title, fontsize=9)
+    figure.savefig(path, dpi=100)

@@ -1,0 +1,114 @@
+"""Where the decisions of a finished model came from, for images of one site, which stay there.
+
+Letters: N images, C channel, H height, W width; D slices or T frames may stand before H.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from fedward_core.arrays import Array
+from fedward_core.cards import Contract, Split
+from fedward_core.errors import SpecError
+from fedward_models.backbones.minit.minit import MINiT
+from fedward_models.backbones.minit.volume_transformer import VolumeTransformer
+from fedward_models.explanations.gradients import integrated_gradients
+from fedward_models.explanations.voxel_map import attention_map, contribution_map
+from fedward_models.inference.finished_model import FinishedModel
+from fedward_models.inference.predicting import open_fitting
+
+MapKind = Literal["gradients", "contributions", "attention"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explanation:
+    """One image with its map.
+
+    Attributes:
+        site: The site.
+        contract: What the image is.
+        image: Its place among the site's usable ones, counted from 0.
+        named: The class that the model names.
+        pixels: (H, W), (D, H, W) or (T, H, W), in [0, 1], the mean of channels.
+        heat: Of the same shape; above 0 for the class, below against it.
+        missed: The part of the logit's difference to a black image that the map does not account for; None for maps
+            of other kinds.
+    """
+
+    site: str
+    contract: Contract
+    image: int
+    named: str
+    pixels: Array
+    heat: Array
+    missed: float | None = None
+
+
+def explain_site(  # noqa: PLR0913 - two of them by name
+    model: FinishedModel, data: Path, site: str, split: Split, *, kind: MapKind, num_images: int
+) -> list[Explanation]:
+    """Explain the first images of a split, each for the class that the model names.
+
+    Raises:
+        DataError: The site cannot be read, or its images are not what the model was trained on.
+        SpecError: The model names no classes of whole images, or has no such maps.
+    """
+    images = open_fitting(model, data, site, split)
+    images = images.subset(torch.arange(min(num_images, len(images))))
+    black = torch.full((1, *model.input_shape), -images.mean / images.std)
+    explained = []
+    for row, levels in zip(images.rows.tolist(), images.images, strict=True):
+        pixels = levels.float() / 255
+        heat, chosen, missed = _map(model, ((pixels - images.mean) / images.std)[None], black, kind)
+        explained.append(
+            Explanation(
+                site=site,
+                contract=model.plan.contract,
+                image=row,
+                named=model.plan.contract.classes[chosen],
+                pixels=pixels.mean(dim=0).numpy(),
+                heat=heat.numpy(),
+                missed=missed,
+            )
+        )
+    return explained
+
+
+def _map(model: FinishedModel, image: Tensor, black: Tensor, kind: MapKind) -> tuple[Tensor, int, float | None]:
+    """The map, the class that the model names, and what the map misses."""
+    with torch.no_grad():
+        chosen = int(model.method.logits(image).argmax())
+    if kind == "gradients":
+        heat, missed = _gradients(model, image, black, chosen)
+        return heat, chosen, missed
+    heat = _contributions(model, image, chosen) if kind == "contributions" else _attention(model, image)
+    return heat, chosen, None
+
+
+def _gradients(model: FinishedModel, image: Tensor, black: Tensor, chosen: int) -> tuple[Tensor, float]:
+    """The map, and how far its sum is from what it should account for."""
+
+    def logit(images: Tensor) -> Tensor:
+        return model.method.logits(images)[:, chosen]
+
+    heat = integrated_gradients(logit, image, baseline=black)[0].sum(dim=0).detach()
+    with torch.no_grad():
+        difference = float(logit(image) - logit(black))
+    return heat, abs(float(heat.sum()) - difference) / max(abs(difference), torch.finfo(torch.float32).eps)
+
+
+def _contributions(model: FinishedModel, image: Tensor, chosen: int) -> Tensor:
+    backbone, head = model.method.backbone, getattr(model.method, "head", None)
+    if not isinstance(backbone, MINiT) or not isinstance(head, nn.Linear):
+        raise SpecError("only minit has exact contributions of blocks: choose the map 'gradients'")
+    return contribution_map(backbone, head, image, chosen=chosen)[0]
+
+
+def _attention(model: FinishedModel, image: Tensor) -> Tensor:
+    backbone = model.method.backbone
+    if not isinstance(backbone, VolumeTransformer):
+        raise SpecError("only minit and nit have maps of attention: choose the map 'gradients'")
+    return attention_map(backbone, image)[0]

@@ -1,0 +1,88 @@
+"""Where a decision came from is shown, and only with maps that the model has."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from fedward_cli.main import app
+from fedward_core.cards import DataKind, Split
+from fedward_core.engine import Job
+from fedward_core.spec import Spec
+from fedward_models.data import generate, open_split
+from fedward_models.inference.explaining import explain_site
+from fedward_models.inference.finished_model import open_finished
+from fedward_server.engines.inline import InlineEngine
+
+MINIT = {
+    "name": "minit", "block_px": 8, "patch_px": 4, "width": 8, "depth": 1, "heads": 2, "scores": 2, "pool": "class",
+}  # fmt: skip
+
+
+def explain(*arguments: object) -> Any:
+    return CliRunner().invoke(app, ["explain", *map(str, arguments)])
+
+
+@pytest.fixture(scope="module")
+def volumes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A run of one round over volumes, and the data."""
+    folder = tmp_path_factory.mktemp("volumes")
+    generate(folder / "data", sites=1, images_per_site=20, image_px=16, kind=DataKind.VOLUME, depth=16)
+    (site,) = (path.stem for path in (folder / "data").glob("*.npz"))
+    local = {"optimizer": {"name": "sgd", "lr": 0.05}, "batch_size": 4}
+    stage = {"name": "train", "method": "supervised", "backbone": MINIT, "rounds": 1, "local": local}
+    dataset = {"name": "heads", "kind": "volume", "image_px": 16, "depth": 16}
+    cohort = {"sites": [site], "min_sites": 1}
+    spec = Spec.parse({"name": "heads", "dataset": dataset, "cohort": cohort, "stages": [stage]})
+    job = Job(spec=spec, run="heads", sites=(site,), data=folder / "data", out=folder / "run")
+    InlineEngine().run(job, lambda event: None)
+    return folder / "run", folder / "data"
+
+
+def test_pictures_are_drawn_of_the_first_images_of_every_site(trained: Any, hospitals: Path, tmp_path: Path) -> None:
+    found = explain(trained(), "--data", hospitals, "--out", tmp_path / "out", "--images", 2, "--json")
+    rows = json.loads(found.stdout)
+    assert [row["site"] for row in rows] == ["hill", "hill", "north", "north", "river", "river"]
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == sorted(f"{row['site']}-{row['image']:05d}.png" for row in rows)
+    assert max(row["missed"] for row in rows) < 0.1
+
+
+def test_a_map_of_gradients_is_for_the_class_that_the_model_names(trained: Any, hospitals: Path) -> None:
+    model = open_finished(trained())
+    (found,) = explain_site(model, hospitals, "north", Split.TEST, kind="gradients", num_images=1)
+    images = open_split(hospitals, "north", model.spec.dataset, Split.TEST)
+    pixels = images.images[:1].float() / 255
+    with torch.no_grad():
+        logits = model.method.logits((pixels - images.mean) / images.std)[0]
+        black = model.method.logits(torch.full_like(pixels, -images.mean / images.std))[0]
+    chosen = int(logits.argmax())
+    assert found.named == images.contract.classes[chosen]
+    assert found.heat.sum() == pytest.approx(float(logits[chosen] - black[chosen]), rel=0.1)
+    assert np.array_equal(found.pixels, pixels[0, 0].numpy())
+
+
+@pytest.mark.parametrize("kind", ["contributions", "attention"])
+def test_maps_that_a_model_does_not_have_are_refused(trained: Any, hospitals: Path, tmp_path: Path, kind: str) -> None:
+    found = explain(trained(), "--data", hospitals, "--out", tmp_path / "out", "--map", kind)
+    assert found.exit_code == 1
+    assert "choose the map 'gradients'" in " ".join(found.output.split()).replace("│ ", "")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("kind", ["gradients", "contributions", "attention"])
+def test_volumes_get_scans_and_maps_of_one_shape(volumes: tuple[Path, Path], tmp_path: Path, kind: str) -> None:
+    import nibabel  # noqa: PLC0415 - slow to import
+
+    run, data = volumes
+    arguments = ("--data", data, "--out", tmp_path / "out", "--map", kind, "--images", 1)
+    found = explain(run, *arguments)
+    assert found.exit_code == 0, found.output
+    load: Any = nibabel.load
+    scan, heat = (load(path) for path in sorted((tmp_path / "out").glob("*.nii.gz"), reverse=True))
+    assert scan.shape == heat.shape == (16, 16, 16)
+    assert len(list((tmp_path / "out").glob("*.png"))) == 1
