@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from fedward_client.private_store import FilePrivateStore
 from fedward_core.arrays import Array, read_arrays
 from fedward_core.cards import DatasetCard, Split, agreed_contract
-from fedward_core.errors import CheckpointError, SpecError
+from fedward_core.errors import CheckpointError, DataError, SpecError
 from fedward_core.order import Base, Order, Work
 from fedward_core.plan import StagePlan
 from fedward_core.spec import Spec
@@ -81,6 +81,15 @@ class SimulatedRun:
         if spec.stages[index].start_from == "previous":
             previous = read_final(self.out / "stages" / spec.stages[index - 1].name / "final.safetensors")[1]
         return open_program(spec, index).plan(contract, previous)[0]
+
+
+def _sites_here(data: Path) -> tuple[str, ...]:
+    from fedward_models.data import sites_in  # noqa: PLC0415 - as above
+
+    try:
+        return sites_in(data)
+    except DataError:  # no data at all
+        return ()
 
 
 @dataclass(frozen=True, kw_only=True)

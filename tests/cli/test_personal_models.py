@@ -17,7 +17,8 @@ from fedward_models.personalisation.ensemble import Ensemble
 
 
 def test_a_run_without_simulated_sites_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match="private models are at its sites and stay there"):
+    (tmp_path / "run.json").write_text('{"sites": ["north", "river"]}')
+    with pytest.raises(SpecError, match="private models of north, river are at their sites and stay there"):
         SimulatedRun(out=tmp_path, data=tmp_path)
 
 
