@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds the network, waits until every part of it is healthy, runs examples/quickstart.yaml across it, and takes it down
-# with its containers, networks, volumes and the two images. `make compose` calls it.
+# with its containers, networks, volumes and images. `make compose` calls it.
 #
 #   KEEP=1 deploy/compose/run.sh       leaves it running
 #   OVERLAY=tls deploy/compose/run.sh  adds deploy/compose.tls.yml; gpu likewise
@@ -17,7 +17,7 @@ take_down() {
     echo "The network is kept. To take it down: $engine --project-name fedward down --volumes --remove-orphans"
   else
     compose down --volumes --remove-orphans
-    docker image rm fedward-coordinator:compose fedward-node:compose >/dev/null
+    docker image rm fedward-console:compose fedward-coordinator:compose fedward-node:compose >/dev/null
   fi
   exit "$status"
 }
