@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class SimulatedRun:
-    """The folder of a run in which every site was simulated.
+    """The folder of a run in which every site was simulated, and so has its data on this machine.
 
     Attributes:
         out: The run's folder.
@@ -36,10 +36,11 @@ class SimulatedRun:
     data: Path
 
     def __post_init__(self) -> None:
-        if not (self.out / "sites").is_dir():
+        if elsewhere := set(self._sites()) - set(_sites_here(self.data)):
             raise SpecError(
-                "this run was not simulated: its private models are at its sites and stay there. An ensemble of "
-                "personal models needs a simulation; evaluate a deployed run at its sites"
+                f"this run was not simulated: the private models of {', '.join(sorted(elsewhere))} are at their sites "
+                "and stay there. An ensemble of personal models needs a simulation; evaluate a deployed run at its "
+                "sites"
             )
 
     def ensemble(self, stage: str, *, mean: str = "arithmetic") -> "Ensemble":
