@@ -17,3 +17,4 @@ fedward site list
 fedward study create quickstart --site north --site river --site hill
 run=$(fedward run submit /examples/quickstart.yaml --study quickstart)
 fedward run watch "$run"
+python /network/show_table.py "$run"
