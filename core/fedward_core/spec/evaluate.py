@@ -1,0 +1,38 @@
+"""Evaluation at the sites."""
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from fedward_core.cards import Split
+from fedward_core.config import Frozen
+
+
+class Evaluate(Frozen):
+    """Evaluation at the sites.
+
+    Attributes:
+        every: Rounds between evaluations; the last round of a stage is always evaluated.
+        split: Which split; the test split never selects anything.
+        bootstrap: Resamples for the intervals, over patients; 0 for none.
+        best: The figure by which a stage's best evaluated round is kept beside its last, e.g. ``auroc``: its mean over
+            sites, weighted by images. Of ``loss`` the least is best, of any other the greatest. Needs the validation
+            split.
+        keep_predictions: Whether each site keeps what its model predicts for every image at the newest evaluation of a
+            stage. It stays at the site; where all sites are simulated, arms are compared patient by patient with it.
+    """
+
+    every: int = Field(default=5, ge=1)
+    split: Split = Split.TEST
+    bootstrap: int = Field(default=200, ge=0)
+    best: str | None = Field(default=None, min_length=1, max_length=100)
+    keep_predictions: bool = False
+
+    @model_validator(mode="after")
+    def _check_best(self) -> Self:
+        if self.best is not None and self.split is not Split.VALIDATION:
+            raise ValueError(
+                f"best chooses a model, and the {self.split} split must not: set split to {Split.VALIDATION}, or leave "
+                "best out"
+            )
+        return self

@@ -1,0 +1,127 @@
+"""A run, whole."""
+
+import hashlib
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from fedward_core.cards import SERVES, DataNeed
+from fedward_core.config import Config, Frozen
+from fedward_core.errors import SpecError
+from fedward_core.spec.choices import NAME, BackboneConfig
+from fedward_core.spec.cohort import Cohort
+from fedward_core.spec.dataset import Dataset
+from fedward_core.spec.evaluate import Evaluate
+from fedward_core.spec.stage import Stage
+
+
+class Spec(Frozen):
+    """One run, whole."""
+
+    name: str = Field(pattern=NAME)
+    seed: int = Field(default=0, ge=0)
+    cohort: Cohort = Cohort()
+    dataset: Dataset
+    stages: tuple[Stage, ...] = Field(min_length=1)
+    evaluate: Evaluate = Evaluate()
+
+    @model_validator(mode="after")
+    def _check_stages(self) -> Self:
+        if self.stages[0].start_from == "previous":
+            raise ValueError(f"stage '{self.stages[0].name}' is the first: it has no previous stage to start from")
+        names = [stage.name for stage in self.stages]
+        if len(set(names)) < len(names):
+            raise ValueError(f"stages need names of their own, found {', '.join(names)}")
+        for index, stage in enumerate(self.stages):
+            if isinstance(stage.backbone, BackboneConfig) and stage.backbone.continues:
+                self._check_continues(index)
+        if self.dataset.label_fraction < 1 and not any(stage.method.needs_labels for stage in self.stages):
+            raise ValueError("dataset.label_fraction has no effect: no stage of this spec reads labels")
+        return self
+
+    def _check_continues(self, index: int) -> None:
+        """A backbone that is named anew is the one of the stage before."""
+        stage = self.stages[index]
+        if stage.start_from == "scratch" or stage.method.needs_previous:
+            return
+        before, now = self.backbone_of(index - 1), self.backbone_of(index)
+        if type(before) is not type(now):
+            raise ValueError(
+                f"stage '{stage.name}' goes on with a backbone that the previous one does not have: leave 'backbone' "
+                "out, or set start_from: scratch"
+            )
+
+    @model_validator(mode="after")
+    def _check_needs(self) -> Self:
+        for index, stage in enumerate(self.stages):
+            need, backbone = self.need_of(index), self.backbone_of(index)
+            reads = backbone.need if isinstance(backbone, BackboneConfig) else DataNeed.IMAGE
+            if need and reads not in (DataNeed.IMAGE, need):
+                raise ValueError(
+                    f"stage '{stage.name}' reads {_PLURAL[need]}, but its backbone reads {_PLURAL[reads]}: choose "
+                    "another of the two"
+                )
+            if need and need not in SERVES[self.dataset.kind]:
+                fitting = " or ".join(kind for kind, needs in SERVES.items() if need in needs)
+                raise ValueError(
+                    f"stage '{stage.name}' reads {_PLURAL[need]}, but dataset.kind is '{self.dataset.kind}': choose a "
+                    f"method and backbone for it, or a dataset of kind {fitting}"
+                )
+        return self
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a YAML file.
+
+        Raises:
+            SpecError: The file is no YAML, or the spec is wrong; each fault is listed with its place.
+        """
+        try:
+            return cls.parse(yaml.safe_load(path.read_text(encoding="utf-8")))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise SpecError(f"cannot read the spec '{path.name}': {error}") from error
+
+    @classmethod
+    def parse(cls, values: Any) -> Self:
+        """Check plain values.
+
+        Raises:
+            SpecError: The spec is wrong; each fault is listed with its place.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            faults = [
+                f"  {'.'.join(map(str, fault['loc'])) or 'spec'}: {_sentence(fault['msg'])}" for fault in error.errors()
+            ]
+            raise SpecError("the spec is wrong:\n" + "\n".join(faults)) from None
+
+    def backbone_of(self, stage: int) -> Config | None:
+        """The backbone of a stage, its own or inherited."""
+        while self.stages[stage].start_from == "previous" and self.stages[stage].backbone is None:
+            stage -= 1
+        return self.stages[stage].backbone
+
+    def need_of(self, stage: int) -> DataNeed | None:
+        """What a stage reads: what its method needs, or, for one that needs images, what its backbone reads."""
+        need, backbone = self.stages[stage].method.need, self.backbone_of(stage)
+        return backbone.need if need is DataNeed.IMAGE and isinstance(backbone, BackboneConfig) else need
+
+    def digest(self) -> str:
+        """The SHA-256 of the whole spec with its defaults, 64 hexadecimal digits."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+
+_PLURAL = {
+    DataNeed.IMAGE: "images",
+    DataNeed.TWO_VIEWS: "two views of images",
+    DataNeed.IMAGE_REPORT: "images with reports",
+    DataNeed.VOLUME: "volumes",
+    DataNeed.CLIP: "clips",
+}
+
+
+def _sentence(message: str) -> str:
+    return message.removeprefix("Value error, ")
