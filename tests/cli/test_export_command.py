@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 from safetensors.torch import load_file
 from typer.testing import CliRunner
@@ -147,6 +148,26 @@ def test_a_stage_without_labels_is_no_classifier_but_its_numbers_may_go(trained:
     assert not list(tmp_path.iterdir())
     assert export(run, "--format", "safetensors", "--out", tmp_path / "home").exit_code == 0
     assert "names no classes" in (tmp_path / "home" / "README.md").read_text()
+
+
+def test_an_unpacked_download_of_a_coordinator_is_as_good_as_the_folder_of_a_run(trained: Any, tmp_path: Path) -> None:
+    run = copied(trained(), tmp_path)
+    (run / "spec.json").write_text(Spec.read(run / "spec.yaml").model_dump_json())
+    (run / "spec.yaml").unlink()
+    moved = json.dumps({"sequence": 1, "kind": "run_moved", "time_s": 0, "stage": None, "site": None, "facts": {}})
+    events = (run / "events.jsonl").read_text()
+    (run / "events.jsonl").write_text(f"{moved}\n{events}")
+    assert export(run, "--format", "safetensors", "--out", tmp_path / "home").exit_code == 0
+    assert export(tmp_path, "--format", "safetensors", "--out", tmp_path / "other").exit_code == 1
+
+
+def test_a_personalised_model_is_said_to_be_that_of_no_site(trained: Any, tmp_path: Path) -> None:
+    run = copied(trained(), tmp_path)
+    values = yaml.safe_load((run / "spec.yaml").read_text())
+    values["stages"][0]["personalise"] = "fedper"
+    (run / "spec.yaml").write_text(yaml.safe_dump(values))
+    assert export(run, "--format", "safetensors", "--out", tmp_path / "home").exit_code == 0
+    assert "the model of any site" in (tmp_path / "home" / "README.md").read_text()
 
 
 def test_a_folder_that_exists_is_never_written_to(trained: Any, tmp_path: Path) -> None:

@@ -1,17 +1,22 @@
 """The ClientApp at a hospital: which runs and attempts it serves."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
 
+from fedward_client import site_work
 from fedward_client.agent.consents import Consents
 from fedward_client.agent.fence import Fence
 from fedward_client.flower.app_settings import SETTINGS, AppSettings
 from fedward_client.flower.deployed_site import app
 from fedward_client.flower.work_note import NOTE, WorkNote
+from fedward_client.jobs.slot import Slot
+from fedward_core.errors import DataError
 from fedward_core.fleet import Proposal
 from fedward_core.order import Order, Reply, Work
 from fedward_core.process import Process
@@ -38,9 +43,10 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def ask(*, attempt: int = 1, run: str = "drill") -> Message:
-    order = Order(run=run, attempt=attempt, work=Work.DESCRIBE).model_dump_json()
-    message = Message(content=RecordDict({"order": ConfigRecord({"json": order})}), dst_node_id=1, message_type="query")
+def ask(*, attempt: int = 1, run: str = "drill", work: Work = Work.DESCRIBE) -> Message:
+    order = Order(run=run, attempt=attempt, work=work).model_dump_json()
+    kind = "query" if work is Work.DESCRIBE else str(work)
+    message = Message(content=RecordDict({"order": ConfigRecord({"json": order})}), dst_node_id=1, message_type=kind)
     config: dict[str, bool | float | int | str] = {"run": run, "spec": Spec.parse(SPEC).model_dump_json()}
     return app(message, Context(run_id=1, node_id=1, node_config={}, state=RecordDict(), run_config=config))
 
@@ -84,6 +90,31 @@ def test_no_text_of_an_exception_leaves_the_site(
     reason = ask().error.reason or ""
     assert Refusal.model_validate_json(reason) == Refusal(site="north", ground=Ground.APP_FAILED)
     assert "patient-7" in caplog.text
+
+
+def test_what_trains_or_evaluates_holds_the_slot_of_the_site(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    hold = Slot.for_order
+
+    @contextmanager
+    def noted(slot: Slot) -> Iterator[None]:
+        with hold(slot):
+            told.append("held")
+            yield
+            told.append("freed")
+
+    monkeypatch.setattr(Slot, "for_order", noted)
+
+    def work_badly(*_: object) -> None:
+        told.append("work")
+        raise DataError("nothing is there")
+
+    monkeypatch.setattr(site_work, "_do", work_badly)
+    settings = AppSettings(site="north", data=site / "data", private=site / "private", slot=site / "slot")
+    monkeypatch.setenv(SETTINGS, settings.model_dump_json())
+    for work in (Work.DESCRIBE, Work.TRAIN, Work.EVALUATE):
+        ask(work=work)
+    assert told == ["work", *("held", "work", "freed") * 2]
 
 
 def test_a_fork_notes_what_it_works_on(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:

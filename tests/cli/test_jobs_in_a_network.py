@@ -1,0 +1,55 @@
+"""A hospital trains for itself while it takes part in a federation of real processes."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fedward_cli.deployed import Deployed
+from fedward_cli.execution import execute, job_for
+from fedward_cli.network import network, sites_of
+from fedward_client.agent.home import AgentHome
+from fedward_client.agent.policy import read_policy
+from fedward_client.jobs.job import JobState
+from fedward_client.jobs.queue import JobQueue
+from fedward_core.arrays import digest, read_arrays
+from fedward_core.spec import Spec
+from fedward_models.data import sites_in
+
+PATIENCE_S = 240.0
+
+
+def spec(name: str, rounds: int) -> Spec:
+    backbone = {"name": "small_cnn", "widths": [4, 8]}
+    local = {"batch_size": 8}
+    stage = {"name": "only", "method": "supervised", "backbone": backbone, "rounds": rounds, "local": local}
+    dataset = {"name": "simulated", "image_px": 16}
+    evaluate = {"every": 100, "bootstrap": 0}
+    return Spec.parse({"name": name, "seed": 3, "dataset": dataset, "evaluate": evaluate, "stages": [stage]})
+
+
+@pytest.mark.slow
+def test_a_job_and_a_run_go_on_side_by_side_and_neither_changes_the_other(hospitals: Path, tmp_path: Path) -> None:
+    sites = sites_in(hospitals)
+    with network(tmp_path / "network", sites_of(hospitals, sites), dataset="simulated") as running:
+        home = AgentHome(tmp_path / "network" / "agents" / "north")
+        queue = JobQueue(home.jobs)
+        job = queue.submit(spec("own", 1000), read_policy(home.policy))
+        events = queue.folder_of(job.id) / "run" / "events.jsonl"
+        wait_until(lambda: events.exists() and "round_finished" in events.read_text())
+        Deployed(running)(job_for(spec("together", 3), sites=sites, data=hospitals, out=tmp_path / "deployed"))
+        assert queue.read(job.id).state is JobState.RUNNING
+        wait_until(lambda: queue.read(job.id).state.is_end)
+        assert queue.read(job.id).state is JobState.COMPLETED
+    execute(job_for(spec("together", 3), sites=sites, data=hospitals, out=tmp_path / "simulated"), engine="inline")
+    final = "stages/only/final.safetensors"
+    ours, theirs = (digest(read_arrays(tmp_path / kind / final)[0]) for kind in ("deployed", "simulated"))
+    assert ours == theirs
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
