@@ -10,17 +10,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from fedward_cli import hospitals
 from fedward_cli.execution import job_for
 from fedward_cli.pooled_folder import pooled_folder
-from fedward_cli.predictions import read_predictions
 from fedward_cli.results import Moment, Results
-from fedward_core.arrays import Arrays
 from fedward_core.engine import Job
 from fedward_core.errors import SpecError
 from fedward_core.spec import Cohort, Spec
+
+if TYPE_CHECKING:
+    from fedward_core.arrays import Arrays
 
 Value = TypeVar("Value")
 
@@ -170,7 +171,9 @@ def _union(tables: Iterable[Mapping[Moment, Value]]) -> dict[Moment, Value]:
     return {moment: value for table in tables for moment, value in table.items()}
 
 
-def _predictions(parts: Sequence[Part]) -> dict[str, Arrays]:
+def _predictions(parts: Sequence[Part]) -> dict[str, "Arrays"]:
+    from fedward_cli.predictions import read_predictions  # noqa: PLC0415 - numpy is slow to import
+
     found: dict[str, Arrays] = {}
     for part in parts:
         found |= read_predictions(part.job.out, part.job.spec.stages[-1].name, part.sites)

@@ -10,8 +10,6 @@ from statistics import fmean
 from typing import Literal
 
 from fedward_cli.comparison_row import Collapse, Difference, Effort, Figure, Row
-from fedward_cli.patient_pairs import paired_by_patient
-from fedward_cli.predictions import same_images
 from fedward_cli.results import RECALL, Results
 from fedward_core.cards import DatasetCard, Split, agreed_contract
 from fedward_core.config import Frozen
@@ -62,6 +60,9 @@ def compare_arms(
         seeds: The seeds, in the order of the results.
         split: The split that was evaluated.
     """
+    from fedward_cli.patient_pairs import paired_by_patient  # noqa: PLC0415 - numpy is slow to import
+    from fedward_cli.predictions import same_images  # noqa: PLC0415
+
     rows = [_row_of_arm(arm, runs, metric, seeds) for arm, runs in arms.items()]
     prior = _row(SITE_PRIOR, [site_prior(cards, split)], metric)
     if same_images([run.predictions for runs in arms.values() for run in runs]):

@@ -6,11 +6,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from fedward_cli.predictions import Predictions
 from fedward_core.errors import CheckpointError
 from fedward_core.events import Event, EventKind
 from fedward_core.metric import Metric, Metrics
+
+if TYPE_CHECKING:
+    from fedward_cli.predictions import Predictions  # numpy is slow to import
 
 EVENTS = "events.jsonl"
 METRICS_TABLE = "metrics.csv"
@@ -46,7 +49,7 @@ class Results:
     sent: Mapping[Moment, int] = field(default_factory=dict)
     steps: Mapping[Moment, int] = field(default_factory=dict)
     reused: frozenset[str] = frozenset()
-    predictions: Predictions = field(default_factory=dict)
+    predictions: "Predictions" = field(default_factory=dict)
 
     @cached_property
     def final(self) -> dict[str, Metrics]:
