@@ -95,11 +95,20 @@ def pairs() -> Iterator[tuple[str, str]]:
             yield method, backbone
 
 
-def try_all(engines: Sequence[str]) -> Matrix:
+def keep(seen: Matrix, path: Path) -> None:
+    """Write what was seen into a record, whose cells that were not tried are kept."""
+    old = Matrix.model_validate_json(path.read_text(encoding="utf-8")).cells if path.exists() else ()
+    cells = {_place(cell): cell for cell in (*old, *seen.cells)}
+    everything = Matrix(cells=tuple(cells[place] for place in sorted(cells)))
+    path.write_text(everything.model_dump_json(indent=1) + "\n", encoding="utf-8")
+
+
+def try_all(engines: Sequence[str], methods: Sequence[str]) -> Matrix:
     """Try every pair in every mode on each engine; a refused pair is refused on all, and is tried on the first only."""
     cells = []
+    chosen = tuple((method, backbone) for method, backbone in pairs() if method in methods)
     with tempfile.TemporaryDirectory() as folder:
-        for method, backbone in track(tuple(pairs()), description="Trying the zoo", console=errors()):
+        for method, backbone in track(chosen, description="Trying the zoo", console=errors()):
             for mode in Mode:
                 for engine in engines:
                     cells.append(try_cell(method, backbone, mode, engine, Path(folder)))
@@ -130,6 +139,10 @@ def try_cell(method: str, backbone: str, mode: Mode, engine: str, folder: Path) 
         except FedwardError as error:
             return tried.model_copy(update={"reason": str(error)})
     return cell.model_copy(update={"state": "refused", "reason": refusals[0]})
+
+
+def _place(cell: Cell) -> tuple[str, str, str, str]:
+    return cell.method, cell.backbone, cell.mode, cell.engine
 
 
 def _run(cell: Cell, folder: Path) -> Results:

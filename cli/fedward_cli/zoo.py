@@ -108,20 +108,23 @@ def list_names(
 def matrix(
     run: Annotated[bool, typer.Option("--run", help="Try every cell anew on this machine; takes minutes.")] = False,
     engine: Annotated[list[str] | None, typer.Option(help="The engines to try, with --run: inline, ray.")] = None,
-    record: Annotated[Path | None, typer.Option(help="Write what was seen to this file, with --run.")] = None,
+    method: Annotated[list[str] | None, typer.Option(help="The methods to try, with --run; all by default.")] = None,
+    record: Annotated[
+        Path | None, typer.Option(help="Write what was seen to this file, with --run; its other cells are kept.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show which method was seen to train on which backbone: at one site, federated and personalised.
 
     For example `fedward zoo matrix`
     """
-    from fedward_cli.matrix import recorded, try_all  # noqa: PLC0415 - it knows runs, which the list does not need
+    from fedward_cli.matrix import keep, recorded, try_all  # noqa: PLC0415 - it knows runs, which the list does not
 
-    if not run and (engine or record):
-        raise SpecError("--engine and --record have no effect on what is recorded: add --run")
-    seen = try_all(engine or ["inline"]) if run else recorded()
+    if not run and (engine or method or record):
+        raise SpecError("--engine, --method and --record have no effect on what is recorded: add --run")
+    seen = try_all(engine or ["inline"], method or registry.names("methods")) if run else recorded()
     if record:
-        record.write_text(seen.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        keep(seen, record)
     if as_json:
         typer.echo(seen.model_dump_json(indent=2))
         return
