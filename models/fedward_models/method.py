@@ -196,7 +196,7 @@ class Method(nn.Module):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Sentences for the plan and the run's record, e.g. which frozen weights are read. By default there are none."""
+        """Sentences for the plan and the record, e.g. which frozen weights are read. By default there are none."""
         return ()
 
     def before_step(self, clock: Clock) -> None:

@@ -8,7 +8,16 @@ from fedward_core import registry
 from fedward_core.config import Config
 from fedward_core.errors import SpecError
 
-KINDS = ("aggregators", "backbones", "filters", "local_terms", "methods", "optimizers", "personalisations", "tokenizers")
+KINDS = (
+    "aggregators",
+    "backbones",
+    "filters",
+    "local_terms",
+    "methods",
+    "optimizers",
+    "personalisations",
+    "tokenizers",
+)
 REGISTERED = [(kind, name) for kind in KINDS for name in registry.names(kind)]
 # What a configuration cannot do without.
 REQUIRED = {"dalle": {"weights": {"name": "encoder", "sha256": "0" * 64}}}

@@ -136,7 +136,9 @@ def test_blocks_are_equal(case: str) -> None:
     assert all("num_batches_tracked" in name for name in missing)
     assert not unexpected
     if isinstance(block.downsample, ConvNorm):
-        block.downsample.bn.eps = 1e-5  # where a block stands alone; in the published networks it is that of the block
+        norm = block.downsample.get_submodule("bn")
+        assert isinstance(norm, nn.BatchNorm3d)
+        norm.eps = 1e-5  # where a block stands alone; in the published networks it is that of the block
     assert_near(block(inputs["x"]), outputs["y_plain"])
     convert_sts(block, rowcol="flat")
     found = block(inputs["x"])
