@@ -47,6 +47,15 @@ def test_hidden_patches_lie_together() -> None:
     assert pairs > 2 * masks.mean()
 
 
+def test_blocks_lie_as_often_as_they_stand() -> None:
+    """The aspect is uniform in its logarithm, so hidden patches have as many neighbours beside as above them."""
+    rng = np.random.default_rng(0)
+    masks = np.stack([hide_blocks(14, budget=60, rng=rng) for _ in range(300)])
+    beside = (masks[:, :, 1:] & masks[:, :, :-1]).sum()
+    above = (masks[:, 1:] & masks[:, :-1]).sum()
+    assert beside / above == pytest.approx(1, abs=0.03)
+
+
 def test_a_seed_repeats_a_mask_and_another_does_not() -> None:
     first, again, other = (hide_blocks(14, budget=80, rng=np.random.default_rng(seed)) for seed in (1, 1, 2))
     assert (first == again).all()

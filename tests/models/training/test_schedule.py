@@ -1,5 +1,7 @@
+import itertools
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -71,6 +73,20 @@ def test_deits_schedule_holds_its_rate_within_an_epoch_and_counts_the_cosine_fro
     assert rate(5) == pytest.approx(1e-5 + 0.5 * (1e-3 - 1e-5) * (1 + math.cos(5 * math.pi / 300)))
     assert rate(5) == pytest.approx(9.993e-4, abs=5e-8)
     assert rate(300) == 1e-5
+
+
+def test_every_step_of_every_local_epoch_reads_its_own_entry_of_beits_table() -> None:
+    """BEiT (Bao et al., ICLR 2022, released code): the warm-up ends at the peak, and then the cosine begins there."""
+    rounds, epochs, steps, peak, final = 4, 2, 3, 2e-3, 1e-5
+    warmup, total = 6, rounds * epochs * steps
+    cosine = np.cos(np.pi * np.arange(total - warmup) / (total - warmup))
+    table = [*np.linspace(0, peak, warmup), *(final + 0.5 * (peak - final) * (1 + cosine))]
+    schedule = Schedule(shape="cosine_table", warmup_rounds=1, final_lr=final)
+    clocks = [
+        Clock(round=round_, rounds=rounds, epoch=epoch, epochs=epochs, step=step, steps=steps)
+        for round_, epoch, step in itertools.product(range(rounds), range(epochs), range(steps))
+    ]
+    assert [learning_rate(schedule, peak=peak, clock=clock) for clock in clocks] == pytest.approx(table, rel=1e-12)
 
 
 @pytest.mark.parametrize("peak_at", [0.4, 0.5])
