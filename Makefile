@@ -10,7 +10,7 @@ export OMP_NUM_THREADS ?= 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-slow test-gpu test-postgres matrix lint format bench compose constraints clean
+.PHONY: help setup demo up test test-slow test-gpu test-postgres mutants matrix lint format bench compose constraints clean
 
 help: ## Say what can be made
 	@sed -n 's/^\([a-z-]*\):.* ## /\1 ## /p' Makefile | while IFS='#' read -r goal _ text; do printf '  make %-12s%s\n' "$$goal" "$$text"; done
@@ -35,6 +35,9 @@ test-gpu: setup ## Run the tests that need a GPU
 
 test-postgres: setup ## Run the tests that need the PostgreSQL server that FEDWARD_TEST_POSTGRES names
 	@$(BIN)/pytest -m postgres
+
+mutants: setup ## Break lines of SSL-FL and CD2-pFed one by one, and see which test notices
+	@$(BIN)/python tests/mutants/run.py
 
 matrix: setup ## Try every method on every backbone in every mode, and record what was seen
 	@$(BIN)/fedward zoo matrix --run --engine inline --engine ray --record cli/fedward_cli/matrix.json

@@ -1,0 +1,116 @@
+"""Breaks one line after another, and asks whether the tests notice: ``make mutants``.
+
+Each mutant of ``mutants.toml`` is made in a copy of its package, which hides the installed one from the tests that are
+named beside it; the working tree is only read. A mutant that survives shows a test that is missing.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+PASSED, FAILED = 0, 1  # pytest's own exit codes; any other says that the tests did not run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mutant:
+    """One way to break one line; the fields are explained in ``mutants.toml``."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+    @property
+    def package(self) -> Path:
+        """The folder of the package, from the root: ``core/fedward_core``."""
+        return Path(*Path(self.file).parts[:2])
+
+    @property
+    def is_found(self) -> bool:
+        """Whether the old text stands in the file exactly once."""
+        return (ROOT / self.file).read_text(encoding="utf-8").count(self.old) == 1
+
+    def break_copy(self, folder: Path) -> None:
+        """Copy the package into a folder, with the line broken.
+
+        Compiled files come along, for speed: a file that is written anew does not fit its own any more.
+        """
+        shutil.copytree(ROOT / self.package, folder / self.package.name)
+        broken = folder / Path(self.file).relative_to(self.package.parent)
+        broken.write_text(broken.read_text(encoding="utf-8").replace(self.old, self.new), encoding="utf-8")
+
+
+def main() -> None:
+    """Print which test caught which mutant.
+
+    Raises:
+        SystemExit: With 1 if a mutant survived, or none could be tried.
+    """
+    content = tomllib.loads((HERE / "mutants.toml").read_text(encoding="utf-8"))
+    mutants = [Mutant(**{**entry, "tests": tuple(entry["tests"])}) for entry in content["mutant"]]
+    _refuse_lost(mutants)
+    _refuse_failing(mutants)
+    console = Console()
+    caught = {mutant.name: _caught_by(mutant) for mutant in track(mutants, "Breaking lines", console=console)}
+    console.print(_table(caught))
+    sys.exit(None in caught.values())
+
+
+def _refuse_lost(mutants: list[Mutant]) -> None:
+    lost = [f"{mutant.file}: {mutant.old}" for mutant in mutants if not mutant.is_found]
+    if lost:
+        sys.exit("\n".join(["expected once, but not found so; write these mutants anew:", *lost]))
+
+
+def _refuse_failing(mutants: list[Mutant]) -> None:
+    """A test that fails without any mutant would seem to catch all of them."""
+    result = _run_tests({test for mutant in mutants for test in mutant.tests}, packages=ROOT)
+    if result.returncode != PASSED:
+        sys.exit(f"the tests must pass before a line is broken:\n{result.stdout}{result.stderr}")
+
+
+def _caught_by(mutant: Mutant) -> str | None:
+    """The first test that failed, or None."""
+    with tempfile.TemporaryDirectory(prefix="fedward-mutant-") as folder:
+        mutant.break_copy(Path(folder))
+        result = _run_tests(mutant.tests, packages=Path(folder))
+    if result.returncode == PASSED:
+        return None
+    failed = re.search(r"^FAILED \S*::(\w+)", result.stdout, re.MULTILINE)
+    if result.returncode != FAILED or failed is None:
+        sys.exit(f"no test failed by itself where {mutant.name}:\n{result.stdout}{result.stderr}")
+    return failed[1]
+
+
+def _run_tests(tests: Iterable[str], *, packages: Path) -> subprocess.CompletedProcess[str]:
+    """Run tests until the first fails; packages in the folder come before those that are installed."""
+    options = ("--exitfirst", "--quiet", "--tb=short", "-rf", "-p", "no:cacheprovider")
+    # As a machine runs them: the same examples every time, and none that a mutant failed on is remembered.
+    environment = {**os.environ, "CI": "true", "PYTHONPATH": str(packages)}
+    command = [sys.executable, "-m", "pytest", *options, *sorted(tests)]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
+def _table(caught: dict[str, str | None]) -> Table:
+    table = Table("mutant", "caught by")
+    for name, test in caught.items():
+        table.add_row(name, test or "SURVIVED")
+    return table
+
+
+if __name__ == "__main__":
+    main()
