@@ -17,7 +17,6 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -58,16 +57,13 @@ def main() -> None:
     """Print which test caught which mutant.
 
     Raises:
-        SystemExit: With 1 if a mutant survived, or none could be tried.
+        SystemExit: With 1 if a mutant survived, or if one could not be tried.
     """
     content = tomllib.loads((HERE / "mutants.toml").read_text(encoding="utf-8"))
     mutants = [Mutant(**{**entry, "tests": tuple(entry["tests"])}) for entry in content["mutant"]]
     _refuse_lost(mutants)
     _refuse_failing(mutants)
-    console = Console()
-    caught = {mutant.name: _caught_by(mutant) for mutant in track(mutants, "Breaking lines", console=console)}
-    console.print(_table(caught))
-    sys.exit(None in caught.values())
+    sys.exit(not _print_catches(mutants))
 
 
 def _refuse_lost(mutants: list[Mutant]) -> None:
@@ -81,6 +77,18 @@ def _refuse_failing(mutants: list[Mutant]) -> None:
     result = _run_tests({test for mutant in mutants for test in mutant.tests}, packages=ROOT)
     if result.returncode != PASSED:
         sys.exit(f"the tests must pass before a line is broken:\n{result.stdout}{result.stderr}")
+
+
+def _print_catches(mutants: list[Mutant]) -> bool:
+    """One line for each mutant; whether all were caught."""
+    console, width = Console(), max(len(mutant.name) for mutant in mutants)
+    console.print(f"{'mutant':{width}}  caught by", soft_wrap=True)
+    caught = True
+    for mutant in track(mutants, "Breaking lines", console=console, transient=True):
+        test = _caught_by(mutant)
+        console.print(f"{mutant.name:{width}}  {test or 'SURVIVED'}", soft_wrap=True, highlight=False)
+        caught &= test is not None
+    return caught
 
 
 def _caught_by(mutant: Mutant) -> str | None:
@@ -103,13 +111,6 @@ def _run_tests(tests: Iterable[str], *, packages: Path) -> subprocess.CompletedP
     environment = {**os.environ, "CI": "true", "PYTHONPATH": str(packages)}
     command = [sys.executable, "-m", "pytest", *options, *sorted(tests)]
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-
-
-def _table(caught: dict[str, str | None]) -> Table:
-    table = Table("mutant", "caught by")
-    for name, test in caught.items():
-        table.add_row(name, test or "SURVIVED")
-    return table
 
 
 if __name__ == "__main__":
