@@ -126,6 +126,20 @@ def test_a_run_that_is_taken_up_ends_with_the_weights_of_an_undisturbed_one(
     assert ends[0] == ends[1]
 
 
+def test_a_run_that_was_killed_right_after_a_checkpoint_tells_of_its_round_when_it_is_taken_up(
+    run_scripts: Any, honest_site: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kill(_inbox: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("fedward_server.rounds.stage_run.Inbox.clear", kill)
+        run_scripts({"a": honest_site, "b": honest_site}, min_sites=2)
+    told = run_scripts({"a": honest_site, "b": honest_site}, min_sites=2).of(EventKind.ROUND_FINISHED)
+    assert [event.round for event in told] == [0, 1, 2]
+    assert told[0].facts.keys() == told[1].facts.keys()
+
+
 def test_a_site_without_its_private_state_joins_anew_in_the_same_round(run_scripts: Any, honest_site: Script) -> None:
     def forgetful(site: str, errand: Errand) -> list[Answer]:
         answers = honest_site(site, errand)

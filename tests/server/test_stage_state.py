@@ -1,6 +1,7 @@
 """Checkpoints of a stage: written whole, checked when read."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -77,3 +78,9 @@ def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path: Path, monkeypatch:
     back = folder.load(FedAdamConfig().build())
     assert back.round == 1
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-00001.safetensors"]
+
+
+def test_what_is_told_of_a_round_lies_in_its_checkpoint(tmp_path: Path) -> None:
+    told = replace(state(2), report={"loss": 0.5, "sites": ["a"]})
+    StageFolder(tmp_path, IDENTITY).save(told, FedAdamConfig().build())
+    assert StageFolder(tmp_path, IDENTITY).load(FedAdamConfig().build()).report == told.report

@@ -36,12 +36,12 @@ class Recorder:
             file.write(event.model_dump_json() + "\n")
         self._listen(event)
 
-    def evaluated(self, stage: str, round_: int) -> bool:
-        """Whether the evaluation after a round is on record for some site."""
+    def has(self, kind: EventKind, stage: str, round_: int) -> bool:
+        """Whether an event of a kind is on record for a round, at some site or for all."""
         if not self._path.exists():
             return False
         events = map(Event.model_validate_json, self._path.read_text(encoding="utf-8").splitlines())
-        return any(e.kind is EventKind.EVALUATED and (e.stage, e.round) == (stage, round_) for e in events)
+        return any((e.kind, e.stage, e.round) == (kind, stage, round_) for e in events)
 
 
 def _end_last_line(path: Path) -> None:

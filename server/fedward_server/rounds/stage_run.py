@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from fedward_core.aggregation.base import Aggregator
 from fedward_core.arrays import Array
@@ -54,7 +55,7 @@ class StageRun:
         """
         aggregator: Aggregator = self._context.stage.aggregate.build()
         state = self._folder.load(aggregator)
-        self._catch_up_evaluation(state)
+        self._catch_up(state)
         while state.round < self._context.stage.rounds:
             state = self._round(state, aggregator)
         self._folder.finish(state, self._context.plan)
@@ -65,9 +66,10 @@ class StageRun:
         self._tell(EventKind.ROUND_STARTED, state.round)
         round_ = Round(replace(self._context, sites=self._drawn(state.round)), state, aggregator, inbox)
         following = round_.run()
+        following = replace(following, report=_report(round_, time.monotonic() - started))
         self._folder.save(following, aggregator)
         inbox.clear()
-        self._report(round_, following, time.monotonic() - started)
+        self._tell_report(following, seconds=time.monotonic() - started)
         self._evaluate_if_due(following)
         return following
 
@@ -80,25 +82,18 @@ class StageRun:
         drawn = generator(self._seed, "cohort", self._context.index, round_).choice(len(sites), count, replace=False)
         return tuple(sites[place] for place in sorted(drawn))
 
-    def _report(self, round_: Round, following: StageState, seconds: float) -> None:
-        replies = round_.replies.values()
-        examples = sum(reply.num_examples for reply in replies)
-        self._tell(
-            EventKind.ROUND_FINISHED,
-            following.round - 1,
-            loss=sum(reply.num_examples * reply.metrics.get("loss", 0.0) for reply in replies) / examples,
-            sites=sorted(round_.replies),
-            bytes_sent=round_.bytes_sent,
-            bytes_received=round_.bytes_received,
-            seconds=seconds,
-            digest=following.digest,
-        )
-
-    def _catch_up_evaluation(self, state: StageState) -> None:
-        """A run that was killed between a checkpoint and the evaluation that follows it makes up for it."""
-        stage = self._context.stage.name
-        if state.round > 0 and not self._context.recorder.evaluated(stage, state.round - 1):
+    def _catch_up(self, state: StageState) -> None:
+        """A run that was killed right after a checkpoint tells of its round now, and makes up for the evaluation."""
+        if state.round == 0:
+            return
+        recorder, stage = self._context.recorder, self._context.stage.name
+        if not recorder.has(EventKind.ROUND_FINISHED, stage, state.round - 1):
+            self._tell_report(state)
+        if not recorder.has(EventKind.EVALUATED, stage, state.round - 1):
             self._evaluate_if_due(state)
+
+    def _tell_report(self, state: StageState, **facts: Any) -> None:
+        self._tell(EventKind.ROUND_FINISHED, state.round - 1, **{**state.report, **facts, "digest": state.digest})
 
     def _evaluate_if_due(self, state: StageState) -> None:
         if state.round % self._evaluate.every and state.round != self._context.stage.rounds:
@@ -124,3 +119,16 @@ class StageRun:
 
     def _tell(self, kind: EventKind, round_: int, site: str | None = None, **facts: object) -> None:
         self._context.recorder.tell(kind, stage=self._context.stage.name, round_=round_, site=site, **facts)
+
+
+def _report(round_: Round, seconds: float) -> dict[str, Any]:
+    """What is told of a finished round."""
+    replies = round_.replies.values()
+    examples = sum(reply.num_examples for reply in replies)
+    return {
+        "loss": sum(reply.num_examples * reply.metrics.get("loss", 0.0) for reply in replies) / examples,
+        "sites": sorted(round_.replies),
+        "bytes_sent": round_.bytes_sent,
+        "bytes_received": round_.bytes_received,
+        "seconds": seconds,
+    }

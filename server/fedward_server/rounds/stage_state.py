@@ -8,6 +8,7 @@
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from fedward_core.aggregation.base import Aggregator
 from fedward_core.arrays import Array, Arrays, digest, read_arrays, write_arrays
@@ -28,11 +29,13 @@ class StageState:
         round: The next round.
         weights: The whole global weights. Parts that are private by now hold their last average, for sites that join.
         bases: The last contribution of each site that counted: what the next order builds on.
+        report: What is told of the round that led here; empty before round 0.
     """
 
     round: int
     weights: dict[str, Array]
     bases: dict[str, Base] = field(default_factory=dict)
+    report: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
     def digest(self) -> str:
@@ -61,7 +64,8 @@ class StageFolder:
         moments, facts = aggregator.state()
         arrays = _prefixed(WEIGHTS, state.weights) | _prefixed(AGGREGATOR, moments)
         bases = {site: base.model_dump() for site, base in state.bases.items()}
-        table = {"round": state.round, "bases": bases, "aggregator": facts, "identity": self._identity}
+        table = {"round": state.round, "bases": bases, "report": state.report}
+        table |= {"aggregator": facts, "identity": self._identity}
         write_arrays(self.folder / f"checkpoint-{state.round:05d}.safetensors", arrays, table)
         for old in self._checkpoints()[:-KEPT]:
             old.unlink(missing_ok=True)
@@ -82,7 +86,8 @@ class StageFolder:
         self._check(newest, facts.get("identity"))
         aggregator.load(_stripped(AGGREGATOR, arrays), facts["aggregator"])
         bases = {site: Base.model_validate(base) for site, base in facts["bases"].items()}
-        return StageState(round=facts["round"], weights=_stripped(WEIGHTS, arrays), bases=bases)
+        weights = _stripped(WEIGHTS, arrays)
+        return StageState(round=facts["round"], weights=weights, bases=bases, report=facts["report"])
 
     def finish(self, state: StageState, plan: StagePlan) -> None:
         """Write the stage's result."""

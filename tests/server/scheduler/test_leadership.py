@@ -8,7 +8,7 @@ import pytest
 from fedward_server.errors import ConflictError
 from fedward_server.scheduler.leadership import LEASE_S, Leadership
 
-START_S = time.time()
+now_s = time.time
 
 
 async def take(office: Any, claim: Leadership, place: str) -> None:
@@ -22,7 +22,7 @@ async def renew(office: Any, claim: Leadership) -> bool:
 
 
 def later(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
-    monkeypatch.setattr("fedward_server.scheduler.leadership.time.time", lambda: START_S + seconds)
+    monkeypatch.setattr("fedward_server.scheduler.leadership.time.time", lambda: now_s() + seconds)
 
 
 def test_a_second_coordinator_is_refused_while_the_first_lives(in_office: Any, monkeypatch: pytest.MonkeyPatch) -> None:
