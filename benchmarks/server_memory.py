@@ -4,12 +4,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-import numpy as np
 from flwr.app import Array as FlowerArray
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
-from benchmarks.models import NUM_BYTES, SHAPES, weights
+from benchmarks.models import NUM_BYTES, weights
 from benchmarks.processes import PYTHON, figure_of_process
 from benchmarks.report import Spread, print_table
 from fedward_core.arrays import Array, Arrays
@@ -51,10 +50,10 @@ def models(case: str) -> float:
     return figure_of_process(PYTHON, "-m", "benchmarks.server_memory", case)
 
 
-def run(num_sites: int) -> None:
-    """Two rounds of the round loop; sites are a function that answers with weights of its own."""
+def run(num_sites: int, answer: bytes) -> None:
+    """Two rounds of the round loop; sites are a function that answers with a copy of packed weights."""
     sites = tuple(f"site-{index:02d}" for index in range(num_sites))
-    grid = InlineGrid(stand_in(sites), num_nodes=num_sites, workers=1)
+    grid = InlineGrid(stand_in(sites, answer), num_nodes=num_sites, workers=1)
     nodes = {site: node for node, site in enumerate(sites, start=1)}
     with tempfile.TemporaryDirectory() as folder:
         job = Job(spec=spec(num_sites), run="memory", sites=sites, data=Path(folder), out=Path(folder) / "out")
@@ -84,8 +83,8 @@ def plan(spec: Spec, stage: int, contract: Contract, previous: Arrays | None) ->
     return StagePlan(manifest=Manifest.of(initial), rules=rules, contract=contract), initial
 
 
-def stand_in(sites: tuple[str, ...]) -> ClientApp:
-    """Answers for every site; a training order with new weights, which are made one tensor at a time."""
+def stand_in(sites: tuple[str, ...], answer: bytes) -> ClientApp:
+    """Answers for every site; a training order with a copy of packed weights, as they come from a wire."""
     app = ClientApp()
 
     def handle(message: Message, context: Context) -> Message:
@@ -93,7 +92,7 @@ def stand_in(sites: tuple[str, ...]) -> ClientApp:
         site = sites[int(context.node_config["partition-id"])]
         content = RecordDict({"reply": ConfigRecord({"json": reply(order, site).model_dump_json()})})
         if order.work is Work.TRAIN:
-            packed = pack({name: np.full(shape, 0.5, np.float32) for name, shape in SHAPES.items()})
+            packed = bytes(memoryview(answer))
             content["group.shared"] = ArrayRecord({PACKED: FlowerArray("uint8", (len(packed),), PACKED, packed)})
         return Message(content=content, reply_to=message)
 
@@ -136,11 +135,12 @@ def resident_bytes(figure: str) -> int:
 
 def measure(case: str) -> float:
     """The memory of one case, in models."""
+    answer = pack(weights(0.5)) if case != "bare" else b""  # the sites' own, and so part of what is there before
     idle = resident_bytes("VmRSS")
     if case == "bare":
         run_bare()
     else:
-        run(int(case))
+        run(int(case), answer)
     return (resident_bytes("VmHWM") - idle) / NUM_BYTES
 
 

