@@ -14,9 +14,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from fedward_models.backbones.backbone import Axis, Backbone, ChannelGroup
+from fedward_models.backbones.backbone import Axis, ChannelGroup
 from fedward_models.backbones.beit_vit.config import BEiTViTConfig
-from fedward_models.backbones.transformer_groups import heads_group, hidden_group
+from fedward_models.backbones.patch_transformer import PatchTransformer
+from fedward_models.backbones.transformer_groups import heads_group
 from fedward_models.layers.patches import PatchEmbedding
 from fedward_models.layers.relative_transformer import (
     calm_deeper_blocks,
@@ -31,7 +32,7 @@ from fedward_models.layers.transformer import layer_norm
 _SHARED_TABLE = "shared_positions.relative_position_bias_table"
 
 
-class BEiTViT(Backbone):
+class BEiTViT(PatchTransformer):
     """BEiT's vision transformer over square images.
 
     Attributes:
@@ -45,7 +46,7 @@ class BEiTViT(Backbone):
         SpecError: The patch does not divide the image.
     """
 
-    pooled = ("fc_norm",)
+    config: BEiTViTConfig
     no_weight_decay = ("cls_token",)  # SSL-FL, code/fed_beit, in both stages
 
     def __init__(self, config: BEiTViTConfig, *, image_px: int, channels: int) -> None:
@@ -83,16 +84,6 @@ class BEiTViT(Backbone):
             tokens = block(tokens, shared_rel_pos_bias=positions)
         return tokens
 
-    def forward(self, images: Tensor) -> Tensor:
-        """The normed mean of the patch tokens: (B, C, H, W) to (B, E)."""
-        features: Tensor = self.fc_norm(self.encode(self.embed(images))[:, 1:].mean(dim=1))
-        return features
-
-    def feature_map(self, images: Tensor) -> Tensor:
-        """The normed patch tokens in their places: (B, C, H, W) to (B, E, h, w)."""
-        tokens: Tensor = self.fc_norm(self.encode(self.embed(images))[:, 1:])
-        return tokens.transpose(1, 2).reshape(images.shape[0], -1, self.side, self.side)
-
     def become_encoder(self, *, drop_path: float) -> None:
         """Turn into what masked pre-training trains (SSL-FL, Sec. 2.2).
 
@@ -112,22 +103,6 @@ class BEiTViT(Backbone):
         tables = (f"blocks.{index}.attn.relative_position_bias_table" for index in range(self.config.depth))
         return dict.fromkeys(tables, _SHARED_TABLE)
 
-    def channel_groups(self) -> tuple[ChannelGroup, ...]:
-        """The heads and the hidden units of every block; the residual stream, which every block reads, stays whole."""
-        return tuple(
-            group for index in range(self.config.depth) for group in (self._heads_of(index), self._hidden_of(index))
-        )
-
-    def layer_of(self, name: str) -> int:
-        """Embeddings 0, block i is i + 1, the last norm goes with the head (SSL-FL, Sec. 5.2)."""
-        if name.startswith("fc_norm."):
-            return self.num_layers()
-        return int(name.split(".")[1]) + 1 if name.startswith("blocks.") else 0
-
-    def num_layers(self) -> int:
-        """The embeddings and all blocks."""
-        return self.config.depth + 1
-
     def _heads_of(self, index: int) -> ChannelGroup:
         name, unit = f"blocks.{index}.attn", self.config.width // self.config.heads
         outputs = (
@@ -137,7 +112,3 @@ class BEiTViT(Backbone):
             Axis(tensor=f"{name}.relative_position_bias_table", dim=1),
         )
         return heads_group(name, heads=self.config.heads, unit=unit, outputs=outputs)
-
-    def _hidden_of(self, index: int) -> ChannelGroup:
-        hidden = int(self.config.width * self.config.mlp_ratio)
-        return hidden_group(f"blocks.{index}.mlp", channels=hidden)

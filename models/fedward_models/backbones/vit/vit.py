@@ -10,15 +10,16 @@ Letters: B batch, C channel, H height, W width, N patches, M some of the patches
 import torch
 from torch import Tensor, nn
 
-from fedward_models.backbones.backbone import Axis, Backbone, ChannelGroup
-from fedward_models.backbones.transformer_groups import heads_group, hidden_group
+from fedward_models.backbones.backbone import Axis, ChannelGroup
+from fedward_models.backbones.patch_transformer import PatchTransformer
+from fedward_models.backbones.transformer_groups import heads_group
 from fedward_models.backbones.vit.config import ViTConfig
 from fedward_models.layers.patches import PatchEmbedding
 from fedward_models.layers.positions import sine_positions
 from fedward_models.layers.transformer import initialise, layer_norm, transformer_blocks
 
 
-class ViT(Backbone):
+class ViT(PatchTransformer):
     """A vision transformer over square images.
 
     Attributes:
@@ -31,7 +32,7 @@ class ViT(Backbone):
         SpecError: The patch does not divide the image.
     """
 
-    pooled = ("fc_norm",)
+    config: ViTConfig
     no_weight_decay = ("cls_token", "pos_embed")  # SSL-FL, code/fed_mae, at fine-tuning
 
     def __init__(self, config: ViTConfig, *, image_px: int, channels: int) -> None:
@@ -73,16 +74,6 @@ class ViT(Backbone):
             tokens = block(tokens)
         return tokens
 
-    def forward(self, images: Tensor) -> Tensor:
-        """The normed mean of the patch tokens: (B, C, H, W) to (B, E)."""
-        features: Tensor = self.fc_norm(self.encode(self.embed(images))[:, 1:].mean(dim=1))
-        return features
-
-    def feature_map(self, images: Tensor) -> Tensor:
-        """The normed patch tokens in their places: (B, C, H, W) to (B, E, h, w)."""
-        tokens: Tensor = self.fc_norm(self.encode(self.embed(images))[:, 1:])
-        return tokens.transpose(1, 2).reshape(images.shape[0], -1, self.side, self.side)
-
     def become_encoder(self) -> None:
         """Turn into what masked pre-training trains (SSL-FL, Sec. 2.1).
 
@@ -94,27 +85,7 @@ class ViT(Backbone):
         for block in self.blocks:
             block.drop_path1 = block.drop_path2 = nn.Identity()
 
-    def channel_groups(self) -> tuple[ChannelGroup, ...]:
-        """The heads and the hidden units of every block; the residual stream, which every block reads, stays whole."""
-        return tuple(
-            group for index in range(self.config.depth) for group in (self._heads_of(index), self._hidden_of(index))
-        )
-
-    def layer_of(self, name: str) -> int:
-        """Embeddings 0, block i is i + 1, the last norm goes with the head (SSL-FL, Sec. 5.2)."""
-        if name.startswith("fc_norm."):
-            return self.num_layers()
-        return int(name.split(".")[1]) + 1 if name.startswith("blocks.") else 0
-
-    def num_layers(self) -> int:
-        """The embeddings and all blocks."""
-        return self.config.depth + 1
-
     def _heads_of(self, index: int) -> ChannelGroup:
         name, unit = f"blocks.{index}.attn", self.config.width // self.config.heads
         outputs = tuple(Axis(tensor=f"{name}.qkv.{part}", unit=unit, tiles=3) for part in ("weight", "bias"))
         return heads_group(name, heads=self.config.heads, unit=unit, outputs=outputs)
-
-    def _hidden_of(self, index: int) -> ChannelGroup:
-        hidden = int(self.config.width * self.config.mlp_ratio)
-        return hidden_group(f"blocks.{index}.mlp", channels=hidden)
