@@ -4,28 +4,12 @@ Letters: B batch, C channel, H height, W width, N patches, E embedding, h and w 
 """
 
 from abc import abstractmethod
-from typing import Protocol
 
 from torch import Tensor, nn
 
 from fedward_models.backbones.backbone import Backbone, ChannelGroup
+from fedward_models.backbones.transformer_config import PatchTransformerConfig
 from fedward_models.backbones.transformer_groups import hidden_group
-
-
-class TransformerSettings(Protocol):
-    """The form of a transformer: settings that are read and never changed."""
-
-    @property
-    def width(self) -> int:
-        """E."""
-
-    @property
-    def depth(self) -> int:
-        """Blocks."""
-
-    @property
-    def mlp_ratio(self) -> float:
-        """Hidden units of a block, in widths."""
 
 
 class PatchTransformer(Backbone):
@@ -37,7 +21,7 @@ class PatchTransformer(Backbone):
         fc_norm: The norm of pooled features.
     """
 
-    config: TransformerSettings
+    config: PatchTransformerConfig
     side: int
     fc_norm: nn.Module
     pooled = ("fc_norm",)

@@ -1,13 +1,13 @@
 """The settings of BEiT's vision transformer."""
 
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from fedward_core.spec import BackboneConfig
+from fedward_models.backbones.transformer_config import PatchTransformerConfig
 
 
-class BEiTViTConfig(BackboneConfig):
+class BEiTViTConfig(PatchTransformerConfig):
     """A vision transformer with relative positions and scaled layers (Bao et al., BEiT, ICLR 2022).
 
     SSL-FL trains width 768, depth 12, heads 12, patch_px 16. The defaults are smaller, so that a hospital without a
@@ -28,18 +28,5 @@ class BEiTViTConfig(BackboneConfig):
     implementation: ClassVar[str] = "fedward_models.backbones.beit_vit.beit_vit:BEiTViT"
 
     name: Literal["beit_vit"] = "beit_vit"
-    width: int = Field(default=192, ge=1)
-    depth: int = Field(default=6, ge=1)
-    heads: int = Field(default=3, ge=1)
-    patch_px: int = Field(default=16, ge=1)
-    mlp_ratio: float = Field(default=4.0, gt=0)
     layer_scale: float = Field(default=0.1, gt=0)
     drop_path: float = Field(default=0.0, ge=0, lt=1)
-
-    @model_validator(mode="after")
-    def _check_width(self) -> Self:
-        if self.width % self.heads:
-            raise ValueError(
-                f"width {self.width} does not divide into {self.heads} heads: choose a multiple of 'heads'"
-            )
-        return self

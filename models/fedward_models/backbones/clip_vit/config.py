@@ -1,13 +1,13 @@
 """The settings of CLIP's image tower."""
 
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from fedward_core.spec import BackboneConfig
+from fedward_models.backbones.transformer_config import TransformerConfig
 
 
-class CLIPViTConfig(BackboneConfig):
+class CLIPViTConfig(TransformerConfig):
     """The vision transformer of CLIP (Radford et al., ICML 2021).
 
     Published ViT-B/32: width 768, depth 12, heads 12, patch_px 32, features 512, images of 224 pixels. The defaults are
@@ -26,17 +26,5 @@ class CLIPViTConfig(BackboneConfig):
     implementation: ClassVar[str] = "fedward_models.backbones.clip_vit.clip_vit:CLIPViT"
 
     name: Literal["clip_vit"] = "clip_vit"
-    width: int = Field(default=192, ge=4)
-    depth: int = Field(default=6, ge=1)
-    heads: int = Field(default=3, ge=1)
-    patch_px: int = Field(default=16, ge=1)
     features: int = Field(default=128, ge=1)
     activation: Literal["quick_gelu", "gelu"] = "quick_gelu"
-
-    @model_validator(mode="after")
-    def _check_width(self) -> Self:
-        if self.width % self.heads:
-            raise ValueError(
-                f"width {self.width} does not divide into {self.heads} heads: choose a multiple of 'heads'"
-            )
-        return self

@@ -5,18 +5,17 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from fedward_core.cards import DataNeed
-from fedward_core.spec import BackboneConfig
+from fedward_models.backbones.transformer_config import TransformerConfig
 
 _SCORES = 2
 
 
-class VolumeTransformerConfig(BackboneConfig):
+class VolumeTransformerConfig(TransformerConfig):
     """What MINiT and NiT have in common; see these."""
 
     need: ClassVar[DataNeed] = DataNeed.VOLUME
 
     width: int = Field(default=256, ge=1)
-    depth: int = Field(default=6, ge=1)
     heads: int = Field(default=8, ge=1)
     hidden: int = Field(default=309, ge=1)
     patch_px: int = Field(default=4, ge=1)
@@ -28,11 +27,7 @@ class VolumeTransformerConfig(BackboneConfig):
     skips_in_evaluation: bool = False
 
     @model_validator(mode="after")
-    def _check_shape(self) -> Self:
-        if self.width % self.heads:
-            raise ValueError(
-                f"width {self.width} does not divide into {self.heads} heads: choose a multiple of 'heads'"
-            )
+    def _check_skips(self) -> Self:
         if self.skips_in_evaluation and not self.layer_drop:
             raise ValueError("skips_in_evaluation has no effect without layer_drop: set both, or neither")
         return self

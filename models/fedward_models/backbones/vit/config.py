@@ -4,10 +4,10 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from fedward_core.spec import BackboneConfig
+from fedward_models.backbones.transformer_config import PatchTransformerConfig
 
 
-class ViTConfig(BackboneConfig):
+class ViTConfig(PatchTransformerConfig):
     """A vision transformer (Dosovitskiy et al., ICLR 2021).
 
     SSL-FL trains ViT-B: width 768, depth 12, heads 12, patch_px 16. The defaults are smaller, so that a hospital
@@ -26,19 +26,10 @@ class ViTConfig(BackboneConfig):
     implementation: ClassVar[str] = "fedward_models.backbones.vit.vit:ViT"
 
     name: Literal["vit"] = "vit"
-    width: int = Field(default=192, ge=4)
-    depth: int = Field(default=6, ge=1)
-    heads: int = Field(default=3, ge=1)
-    patch_px: int = Field(default=16, ge=1)
-    mlp_ratio: float = Field(default=4.0, gt=0)
     drop_path: float = Field(default=0.0, ge=0, lt=1)
 
     @model_validator(mode="after")
-    def _check_width(self) -> Self:
-        if self.width % self.heads:
-            raise ValueError(
-                f"width {self.width} does not divide into {self.heads} heads: choose a multiple of 'heads'"
-            )
+    def _check_positions(self) -> Self:
         if self.width % 4:
             raise ValueError(f"width {self.width} is no multiple of 4, which the table of positions needs")
         return self
