@@ -12,9 +12,8 @@ from fedward_cli.consoles import tell
 from fedward_cli.execution import check_same, find_run, remove_run, write_figures
 from fedward_cli.network import STUDY, Network
 from fedward_cli.results import EVENTS, Results, read_results
-from fedward_cli.runs_remote import follow_to_the_end
+from fedward_cli.run_events import event_of, follow_to_the_end
 from fedward_core.engine import Job
-from fedward_core.events import EventKind
 
 START_TIMEOUT_S = 120.0
 POLL_S = 0.2
@@ -81,11 +80,6 @@ class Deployed:
 
 def _keep_events_of_the_run(path: Path) -> None:
     """The coordinator's own events, such as moves between states, are no part of an engine's."""
-    events = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    kinds = set(EventKind)
-    lines = [
-        json.dumps({key: value for key, value in event.items() if key != "sequence"})
-        for event in events
-        if event["kind"] in kinds
-    ]
-    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    told = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    events = [event for one in told if (event := event_of(one)) is not None]
+    path.write_text("".join(f"{event.model_dump_json()}\n" for event in events), encoding="utf-8")

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -79,12 +79,17 @@ def read_results(out: Path) -> Results:
     Raises:
         CheckpointError: There are no events, or a line that is none.
     """
+    return gather(read_events(out))
+
+
+def gather(events: Iterable[Event]) -> Results:
+    """The results that the events of a run, in order, amount to."""
     evaluations: dict[Moment, Metrics] = {}
     losses: dict[Moment, float] = {}
     sent: dict[Moment, int] = {}
     steps: dict[Moment, int] = {}
     reused: set[str] = set()
-    for event in read_events(out):
+    for event in events:
         if event.kind is EventKind.STAGE_REUSED and event.stage is not None:
             reused.add(event.stage)
         if event.stage is None or event.round is None or event.site is None:

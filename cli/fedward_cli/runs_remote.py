@@ -1,22 +1,20 @@
 """``fedward run``: submits runs to a coordinator, and follows, stops and fetches them."""
 
 import json
-import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
 from fedward_cli.connection import ENVIRONMENT, coordinator
-from fedward_cli.consoles import errors, output, tell
+from fedward_cli.consoles import output, tell
 from fedward_cli.options import AsJson, SpecFile, Workers
-from fedward_cli.progress import shown
-from fedward_core.errors import RoundError
-from fedward_core.events import Event, EventKind
+from fedward_cli.results import as_json as as_plain
+from fedward_cli.run_events import fetch_results, follow_to_the_end
+from fedward_cli.tables import FIGURES_NOTE, results_table
 from fedward_core.spec import Spec
 
 if TYPE_CHECKING:
@@ -25,8 +23,6 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help=f"Submit runs to a coordinator and follow them. {ENVIRONMENT}")
 
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id, see `fedward run list`.")]
-# Decided here: a coordinator that is started again answers long before that.
-AWAY_S = 60.0
 
 
 @app.command("submit")
@@ -83,12 +79,25 @@ def show(run: RunId, as_json: AsJson = False) -> None:
 
 @app.command("watch")
 def watch(run: RunId) -> None:
-    """Follow a run to its end. The exit code is 0 if it completed, and 1 otherwise. Ctrl-C leaves the run as it is.
+    """Follow a run to its end, and show its results. Ctrl-C leaves the run as it is.
+
+    The exit code is 0 if it completed, and 1 otherwise.
 
     For example `fedward run watch quickstart-1a2b3c4d`
     """
-    follow_to_the_end(coordinator(), run)
+    asked = coordinator()
+    follow_to_the_end(asked, run)
+    _show_results(asked, run, machine=False)
     tell(f"Run '{escape(run)}' is completed. `fedward run download {escape(run)}` fetches what it leaves.")
+
+
+@app.command("results")
+def results(run: RunId, as_json: AsJson = False) -> None:
+    """Show a run's newest figures: one row for each site, with n, and their mean. It may still be under way.
+
+    For example `fedward run results quickstart-1a2b3c4d`
+    """
+    _show_results(coordinator(), run, machine=as_json)
 
 
 @app.command("stop")
@@ -125,41 +134,14 @@ def download(
     typer.echo(str(path))
 
 
-def follow_to_the_end(coordinator: "Coordinator", run: str) -> None:
-    """Show a run while it happens.
-
-    Raises:
-        RoundError: It ended otherwise than completed.
-        CoordinatorError: The coordinator is away for long, or refuses.
-    """
-    found = coordinator.get(f"/runs/{run}")
-    with shown(errors(), Spec.parse(found["spec"]), len(found["sites"])) as listen:
-        _follow(coordinator, run, listen)
-    ended = coordinator.get(f"/runs/{run}")
-    if ended["state"] != "completed":
-        raise RoundError(f"run '{run}' is {ended['state']}: {ended['reason']}")
-
-
-def _follow(coordinator: "Coordinator", run: str, listen: Callable[[Event], None]) -> None:
-    """Tell every event once, over as many connections as it takes while the coordinator is away and comes back."""
-    from fedward_cli.coordinator import UnreachableError  # noqa: PLC0415 - httpx is slow to import
-
-    seen, heard_s = 0, time.monotonic()
-    while True:
-        try:
-            for event in coordinator.events(run, seen):
-                seen, heard_s = event["sequence"], time.monotonic()
-                _tell(event, listen)
-        except UnreachableError:
-            if time.monotonic() - heard_s > AWAY_S:
-                raise
-            time.sleep(1)
-        else:
-            return
-
-
-def _tell(event: dict[str, Any], listen: Callable[[Event], None]) -> None:
-    if event["kind"] in set(EventKind):
-        listen(Event.model_validate({key: value for key, value in event.items() if key != "sequence"}))
-    elif reason := event["facts"].get("reason"):
-        tell(escape(f"{event['site'] or event['facts'].get('to', event['kind'])}: {reason}"))
+def _show_results(coordinator: "Coordinator", run: str, *, machine: bool) -> None:
+    """Print the newest figures, as a table or as JSON."""
+    found = fetch_results(coordinator, run)
+    if machine:
+        typer.echo(json.dumps(as_plain(found), indent=2))
+    elif found.final:
+        split = Spec.parse(coordinator.get(f"/runs/{run}")["spec"]).evaluate.split
+        output().print(results_table(found, f"{run}: {split} split"))
+        output().print(f"[dim]{FIGURES_NOTE}[/]")
+    else:
+        tell(f"Run '{escape(run)}' has told no figures: nothing was evaluated.")

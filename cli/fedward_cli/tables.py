@@ -9,10 +9,13 @@ from fedward_cli.results import Results, mean_over_sites
 from fedward_core.metric import Metrics
 
 FIGURES = ("accuracy", "balanced_accuracy", "auroc", "dice")
-NOTE = (
+FIGURES_NOTE = (
     "Intervals are of 95 % and resample patients; n counts images. '-' is not defined at a site, such as AUROC with "
-    "one class, and not part of the mean; a site with one class shows its recall. 'site prior only' names each site's "
-    "commonest training class whatever the image shows; AUROC of all images would need every prediction."
+    "one class, and not part of the mean; a site with one class shows its recall."
+)
+NOTE = (
+    f"{FIGURES_NOTE} 'site prior only' names each site's commonest training class whatever the image shows; AUROC of "
+    "all images would need every prediction."
 )
 
 

@@ -82,6 +82,14 @@ def test_a_run_is_submitted_watched_shown_and_downloaded(network: Network, spec:
     assert "only: round 3 of 3" in watched.stderr
     assert "is completed" in watched.stderr
 
+    shown = network.call("run", "results", "drill-1")
+    assert shown.exit_code == 0, shown.output
+    assert shown.stdout == watched.stdout
+    for cell in ("drill-1: test split", "hill", "north", "river", "mean of sites"):
+        assert cell in shown.stdout
+    told = json.loads(network.call("run", "results", "drill-1", "--json").stdout)
+    assert set(told["sites"]) == set(told["bytes_sent"]) == {"hill", "north", "river"}
+
     assert "completed" in network.call("run", "list").stdout
     assert json.loads(network.call("run", "list", "--json").stdout)[0]["id"] == "drill-1"
     assert "hill, north, river" in network.call("run", "show", "drill-1").stdout
@@ -103,7 +111,7 @@ def test_a_run_that_is_stopped_ends_the_watch_with_its_reason(network: Network, 
 
 
 def test_a_run_that_does_not_exist_is_said_to_be_none(network: Network, tmp_path: Path) -> None:
-    for command in ("show", "watch", "stop", "download"):
+    for command in ("show", "watch", "results", "stop", "download"):
         result = network.call("run", command, "nothing")
         assert result.exit_code == 1
         assert "there is no run 'nothing'" in result.stderr

@@ -1,0 +1,63 @@
+"""What a coordinator tells of a run becomes the results that its folder would give, however it is cut into answers."""
+
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from fedward_cli import run_events
+from fedward_cli.coordinator import Coordinator
+from fedward_cli.results import EVENTS, read_results
+from fedward_cli.run_events import event_of, fetch_results
+from fedward_core.events import Event, EventKind
+
+
+def own(sequence: int, kind: EventKind, site: str, round_: int, **facts: Any) -> dict[str, Any]:
+    event = Event(kind=kind, time_s=0.0, stage="only", round=round_, site=site, facts=facts)
+    return {"sequence": sequence, **event.model_dump(mode="json")}
+
+
+def moved(sequence: int) -> dict[str, Any]:
+    """An event of the coordinator's own."""
+    place = {"stage": None, "round": None, "site": None}
+    return {"sequence": sequence, "kind": "run_moved", "time_s": 0.0, "facts": {"to": "running"}, **place}
+
+
+def accuracy(value: float) -> dict[str, Any]:
+    return {"accuracy": {"value": value, "n": 7, "low": None, "high": None}}
+
+
+TOLD = [
+    moved(1),
+    own(2, EventKind.SITE_TRAINED, "north", 0, bytes=100, num_steps=3, loss=0.5),
+    own(3, EventKind.EVALUATED, "north", 0, metrics=accuracy(0.4)),
+    moved(4),
+    own(5, EventKind.SITE_TRAINED, "north", 1, bytes=200, num_steps=3, loss=0.25),
+    own(6, EventKind.EVALUATED, "north", 1, metrics=accuracy(0.8)),
+    moved(7),
+]
+
+
+class Teller:
+    """Answers as a coordinator does: events behind a sequence number, at most so many."""
+
+    def get(self, path: str, *, after: int, limit: int) -> list[dict[str, Any]]:
+        assert path == "/runs/tiny/events"
+        return [told for told in TOLD if told["sequence"] > after][:limit]
+
+
+@pytest.mark.parametrize("page", [1, 2, 7, 100])
+def test_results_told_in_pieces_are_those_of_the_folder(
+    page: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_events, "PAGE", page)
+    lines = [event.model_dump_json() for told in TOLD if (event := event_of(told))]
+    (tmp_path / EVENTS).write_text("".join(f"{line}\n" for line in lines))
+    fetched = fetch_results(cast("Coordinator", Teller()), "tiny")
+    assert fetched == read_results(tmp_path)
+    assert fetched.final["north"]["accuracy"].value == 0.8
+    assert fetched.bytes_sent == {"north": 300}
+
+
+def test_the_coordinators_own_events_are_none_of_the_run() -> None:
+    assert [event_of(told) is None for told in TOLD] == [told["kind"] == "run_moved" for told in TOLD]
