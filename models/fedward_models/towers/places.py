@@ -1,6 +1,6 @@
 """The image tower: what alignment reads of a backbone, for the whole image and for its places.
 
-Letters: B batch, C channel, H height, W width, N places, E features.
+Letters: B batch, C channel, H height, W width, N places, E features of an image, P of a place.
 """
 
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from fedward_models.backbones.backbone import Backbone
+from fedward_models.backbones.resnet.resnet import ResNet
 from fedward_models.backbones.vit.vit import ViT
 
 
@@ -19,7 +20,7 @@ class Places:
 
     Attributes:
         image: (B, E), of the whole image.
-        places: (B, N, E), of each place.
+        places: (B, N, P), of each place.
         importance: (B, N), attention from the class token, without gradient; None for a network without one.
     """
 
@@ -29,7 +30,10 @@ class Places:
 
 
 def read_places(backbone: Backbone, images: Tensor) -> Places:
-    """Class token and patch tokens of a vision transformer after its last norm; pooled features and map of any other.
+    """What the whole image and its places are, for each kind of network (MGCA, Sec. 3.1).
+
+    Of a vision transformer class token and patch tokens after the last norm; of a residual network the pooled last map
+    and the finer one before it; of any other pooled features and their map.
 
     Args:
         backbone: The network.
@@ -37,8 +41,16 @@ def read_places(backbone: Backbone, images: Tensor) -> Places:
     """
     if isinstance(backbone, ViT):
         return _of_transformer(backbone, images)
+    if isinstance(backbone, ResNet):
+        *_, finer, last = backbone.maps(images)
+        return Places(image=last.mean(dim=(2, 3)), places=finer.flatten(2).transpose(1, 2), importance=None)
     places = backbone.feature_map(images).flatten(2).transpose(1, 2)
     return Places(image=backbone(images), places=places, importance=None)
+
+
+def place_features(backbone: Backbone) -> int:
+    """P, the width of what :func:`read_places` gives of a place."""
+    return backbone.widths[-2] if isinstance(backbone, ResNet) else backbone.num_features
 
 
 def _of_transformer(backbone: ViT, images: Tensor) -> Places:

@@ -33,15 +33,13 @@ from fedward_models.method import Batch, Clock, Inheritance, Method, StepOutput,
 from fedward_models.methods.evp.config import EVPConfig
 from fedward_models.methods.evp.heads import build_head
 from fedward_models.methods.evp.prompt import Prompt, published_free_px
-from fedward_models.methods.evp.tower import ClassifierHead, FrozenBackbone, load_backbone
+from fedward_models.methods.evp.tower import ClassifierHead
+from fedward_models.towers.frozen_backbone import FrozenBackbone
+from fedward_models.towers.image_file import load_backbone
+from fedward_models.towers.standards import standardised
 from fedward_models.weights import arrays_of
 
-# Mean and deviation of the three channels.
-STANDARDS = {
-    "clip": ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
-    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-}
-_HELD, _HEAD = "backbone.held.", "head."
+_FROZEN = ("backbone.", "head.")
 
 
 class EVP(Method):
@@ -187,20 +185,17 @@ class EVP(Method):
         return self._frozen_from(state)
 
     def _frozen_from(self, state: Mapping[str, Tensor]) -> Inheritance:
-        wanted = {
-            name: name.replace(_HELD, "backbone.") for name in self.state_dict() if name.startswith((_HELD, _HEAD))
-        }
-        if missing := [theirs for theirs in wanted.values() if theirs not in state]:
+        wanted = [name for name in self.state_dict() if name.startswith(_FROZEN)]
+        if missing := [name for name in wanted if name not in state]:
             raise CheckpointError(
                 f"evp freezes the network of the previous stage, which lacks '{missing[0]}': put a stage of supervised "
                 "with the same backbone before it"
             )
-        cloned = take_over(self, {ours: state[theirs] for ours, theirs in wanted.items()}, wanted)
+        taken = take_over(self, state, wanted)
         return Inheritance(
-            cloned=tuple(name for name in cloned if name.startswith(_HELD)),
-            taken=tuple(name for name in cloned if name.startswith(_HEAD)),
-            new=tuple(name for name in self.state_dict() if name not in wanted),
-            dropped=tuple(name for name in state if name not in wanted.values()),
+            taken=taken,
+            new=tuple(name for name in self.state_dict() if name not in taken),
+            dropped=tuple(name for name in state if name not in taken),
         )
 
     def _pixels(self, batch: Batch) -> Tensor:
@@ -211,8 +206,7 @@ class EVP(Method):
     def _standardised(self, pixels: Tensor, batch: Batch) -> Tensor:
         if self.normalisation == "site":
             return (pixels - batch.mean) / batch.std
-        mean, std = (torch.tensor(values).to(pixels).view(3, 1, 1) for values in STANDARDS[self.normalisation])
-        return (pixels - mean) / std
+        return standardised(pixels, self.normalisation)
 
     def _labels(self, batch: Batch) -> Tensor:
         if batch.labels is None:

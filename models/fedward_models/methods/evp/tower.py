@@ -1,83 +1,20 @@
-"""The frozen network behind a prompt: a backbone that nothing changes, and what reads its features.
+"""What reads the features of the frozen backbone behind a prompt, and is frozen too.
 
-    in the state (the previous stage's, as built)      outside of it (a file, known by its digest)
-    backbone.held.*, head.*                            nothing: sites hold the file, and nothing of it travels
-
-Letters: B batch, C channel, H height, W width, E features, S classes of the classifier, K classes of the study.
+Letters: B batch, E features, S classes of the classifier, K classes of the study.
 """
 
 from collections.abc import Mapping
-from typing import Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from fedward_core.arrays import Array
-from fedward_core.errors import CheckpointError, SpecError
-from fedward_models.backbones.backbone import Backbone, ChannelGroup
-from fedward_models.backbones.clip_vit.clip_vit import CLIPViT
-from fedward_models.layers.frozen_module import FrozenModule
-from fedward_models.towers.clip_image import image_entries, is_clip
-from fedward_models.weights import load_arrays
+from fedward_core.errors import CheckpointError
 
 CLIP_SCALE = 100.0  # exp of the logit scale of every weight of OpenAI
-_BACKBONE = "backbone."
 # Decided here: a classifier as built is so sure of itself that a prompt has something to change.
 _SHARPNESS = 5.0
-
-
-class FrozenBackbone(Backbone):
-    """A backbone in evaluation mode for ever, of which nothing is trained, cut or kept private.
-
-    Args:
-        network: The backbone.
-        inside: Whether its weights are part of the state.
-    """
-
-    def __init__(self, network: Backbone, *, inside: bool) -> None:
-        super().__init__()
-        self.num_features, self.image_px = network.num_features, network.image_px
-        self.held: nn.Module = network.eval().requires_grad_(False) if inside else FrozenModule(network)
-
-    @property
-    def network(self) -> Backbone:
-        """The backbone."""
-        network = self.held.network if isinstance(self.held, FrozenModule) else self.held
-        assert isinstance(network, Backbone)
-        return network
-
-    def train(self, mode: bool = True) -> Self:  # noqa: ARG002 - the signature of torch
-        """Stay in evaluation mode, so that no running statistic moves."""
-        return super().train(False)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, E)."""
-        features: Tensor = self.network(images)
-        return features
-
-    def feature_map(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, E, h, w)."""
-        return self.network.feature_map(images)
-
-    def channel_groups(self) -> tuple[ChannelGroup, ...]:
-        """None can be cut.
-
-        Raises:
-            SpecError: Always.
-        """
-        raise SpecError(
-            "evp trains a prompt and no channels of a network, so there are none to divide: personalise with ditto or "
-            "local_only, or leave 'personalise' out"
-        )
-
-    def layer_of(self, name: str) -> int:  # noqa: ARG002 - the signature of the family
-        """No layer is trained."""
-        return 0
-
-    def num_layers(self) -> int:
-        """No layer is trained."""
-        return 0
 
 
 class ClassifierHead(nn.Module):
@@ -127,30 +64,14 @@ class TextHead(nn.Module):
         return self.scale * functional.normalize(features, dim=1) @ self.embeddings.T
 
 
-def load_backbone(backbone: Backbone, arrays: Mapping[str, Array], *, name: str) -> None:
-    """Fill a backbone from a file: a published CLIP, a backbone, or a whole stage of Fedward with a backbone in it.
-
-    Raises:
-        CheckpointError: The file holds another network.
-    """
-    entries = _entries(backbone, arrays)
-    try:
-        load_arrays(backbone, entries)
-    except CheckpointError as error:
-        raise CheckpointError(
-            f"the frozen weights '{name}' do not fit the stage's backbone: {error}. Give the backbone the form of the "
-            "network in the file, with dataset.image_px of its images, or name another file"
-        ) from error
-
-
 def load_classifier(head: ClassifierHead, arrays: Mapping[str, Array], *, name: str) -> None:
-    """Fill a classifier from a file's ``head.weight`` and ``head.bias``.
+    """Fill a classifier from a file's ``head.weight`` and ``head.bias``, or torchvision's ``fc``.
 
     Raises:
         CheckpointError: They are missing or of another shape.
     """
     for part, own in (("weight", head.weight), ("bias", head.bias)):
-        found = arrays.get(f"head.{part}")
+        found = arrays.get(f"head.{part}", arrays.get(f"fc.{part}"))
         if found is None or found.shape != tuple(own.shape):
             raise CheckpointError(
                 f"the classifier of '{name}' does not fit: expected 'head.{part}' of shape {tuple(own.shape)}, found "
@@ -158,11 +79,3 @@ def load_classifier(head: ClassifierHead, arrays: Mapping[str, Array], *, name: 
                 "a file with a classifier"
             )
         own.copy_(torch.tensor(found))
-
-
-def _entries(backbone: Backbone, arrays: Mapping[str, Array]) -> dict[str, Array]:
-    if isinstance(backbone, CLIPViT) and is_clip(arrays):
-        return image_entries(arrays)
-    if any(name.startswith(_BACKBONE) for name in arrays):
-        return {name.removeprefix(_BACKBONE): a for name, a in arrays.items() if name.startswith(_BACKBONE)}
-    return {name: array for name, array in arrays.items() if not name.startswith("head.")}

@@ -37,7 +37,7 @@ from fedward_models.method import Batch, Clock, Inheritance, Method, StepOutput,
 from fedward_models.methods.mgca.config import MGCAConfig
 from fedward_models.methods.mgca.heads import Projection
 from fedward_models.towers.bert import TextTower
-from fedward_models.towers.places import read_places
+from fedward_models.towers.places import place_features, read_places
 from fedward_models.towers.reports import FEWEST_WORDS, clean_report
 from fedward_models.towers.word_pieces import Pieces
 
@@ -89,7 +89,8 @@ class MGCA(Method):
         tower = TextTower(config.text)
         self.text = FrozenModule(tower) if config.freeze_text else tower
         form = {"hidden": config.hidden, "width": config.width}
-        self.image_head, self.place_head = (Projection(backbone.num_features, **form) for _ in range(2))
+        widths = (backbone.num_features, place_features(backbone))
+        self.image_head, self.place_head = (Projection(features, **form) for features in widths)
         self.report_head, self.word_head = (Projection(tower.num_features, **form) for _ in range(2))
         self.prototypes = nn.Parameter(functional.normalize(torch.randn(config.prototypes, config.width), dim=1))
 

@@ -1,0 +1,57 @@
+"""Weights of an image tower from a file: Fedward's own, CLIP's, or those of timm and torchvision."""
+
+from collections.abc import Mapping
+
+from fedward_core.arrays import Array
+from fedward_core.errors import CheckpointError
+from fedward_models.backbones.backbone import Backbone
+from fedward_models.backbones.clip_vit.clip_vit import CLIPViT
+from fedward_models.backbones.vit.vit import ViT
+from fedward_models.towers.clip_image import image_entries, is_clip
+from fedward_models.weights import load_arrays
+
+_BACKBONE = "backbone."
+_CLASSIFIERS = ("head.", "fc.")  # of timm's transformers, and of torchvision's and timm's residual networks
+
+
+def load_backbone(backbone: Backbone, arrays: Mapping[str, Array], *, name: str) -> None:
+    """Fill a backbone from a file: a published tower, a backbone, or a whole stage of Fedward with a backbone in it.
+
+    Kernels of colour images are summed over their channels where the study's images are grey, which gives what three
+    equal channels would.
+
+    Args:
+        backbone: What is filled.
+        arrays: The file.
+        name: Its name, for messages.
+
+    Raises:
+        CheckpointError: The file holds another network.
+    """
+    own = backbone.state_dict()
+    entries = {key: _grey(array, own[key].shape) if key in own else array for key, array in _entries(backbone, arrays)}
+    try:
+        load_arrays(backbone, entries)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"the frozen weights '{name}' do not fit the stage's backbone: {error}. Give the backbone the form of the "
+            "network in the file, with dataset.image_px of its images, or name another file"
+        ) from error
+
+
+def _entries(backbone: Backbone, arrays: Mapping[str, Array]) -> list[tuple[str, Array]]:
+    if isinstance(backbone, CLIPViT) and is_clip(arrays):
+        return list(image_entries(arrays).items())
+    if any(name.startswith(_BACKBONE) for name in arrays):
+        return [(name.removeprefix(_BACKBONE), a) for name, a in arrays.items() if name.startswith(_BACKBONE)]
+    return [(_our_name(backbone, name), a) for name, a in arrays.items() if not name.startswith(_CLASSIFIERS)]
+
+
+def _our_name(backbone: Backbone, name: str) -> str:
+    """Class and patch tokens are normed by ``norm`` in timm, which is ``fc_norm`` here."""
+    return f"fc_{name}" if isinstance(backbone, ViT) and name.startswith("norm.") else name
+
+
+def _grey(array: Array, shape: tuple[int, ...]) -> Array:
+    grey = array.ndim == 4 and array.shape[1] == 3 and shape[1:2] == (1,)
+    return array.sum(axis=1, keepdims=True) if grey else array
