@@ -54,7 +54,7 @@ class Mask:
     def fill(self, tokens: Tensor, filler: Tensor) -> Tensor:
         """Put (B, K, E) visible tokens back in their places, with the filler, (1, 1, E), in all others: (B, N, E)."""
         num_hidden = self.restore.shape[1] - tokens.shape[1]
-        return _pick(torch.cat([tokens, filler.expand(len(tokens), num_hidden, -1)], dim=1), self.restore)
+        return _pick(torch.cat([tokens, filler.expand(tokens.shape[0], num_hidden, -1)], dim=1), self.restore)
 
 
 def _pick(tokens: Tensor, index: Tensor) -> Tensor:

@@ -38,8 +38,8 @@ def unpatchify(patches: Tensor, *, patch_px: int, image_px: int) -> Tensor:
         (B, C, H, W).
     """
     side = image_px // patch_px
-    pieces = patches.reshape(len(patches), side, side, patch_px, patch_px, -1)
-    return pieces.permute(0, 5, 1, 3, 2, 4).reshape(len(patches), -1, image_px, image_px)
+    pieces = patches.reshape(patches.shape[0], side, side, patch_px, patch_px, -1)
+    return pieces.permute(0, 5, 1, 3, 2, 4).reshape(patches.shape[0], -1, image_px, image_px)
 
 
 class PatchEmbedding(nn.Module):

@@ -74,7 +74,7 @@ class VolumeEncoder(nn.Module):
     def embed(self, patches: Tensor) -> Tensor:
         """Tokens with their positions, class token first: (B, N, V) to (B, 1+N, E)."""
         tokens = self.proj(patches)
-        return torch.cat([self.class_token.expand(len(tokens), -1, -1), tokens], dim=1) + self.positions
+        return torch.cat([self.class_token.expand(tokens.shape[0], -1, -1), tokens], dim=1) + self.positions
 
     def encode(self, tokens: Tensor) -> Tensor:
         """Run the blocks: (B, 1+N, E) to the same shape."""

@@ -68,7 +68,7 @@ class CLIPViT(Backbone):
     def feature_map(self, images: Tensor) -> Tensor:
         """The projected patch tokens in their places: (B, C, H, W) to (B, E, h, w)."""
         tokens: Tensor = self.projection(self.norm_post(self._tokens(images)[:, 1:]))
-        return tokens.transpose(1, 2).reshape(len(images), -1, self.side, self.side)
+        return tokens.transpose(1, 2).reshape(images.shape[0], -1, self.side, self.side)
 
     def channel_groups(self) -> tuple[ChannelGroup, ...]:
         """The heads and the hidden units of every block; the residual stream stays whole."""
@@ -88,7 +88,7 @@ class CLIPViT(Backbone):
 
     def _tokens(self, images: Tensor) -> Tensor:
         patches = self.patch_embed(images.expand(-1, CHANNELS, -1, -1)).flatten(2).transpose(1, 2)
-        joined = torch.cat([self.cls_token.expand(len(images), -1, -1), patches], dim=1)
+        joined = torch.cat([self.cls_token.expand(images.shape[0], -1, -1), patches], dim=1)
         tokens: Tensor = self.norm_pre(joined + self.pos_embed)
         for block in self.blocks:
             tokens = block(tokens)

@@ -74,7 +74,7 @@ class MINiT(VolumeTransformer):
         """
         tokens = self.encoder.encode(self.tokens(images))
         scores = self.scores(self.norm(self.standing_for(tokens)))
-        return torch.unflatten(scores, 0, (len(images), self.num_blocks)).to(self.norm.weight.dtype)
+        return torch.unflatten(scores, 0, (images.shape[0], self.num_blocks)).to(self.norm.weight.dtype)
 
     def tokens(self, images: Tensor) -> Tensor:
         """What the encoder reads: (B, C, S, S, S) to (B*N, T, E), blocks of a volume one after the other."""
@@ -83,7 +83,7 @@ class MINiT(VolumeTransformer):
         tokens = self.encoder.embed(flat_patches(blocks, patch_px=self.config.patch_px))
         if self.block_embedding is None:
             return tokens
-        return tokens + self.block_embedding.repeat(len(images), 1, 1)
+        return tokens + self.block_embedding.repeat(images.shape[0], 1, 1)
 
     def _block_embedding(self) -> nn.Parameter | None:
         if self.config.block_embedding == "none":

@@ -75,7 +75,7 @@ class STSResNet(Backbone):
         """
         _refuse_without_time(images)
         if self.config.frames == "apart":
-            return _together(self._features(_apart(images)), len(images)).mean(dim=1)
+            return _together(self._features(_apart(images)), images.shape[0]).mean(dim=1)
         return self._features(images)
 
     def feature_map(self, images: Tensor) -> Tensor:
@@ -85,7 +85,7 @@ class STSResNet(Backbone):
         """
         _refuse_without_time(images)
         if self.config.frames == "apart":
-            return _together(self.path(_apart(images)).squeeze(2), len(images)).transpose(1, 2)
+            return _together(self.path(_apart(images)).squeeze(2), images.shape[0]).transpose(1, 2)
         maps = self.path(images)
         if isinstance(maps, Tensor):
             return maps
