@@ -1,8 +1,8 @@
-"""PGD finds the perturbations that the published code finds.
+"""PGD and FGSM find the perturbations that the published code finds.
 
 Origin: locuslab/fast_adversarial, commit 54f728755e71 (CIFAR10/utils.py: ``wong``), and
 tml-epfl/understanding-fast-adv-training, commit ceed49440bfc (utils.py: ``tml``), function attack_pgd, on torch 2.15.0,
-CPU, float32; width 4, seeds 62 and 64; random starts are stored as drawn. ``wong`` works in normalised units.
+CPU, float32; width 4, seeds 62, 64 and 65; random starts are stored as drawn. ``wong`` works in normalised units.
 Tolerance: 1e-5 absolute, in the units of the published code.
 """
 
@@ -19,12 +19,14 @@ from fedward_models.attacks.pgd import PGD
 from fedward_models.backbones.preact_resnet.config import PreActResNetConfig
 from fedward_models.backbones.preact_resnet.preact_resnet import PreActResNet
 
-REFERENCE = load_file(Path(__file__).with_name("fgsm_at_attack.safetensors"))
+FILES = ("fgsm_at_attack.safetensors", "fgsm_at_fgsm_tml.safetensors")
+REFERENCE = {k: v for file in FILES for k, v in load_file(Path(__file__).with_name(file)).items()}
 MEAN = torch.tensor([0.4914, 0.4822, 0.4465])[:, None, None]
 STD = torch.tensor([0.2471, 0.2435, 0.2616])[:, None, None]
 CASES = {
     "pgd_wong": PGD(radius=24 / 255, step=6 / 255, steps=6, skip_misclassified=True),
     "pgd_tml": PGD(radius=16 / 255, step=4 / 255, steps=6, project_start=False),
+    "fgsm_tml": PGD(radius=8 / 255, step=8 / 255, steps=1, project_start=False),
 }
 
 
@@ -48,7 +50,7 @@ def starts(case: str) -> list[Tensor]:
     draws = [tensor for name, tensor in sorted(get("in", case).items()) if name.startswith("draw")]
     if "wong" in case:  # one draw for each channel, in normalised units
         return [torch.stack(draws[first : first + 3], dim=1) * STD for first in range(0, len(draws), 3)]
-    return draws
+    return draws or [torch.zeros(4, 3, 32, 32)]
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -3,6 +3,7 @@
 Origin: locuslab/fast_adversarial, commit 54f728755e71 (CIFAR10/preact_resnet.py, train_fgsm.py: ``wong``), and
 tml-epfl/understanding-fast-adv-training, commit ceed49440bfc (models.py, utils.py: ``tml``), on torch 2.15.0, CPU,
 float32. Small networks: width 4, seeds 61 and 63. Full networks: weights and image follow the rule of ``hash_filled``.
+``tml`` has its first convolution and norm in its state twice, under two names, and the second one counts.
 Tolerance: 1e-5 absolute; full networks 1e-4 of the largest logit; rates 1e-12.
 """
 
@@ -19,12 +20,18 @@ from fedward_core.spec import Schedule
 from fedward_models.backbones.preact_resnet.config import PreActResNetConfig
 from fedward_models.backbones.preact_resnet.preact_resnet import PreActResNet
 from fedward_models.method import Clock
+from fedward_models.training.config import SGDConfig
+from fedward_models.training.optimizer import Trained, set_rate, sgd
 from fedward_models.training.schedule import learning_rate
 
 REFERENCE = load_file(Path(__file__).with_name("fgsm_at_network.safetensors"))
 MEAN = torch.tensor([0.4914, 0.4822, 0.4465])[:, None, None]
 STD = torch.tensor([0.2471, 0.2435, 0.2616])[:, None, None]
 FINAL_NORM = {"wong": True, "tml": False}
+SECOND_NAMES = {
+    "model_preact_hl1.1.weight": "conv1.weight",
+    **{f"model_preact_hl1.2.{p}": f"layer1.0.bn1.{p}" for p in ("weight", "bias", "running_mean", "running_var")},
+}
 
 each = pytest.mark.parametrize("repository", FINAL_NORM)
 
@@ -82,12 +89,17 @@ def test_gradients_are_equal(repository: str) -> None:
 
 
 @pytest.mark.slow
-def test_the_full_network_is_equal(hash_filled: Callable[..., tuple[dict[str, Tensor], Tensor]]) -> None:
-    network = Network("wong", width=64).eval()
+@each
+def test_the_full_network_is_equal(
+    repository: str, hash_filled: Callable[..., tuple[dict[str, Tensor], Tensor]]
+) -> None:
+    network = Network(repository, width=64).eval()
     shapes = {k.removeprefix("backbone."): v.shape for k, v in network.state_dict().items() if v.is_floating_point()}
-    state, images = hash_filled(shapes, (2, 3, 32, 32))
+    second_names = SECOND_NAMES if repository == "tml" else {}
+    state, images = hash_filled({**shapes, **{name: shapes[own] for name, own in second_names.items()}}, (2, 3, 32, 32))
+    state |= {own: state.pop(name) for name, own in second_names.items()}
     network.load_state_dict({our_name(name): tensor for name, tensor in state.items()}, strict=False)
-    expected = REFERENCE["out/full_wong/logits"]
+    expected = REFERENCE[f"out/full_{repository}/logits"]
     with torch.no_grad():
         assert_near(network(images), expected, 1e-4 * float(expected.abs().max()))
 
@@ -108,3 +120,13 @@ def test_rates_over_steps_are_equal() -> None:
         clock = Clock(rounds=1, step=step, steps=10)
         found = learning_rate(Schedule(shape="cyclic", peak_at=0.5), peak=0.2, clock=clock)
         assert found == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_momentum_of_every_step_is_equal() -> None:
+    optimizer = sgd(
+        SGDConfig(lr=0.2, momentum=0.9, peak_momentum=0.8), [Trained(parameter=nn.Parameter(torch.ones(1)))]
+    )
+    rates, momenta = (REFERENCE[f"out/schedules/wong_{name}"].tolist() for name in ("lr", "momentum"))
+    for rate, momentum in zip(rates, momenta, strict=True):
+        set_rate(optimizer, rate)
+        assert optimizer.param_groups[0]["momentum"] == pytest.approx(momentum, abs=1e-12)

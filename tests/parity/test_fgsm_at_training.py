@@ -2,7 +2,7 @@
 
 Origin: locuslab/fast_adversarial, commit 54f728755e71 (CIFAR10/train_fgsm.py: ``wong``), and
 tml-epfl/understanding-fast-adv-training, commit ceed49440bfc (train.py: ``tml``), on torch 2.15.0, CPU, float32; width
-4, batches of 3, seeds 66, 68, 70 and 71; random starts, rates and momenta are stored as used. ``wong`` works in
+4, batches of 3, seeds 66 to 71; random starts, rates and momenta are stored as used. ``wong`` works in
 normalised units. The loop of ``tml`` begins with a pass that moves no weight.
 Tolerance: 1e-4 absolute; a sign of a gradient near zero may flip a pixel by twice the step, so images may differ in one
 pixel of a thousand.
@@ -27,8 +27,10 @@ STD = torch.tensor([0.2471, 0.2435, 0.2616])[:, None, None]
 PLAIN: dict[str, Any] = {"mask_ratio": 0.0, "first_layer_penalty": 0.0, "monitor_steps": 0}
 CASES: dict[str, dict[str, Any]] = {
     "train_wong_random": {"attack": "fgsm_rs"},
+    "train_wong_zero": {"attack": "fgsm"},
     "train_tml_zero": {"attack": "fgsm", "ties": "zero"},
     "train_tml_zero_half_ties": {"attack": "fgsm", "ties": "half"},
+    "train_tml_random": {"attack": "fgsm_rs", "ties": "zero"},
     "train_tml_align": {"attack": "fgsm", "ties": "zero", "step_ratio": 1.25, "grad_align": 0.2},
 }
 
@@ -58,6 +60,8 @@ class Reference:
             return {"probe": self.get("in", f"draw_{step:03}") * 255 / 8}
         if "random" not in self.case:
             return {}
+        if "tml" in self.case:
+            return {"start": self.get("in", f"draw_{step:03}") * 255 / 8}
         channels = [self.get("in", f"draw_{3 * step + channel:03}") for channel in range(3)]
         return {"start": torch.stack(channels, dim=1) * STD * 255 / 8}
 

@@ -38,6 +38,8 @@ class SGDConfig(Config):
         momentum: Decay of the velocity; by default that of LG-FedAvg.
         weight_decay: Added to the gradient of every parameter, biases and norms included; none in LG-FedAvg.
         nesterov: Look ahead along the velocity.
+        peak_momentum: The momentum at the peak rate; in between it falls as the rate rises, in proportion. 0.8 in fast
+            adversarial training (Wong et al., ICLR 2020, released code). None where it stands still.
     """
 
     implementation: ClassVar[str] = "fedward_models.training.optimizer:sgd"
@@ -47,6 +49,29 @@ class SGDConfig(Config):
     momentum: Beta = 0.5
     weight_decay: float = Field(default=0.0, ge=0)
     nesterov: bool = False
+    peak_momentum: Beta | None = None
+
+
+class LARSConfig(Config):
+    """SGD whose steps are as long as each layer's weights allow (LARS, You et al., arXiv:1708.03888).
+
+    The defaults are those of MoCo v3 (Chen et al., ICCV 2021, released settings of its ResNet-50 over 100 epochs).
+    Biases and other tensors of one dimension neither decay nor adapt, as there.
+
+    Attributes:
+        lr: The peak rate; MoCo v3's is 0.6 for 256 images a step, in proportion to them.
+        momentum: Decay of the velocity.
+        weight_decay: Added to the gradient before its length is measured.
+        trust: The length of a layer's step over that of its weights, at rate 1.
+    """
+
+    implementation: ClassVar[str] = "fedward_models.training.optimizer:lars"
+
+    name: Literal["lars"] = "lars"
+    lr: float = Field(default=0.6, gt=0)
+    momentum: Beta = 0.9
+    weight_decay: float = Field(default=1e-6, ge=0)
+    trust: float = Field(default=0.001, gt=0)
 
 
 class ProximalConfig(Config):

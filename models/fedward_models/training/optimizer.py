@@ -13,9 +13,12 @@ from torch import nn
 
 from fedward_core.spec import Local
 from fedward_models.method import Method
-from fedward_models.training.config import AdamWConfig, SGDConfig
+from fedward_models.training.config import AdamWConfig, LARSConfig, SGDConfig
+from fedward_models.training.lars import LARS
 
 BACKBONE = "backbone."
+MOMENTUM_FALL = "momentum_fall"
+"""What a group's momentum loses from rate 0 to the peak, where it does."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +67,32 @@ def adamw(config: AdamWConfig, trained: Iterable[Trained]) -> torch.optim.AdamW:
 def sgd(config: SGDConfig, trained: Iterable[Trained]) -> torch.optim.SGD:
     """SGD; every parameter decays."""
     groups = _groups(trained, config.lr, lambda _: config.weight_decay)
+    if config.peak_momentum is not None:
+        groups = [{**group, MOMENTUM_FALL: config.momentum - config.peak_momentum} for group in groups]
     return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.nesterov)
+
+
+def lars(config: LARSConfig, trained: Iterable[Trained]) -> LARS:
+    """LARS; exempt parameters neither decay nor adapt."""
+    trained = tuple(trained)
+    adapting = _groups((one for one in trained if not one.exempt), config.lr, lambda _: config.weight_decay)
+    exempt = _groups((one for one in trained if one.exempt), config.lr, lambda _: 0.0)
+    groups = [*({**group, "trust": config.trust} for group in adapting), *({**group, "trust": 0.0} for group in exempt)]
+    return LARS(groups, lr=config.lr, momentum=config.momentum)
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Set the rate of every group, and its momentum where that falls as the rate rises.
+
+    Args:
+        optimizer: As :func:`build_optimizer` gives it.
+        rate: The schedule's, before layer-wise scaling.
+    """
+    peak = optimizer.defaults["lr"]
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["lr_scale"]
+        if MOMENTUM_FALL in group:
+            group["momentum"] = optimizer.defaults["momentum"] - group[MOMENTUM_FALL] * rate / peak
 
 
 def _lr_scale(method: Method, name: str, layer_decay: float) -> float:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from fedward_core.errors import SpecError
 from fedward_core.spec import Local
 from fedward_models.method import Batch, Clock, Method
-from fedward_models.training.optimizer import build_optimizer
+from fedward_models.training.optimizer import build_optimizer, set_rate
 from fedward_models.training.phase import Phase
 from fedward_models.training.schedule import learning_rate
 from fedward_models.training.sharpness import uphill
@@ -83,14 +83,9 @@ class Trainer:
             term.after_backward(self.method)
         if self.local.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.parameters, self.local.clip_norm)
-        self._set_rate(clock)
+        set_rate(self.optimizer, learning_rate(self.local.schedule, peak=self.optimizer.defaults["lr"], clock=clock))
         self.scaler.step(self.optimizer)
         self.scaler.update()
-
-    def _set_rate(self, clock: Clock) -> None:
-        rate = learning_rate(self.local.schedule, peak=self.optimizer.defaults["lr"], clock=clock)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate * group["lr_scale"]
 
 
 def _seed_modules(seed: int, device: torch.device) -> None:

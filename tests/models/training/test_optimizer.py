@@ -10,8 +10,8 @@ from fedward_core.spec import Local
 from fedward_models.backbones.vit.config import ViTConfig
 from fedward_models.method import Method
 from fedward_models.methods.supervised.config import SupervisedConfig
-from fedward_models.training.config import AdamWConfig, SGDConfig
-from fedward_models.training.optimizer import build_optimizer
+from fedward_models.training.config import AdamWConfig, LARSConfig, SGDConfig
+from fedward_models.training.optimizer import build_optimizer, set_rate
 
 
 def group_of(method: Method, local: Local) -> dict[str, dict[str, Any]]:
@@ -57,8 +57,9 @@ def test_without_layer_decay_there_are_no_more_groups_than_decays(make_method: C
     [
         (AdamWConfig(lr=0.2, betas=(0.8, 0.7), eps=1e-3), {"lr": 0.2, "betas": (0.8, 0.7), "eps": 1e-3}),
         (SGDConfig(lr=0.3, momentum=0.6, nesterov=True), {"lr": 0.3, "momentum": 0.6, "nesterov": True}),
+        (LARSConfig(lr=4.8, momentum=0.7), {"lr": 4.8, "momentum": 0.7}),
     ],
-    ids=["adamw", "sgd"],
+    ids=["adamw", "sgd", "lars"],
 )
 def test_every_setting_reaches_the_optimiser(
     config: Config, expected: dict[str, object], make_method: Callable[[], Method]
@@ -66,6 +67,30 @@ def test_every_setting_reaches_the_optimiser(
     method = make_method()
     defaults = build_optimizer(method, dict(method.named_parameters()), Local(optimizer=config)).defaults
     assert {key: defaults[key] for key in expected} == expected
+
+
+@pytest.mark.parametrize(("rate", "momentum"), [(0.0, 0.9), (0.05, 0.875), (0.2, 0.8)])
+def test_the_momentum_falls_as_the_rate_rises(rate: float, momentum: float, make_method: Callable[[], Method]) -> None:
+    """Whatever the layer's own scale of the rate is."""
+    method = make_method()
+    config = SGDConfig(lr=0.2, momentum=0.9, peak_momentum=0.8)
+    parameters = dict(method.named_parameters())
+    optimizer = build_optimizer(method, parameters, Local(optimizer=config, layer_decay=0.5))
+    set_rate(optimizer, rate)
+    assert len(optimizer.param_groups) > 1
+    assert [group["momentum"] for group in optimizer.param_groups] == pytest.approx(
+        [momentum] * len(optimizer.param_groups)
+    )
+    assert {group["lr"] for group in optimizer.param_groups} == {
+        rate * group["lr_scale"] for group in optimizer.param_groups
+    }
+
+
+def test_the_momentum_stands_still_where_nothing_is_said(make_method: Callable[[], Method]) -> None:
+    method = make_method()
+    optimizer = build_optimizer(method, dict(method.named_parameters()), Local(optimizer=SGDConfig(momentum=0.9)))
+    set_rate(optimizer, 0.05)
+    assert {group["momentum"] for group in optimizer.param_groups} == {0.9}
 
 
 def test_adamw_steps_to_the_same_bits_with_any_number_of_threads(make_method: Callable[[], Method]) -> None:
