@@ -1,4 +1,4 @@
-"""AutoAttack, the field's standard measure of robustness, by the package ``pyautoattack``, which is installed by hand.
+"""AutoAttack, the field's standard measure of robustness, by the package ``pyautoattack`` of the extra ``bench``.
 
 Paper: F. Croce, M. Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free
 attacks", ICML 2020, https://arxiv.org/abs/2003.01690. The standard version for the maximum norm: APGD on the
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from fedward_core.errors import SpecError
 from fedward_models.attacks.gradient import LogitsOf
+from fedward_models.training.surroundings import own_randomness
 
 _MOST_TARGETS = 9
 
@@ -68,7 +69,7 @@ def auto_attack(  # noqa: PLR0913 - each by name
     try:
         package = importlib.import_module("pyautoattack")
     except ImportError as error:
-        raise SpecError("AutoAttack needs the package 'pyautoattack': install it beside Fedward") from error
+        raise SpecError("AutoAttack needs the package 'pyautoattack': install 'fedward[bench]'") from error
     chosen = ensemble(num_classes)
     attack = package.AutoAttack(
         logits_of,
@@ -81,5 +82,6 @@ def auto_attack(  # noqa: PLR0913 - each by name
     )
     attack.apgd.n_restarts = attack.fab.n_restarts = 1  # as in the standard version
     attack.apgd_targeted.n_target_classes = attack.fab.n_target_classes = chosen.targets
-    perturbed: Tensor = attack.run_standard_evaluation(pixels, labels)[0]
+    with own_randomness(pixels.device):  # the package seeds what others draw from
+        perturbed: Tensor = attack.run_standard_evaluation(pixels, labels)[0]
     return perturbed - pixels

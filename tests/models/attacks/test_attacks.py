@@ -213,6 +213,24 @@ def test_auto_attack_without_its_package_says_what_to_install(monkeypatch: pytes
         auto_attack(network(), pixels(), labels(), radius=RADIUS, num_classes=3)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("classes", [2, 3, 4])
+def test_auto_attack_leaves_no_more_than_pgd_and_leaves_global_randomness_alone(classes: int) -> None:
+    """Check 17, with the package itself."""
+    pytest.importorskip("pyautoattack", reason="AutoAttack comes with the extra 'bench'")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        model = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.Tanh(), nn.Linear(8, classes)).eval()
+        before = torch.random.get_rng_state()
+        grey, truth = pixels(12), model(pixels(12)).argmax(dim=1)
+        found = auto_attack(model, grey, truth, radius=0.2, num_classes=classes)
+        assert torch.equal(torch.random.get_rng_state(), before)
+    assert float(found.abs().max()) <= 0.2 + 1e-6
+    ours = PGD(radius=0.2, step=0.05, steps=20).attack(model, grey, truth, [torch.zeros_like(grey)])
+    robust, under_pgd = (float((model(grey + p).argmax(dim=1) == truth).float().mean()) for p in (found, ours))
+    assert robust <= under_pgd < 1
+
+
 def test_auto_attack_hands_the_package_what_the_classes_allow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Check 17, the binary path, with a stand-in for the package."""
     asked: dict[str, object] = {}
