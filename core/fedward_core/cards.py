@@ -116,8 +116,9 @@ def agreed_contract(cards: tuple[DatasetCard, ...]) -> Contract:
         for key in Contract.model_fields:
             ours, theirs = getattr(first.contract, key), getattr(card.contract, key)
             if ours != theirs:
+                way = "Name the classes of all in dataset.classes" if key == "classes" else "Make the datasets alike"
                 raise DataError(
                     f"sites '{first.site}' and '{card.site}' do not fit one study: {key} is {ours} at the first and "
-                    f"{theirs} at the second. Make the datasets alike, or set cohort.sites to those that are"
+                    f"{theirs} at the second. {way}, or set cohort.sites to those that are alike"
                 )
     return first.contract
