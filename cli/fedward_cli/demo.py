@@ -55,12 +55,13 @@ def demo(
     """
     if workers and not simulated:
         raise typer.BadParameter("--workers has an effect with --simulated only: hospitals are processes of their own")
-    arms = demo_arms() if data is None else _about(DATASET_OF_OWN, demo_arms())
+    arms = demo_arms() if data is None else _about(data, demo_arms())
     data = data or hospitals.simulated(out / "data", arms[0], images=_IMAGES)
     plan = Plan(data=data, out=out, seeds=1, workers=workers or 2, fresh=fresh)
     show_comparison(run_arms(arms, plan) if simulated else _run_deployed(arms, plan))
     output().print(f"[dim]{_NOTE}[/]")
     _draw_reconstructions(arms, plan)
+    _show_digests(arms, plan)
     _tell_places(out)
 
 
@@ -70,9 +71,11 @@ def demo_arms() -> tuple[Spec, ...]:
     return read_arms([folder / f"{name}.yaml" for name in ARMS])
 
 
-def _about(dataset: str, arms: Sequence[Spec]) -> tuple[Spec, ...]:
-    """The same arms about another dataset."""
-    return tuple(arm.model_copy(update={"dataset": arm.dataset.model_copy(update={"name": dataset})}) for arm in arms)
+def _about(data: Path, arms: Sequence[Spec]) -> tuple[Spec, ...]:
+    """The same arms about data of the user's."""
+    classes = hospitals.all_classes(data, arms[0])
+    dataset = arms[0].dataset.model_copy(update={"name": DATASET_OF_OWN, "classes": classes})
+    return tuple(arm.model_copy(update={"dataset": dataset}) for arm in arms)
 
 
 def _run_deployed(arms: Sequence[Spec], plan: Plan) -> Comparison:
@@ -95,6 +98,20 @@ def _draw_reconstructions(arms: Sequence[Spec], plan: Plan) -> None:
 
     arm = next(arm for arm in arms if arm.stages[0].method.name == "mae")
     draw_reconstructions(job_of_arm(arm, 0, plan), 0, plan.out / "reconstructions.png")
+
+
+def _show_digests(arms: Sequence[Spec], plan: Plan) -> None:
+    output().print("\nWeights at the end by digest, the same with and without --simulated:")
+    for arm in arms:
+        job = job_of_arm(arm, 0, plan)
+        output().print(f"  {arm.name:<24}{final_digest(job.out / 'stages' / arm.stages[-1].name)}", highlight=False)
+
+
+def final_digest(stage: Path) -> str:
+    """The first digits of the digest of a finished stage's shared weights."""
+    from fedward_core.arrays import digest, read_arrays  # noqa: PLC0415 - numpy is slow to import
+
+    return digest(read_arrays(stage / "final.safetensors")[0])[:16]
 
 
 def _tell_places(out: Path) -> None:

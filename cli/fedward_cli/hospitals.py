@@ -12,6 +12,8 @@ from fedward_core.cards import DataKind, DatasetCard, Task
 from fedward_core.errors import DataError, SpecError
 from fedward_core.spec import Dataset, Spec
 
+NUMBERED = ("class 0",)  # how the classes of a site begin that has numbers for labels and no names
+
 
 def taking_part(data: Path, spec: Spec) -> tuple[str, ...]:
     """The sites of a folder that a spec's cohort names, in alphabetical order.
@@ -53,6 +55,21 @@ def cards(data: Path, spec: Spec) -> tuple[DatasetCard, ...]:
     from fedward_models.data import describe  # noqa: PLC0415
 
     return tuple(describe(data, site, spec.dataset) for site in taking_part(data, spec))
+
+
+def all_classes(data: Path, spec: Spec) -> tuple[str, ...]:
+    """The classes of all sites that take part. A site that lacks one, e.g. the last, does not know of it by itself.
+
+    Raises:
+        DataError: Some sites name their classes and others number them.
+    """
+    named = sorted({card.contract.classes for card in cards(data, spec)}, key=len)
+    longest = named[-1]
+    if all(classes == longest[: len(classes)] for classes in named):
+        return longest
+    if any(classes[:1] == NUMBERED for classes in named):
+        raise DataError("some sites name their classes and others number them: give every site a labels.csv with names")
+    return tuple(sorted({name for classes in named for name in classes}))
 
 
 def simulated(folder: Path, spec: Spec, *, images: int = 200) -> Path:

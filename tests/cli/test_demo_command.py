@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from fedward_cli import demo as demo_command
 from fedward_cli import plots, reconstructions
 from fedward_cli.demo import ARMS, DATASET_OF_OWN
 from fedward_cli.reconstructions import draw_reconstructions
@@ -21,8 +22,9 @@ def without_curves(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def demo(bench: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Calls the demo; no weights are there, so no reconstructions are drawn."""
+    """Calls the demo; no weights are there, so no reconstructions are drawn, and no digests are computed."""
     drawn: list[Path] = []
+    monkeypatch.setattr(demo_command, "final_digest", lambda stage: f"digest of {stage.name}")
     monkeypatch.setattr(reconstructions, "draw_reconstructions", lambda job, stage, path: drawn.append(path))
 
     def call() -> Any:
@@ -39,6 +41,7 @@ def test_the_demo_runs_four_arms_over_three_hospitals_and_says_where_things_lie(
     assert all(len(job.sites) == 3 for job in bench.engine.jobs)
     for arm in ARMS:
         assert arm in result.stdout
+    assert "digest of personalise" in result.stdout
     assert "nothing here proves that any arm is better" in " ".join(result.stdout.split())
     assert drawn == [bench.out / "reconstructions.png"]
     assert (bench.out / "comparison.md").exists()
