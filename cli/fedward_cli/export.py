@@ -10,8 +10,7 @@ from fedward_cli.consoles import tell
 from fedward_cli.options import BestWeights, FinishedRun, StageName
 
 if TYPE_CHECKING:
-    from fedward_core.spec import Spec
-    from fedward_models.export.description import Standardisation
+    from fedward_core.spec import Spec, Standardisation
 
 
 def export(  # noqa: PLR0913, PLR0917 - one argument for each option
@@ -42,7 +41,7 @@ def export(  # noqa: PLR0913, PLR0917 - one argument for each option
     if (data is None) != (site is None):
         raise typer.BadParameter("--data and --site say together by whose images pixels are standardised: give both")
     model = open_finished(run, stage, "best" if best else "final")
-    standardisation = _standardisation(data, site, model.spec) if data and site else None
+    standardisation = _standardisation(data, site, model.spec) if data and site else model.spec.dataset.standardisation
     out = out or Path(f"{run.resolve().name}-{model.stage.name}-{form}")
     write(model, read_facts(run, model.stage.name), out, form=form, standardisation=standardisation)
     tell(f"Stage '{model.stage.name}' of '{model.spec.name}' is in '{escape(str(out))}', with a model card.")
@@ -50,8 +49,8 @@ def export(  # noqa: PLR0913, PLR0917 - one argument for each option
 
 def _standardisation(data: Path, site: str, spec: "Spec") -> "Standardisation":
     from fedward_core.cards import Split  # noqa: PLC0415
+    from fedward_core.spec import Standardisation  # noqa: PLC0415
     from fedward_models.data import open_split  # noqa: PLC0415
-    from fedward_models.export.description import Standardisation  # noqa: PLC0415
 
     images = open_split(data, site, spec.dataset, Split.TRAIN)
     return Standardisation(mean=images.mean, std=images.std)

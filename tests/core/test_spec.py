@@ -48,6 +48,7 @@ OTHER: dict[type[Frozen], dict[str, Any]] = {
         "classes": ["a", "b"],
         "task": "multi_label",
         "label_fraction": 0.5,
+        "standardisation": {"mean": 0.5, "std": 0.25},
     },
     Stage: {
         "name": "other",
@@ -139,6 +140,10 @@ def test_a_spec_survives_yaml_with_its_digest(table: type[Frozen], key: str, tmp
 def test_the_digest_is_stable() -> None:
     assert Spec.parse(SPEC).digest() == Spec.parse(SPEC).digest()
     assert len(Spec.parse(SPEC).digest()) == 64
+
+
+def test_a_scale_that_is_not_set_leaves_digests_as_they_were_before_there_was_one() -> None:
+    assert "standardisation" not in Spec.parse(SPEC).model_dump_json()
 
 
 def test_defaults_written_out_do_not_change_the_digest() -> None:

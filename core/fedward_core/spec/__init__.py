@@ -26,7 +26,7 @@ from fedward_core.spec.choices import (
     PersonalisationConfig,
 )
 from fedward_core.spec.cohort import Cohort
-from fedward_core.spec.dataset import Dataset
+from fedward_core.spec.dataset import Dataset, Standardisation
 from fedward_core.spec.evaluate import Evaluate
 from fedward_core.spec.local import Local, Schedule
 from fedward_core.spec.spec import Spec
@@ -46,4 +46,5 @@ __all__ = [
     "Schedule",
     "Spec",
     "Stage",
+    "Standardisation",
 ]

@@ -8,6 +8,18 @@ from fedward_core.cards import DataKind, Task
 from fedward_core.config import Frozen
 
 
+class Standardisation(Frozen):
+    """How pixels in [0, 1] become what the model reads: (pixels - mean) / std.
+
+    Attributes:
+        mean: Usually the mean of training images.
+        std: Usually the standard deviation of their pixels.
+    """
+
+    mean: float
+    std: float = Field(gt=0)
+
+
 class Dataset(Frozen):
     """Which data, and how it reaches the model.
 
@@ -27,6 +39,8 @@ class Dataset(Frozen):
         task: What the labels mean.
         label_fraction: The part of each site's training labels that is used: stratified, by patient, at least one
             patient of each class that is present. Methods without labels still see every image.
+        standardisation: The same scale at every site, e.g. a published one. Without it, each site takes the mean and
+            deviation of its own training images, which takes differences between scanners out.
     """
 
     name: str
@@ -40,6 +54,8 @@ class Dataset(Frozen):
     classes: tuple[str, ...] = ()
     task: Task = Task.CLASSIFICATION
     label_fraction: float = Field(default=1.0, gt=0, le=1)
+    # Left out of the text where it is not set, so that specs from before it keep their digests.
+    standardisation: Standardisation | None = Field(default=None, exclude_if=lambda value: value is None)
 
     @model_validator(mode="after")
     def _check_kind(self) -> Self:

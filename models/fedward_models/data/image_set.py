@@ -10,7 +10,7 @@ from torch import Tensor
 from fedward_core.arrays import Array
 from fedward_core.cards import Contract, Split
 from fedward_core.errors import DataError
-from fedward_core.spec import Dataset
+from fedward_core.spec import Dataset, Standardisation
 from fedward_models.data.labels import counted_classes
 from fedward_models.data.site_data import SiteData, read_site, refuse_bad_files
 from fedward_models.data.splits import choose_fraction
@@ -25,8 +25,8 @@ class ImageSet:
         rows: (N,) int64, which of the stored ones make up the set.
         labels: (N,) int64, (N, K) float or (N, px, px) int64; None where there are none.
         patients: The patient of each image; they stay at the site.
-        mean: The mean of the site's training images, in [0, 1].
-        std: The standard deviation of their pixels, in [0, 1].
+        mean: The mean of the site's training images, in [0, 1], unless the spec fixes it for all sites.
+        std: The standard deviation of their pixels, in [0, 1], unless the spec fixes it.
         contract: What a study compares.
         reports: The text written about each image, for kind report; they stay at the site.
     """
@@ -71,14 +71,15 @@ def open_split(data: Path, site: str, dataset: Dataset, split: Split) -> ImageSe
     part = content.indices(split)
     if not len(part):
         raise DataError(f"site '{site}' has no image in the split '{split}' of dataset '{dataset.name}'")
-    mean, std = _statistics(content)
+    own = _statistics(content)
+    scale = dataset.standardisation or own
     return ImageSet(
         stored=torch.from_numpy(np.asarray(content.images)),
         rows=torch.from_numpy(part),
         labels=None if content.labels is None else torch.from_numpy(content.labels[part]),
         patients=tuple(content.patients[part].tolist()),
-        mean=mean,
-        std=std,
+        mean=scale.mean,
+        std=scale.std,
         contract=content.contract,
         reports=None if content.reports is None else tuple(content.reports[index] for index in part),
     )
@@ -106,7 +107,7 @@ def _chosen(texts: tuple[str, ...], indices: Tensor) -> tuple[str, ...]:
     return tuple(texts[index] for index in indices.tolist())
 
 
-def _statistics(content: SiteData) -> tuple[float, float]:
+def _statistics(content: SiteData) -> Standardisation:
     counts = content.levels
     if np.count_nonzero(counts) < 2:
         raise DataError(f"site '{content.site}': expected training images with contrast to standardise by, found none")
@@ -117,4 +118,4 @@ def _statistics(content: SiteData) -> tuple[float, float]:
         )
     levels = np.arange(256) / 255
     mean = float(np.average(levels, weights=counts))
-    return mean, float(np.sqrt(np.average((levels - mean) ** 2, weights=counts)))
+    return Standardisation(mean=mean, std=float(np.sqrt(np.average((levels - mean) ** 2, weights=counts))))

@@ -120,8 +120,8 @@ def _read(source: Source, dataset: Dataset, modified_ns: int, size: int) -> Site
 
 
 def _reading(source: Source, dataset: Dataset) -> str:
-    """All that decides what is read from the same files: the fraction of labels does not."""
-    return f"{source.site} {dataset.model_dump_json(exclude={'label_fraction'})}"
+    """All that decides what is read from the same files: the fraction of labels and the scale do not."""
+    return f"{source.site} {dataset.model_dump_json(exclude={'label_fraction', 'standardisation'})}"
 
 
 def _entry_of(content: SiteData) -> cache.Entry:

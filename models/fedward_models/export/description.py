@@ -3,21 +3,9 @@
 from typing import Any
 
 from fedward_core.cards import Task
-from fedward_core.config import Frozen
+from fedward_core.spec import Standardisation
 from fedward_models.export.network import INPUT, OUTPUT
 from fedward_models.inference.finished_model import FinishedModel
-
-
-class Standardisation(Frozen):
-    """How pixels in [0, 1] become what the model reads: (pixels - mean) / std.
-
-    Attributes:
-        mean: The mean of a site's training images.
-        std: The standard deviation of their pixels.
-    """
-
-    mean: float
-    std: float
 
 
 def describe(model: FinishedModel, standardisation: Standardisation | None) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Literal
 
 from fedward_core.errors import CheckpointError
-from fedward_models.export.description import Standardisation, describe
+from fedward_core.spec import Standardisation
+from fedward_models.export.description import describe
 from fedward_models.export.facts import RunFacts
 from fedward_models.export.model_card import write_card
 from fedward_models.export.monai_bundle import write_bundle

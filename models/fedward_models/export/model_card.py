@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from fedward_core import __version__
 from fedward_core.cards import DatasetCard, Split
 from fedward_core.metric import Metric, Metrics
-from fedward_models.export.description import Standardisation
+from fedward_core.spec import Standardisation
 from fedward_models.export.facts import SMALLEST_COUNT, RunFacts
 from fedward_models.inference.finished_model import FinishedModel
 
@@ -50,9 +50,10 @@ def _details(model: FinishedModel, facts: RunFacts) -> str:
 
 
 def _use(model: FinishedModel, standardisation: Standardisation | None) -> str:
+    fixed = standardisation == model.spec.dataset.standardisation
     scale = (
-        f"the mean {standardisation.mean:.6f} and the standard deviation {standardisation.std:.6f} of the training "
-        "images of the site that exported it"
+        f"the mean {standardisation.mean:.6f} and the standard deviation {standardisation.std:.6f} "
+        + ("that the run's spec fixes" if fixed else "of the training images of the site that exported it")
         if standardisation
         else "the mean and standard deviation of your own training images, as every site of the run did"
     )

@@ -9,7 +9,7 @@ import torch
 
 from fedward_core.cards import Split
 from fedward_core.errors import DataError
-from fedward_core.spec import Dataset
+from fedward_core.spec import Dataset, Standardisation
 from fedward_models.data.image_set import label_subset, open_split
 
 Writer = Callable[..., Path]
@@ -30,6 +30,18 @@ def test_statistics_are_those_of_the_training_images(write_site: Writer, dataset
     train = open_split(data, "north", dataset, Split.TRAIN).images.double() / 255
     assert test.mean == pytest.approx(train.mean().item())
     assert test.std == pytest.approx(train.std(correction=0).item())
+
+
+def test_a_scale_that_the_spec_fixes_is_the_same_at_every_site(write_site: Writer, dataset: Dataset) -> None:
+    fixed = dataset.model_copy(update={"standardisation": Standardisation(mean=0.5007, std=0.0342)})
+    images = open_split(write_site(), "north", fixed, Split.TRAIN)
+    assert (images.mean, images.std) == (0.5007, 0.0342)
+
+
+def test_a_scale_does_not_make_images_without_contrast_usable(write_site: Writer, dataset: Dataset) -> None:
+    fixed = dataset.model_copy(update={"standardisation": Standardisation(mean=0.5, std=0.25)})
+    with pytest.raises(DataError, match="with contrast"):
+        open_split(write_site(images=np.full((24, 8, 8), 9, np.uint8)), "north", fixed, Split.TRAIN)
 
 
 def test_an_empty_split_is_refused(write_site: Writer, dataset: Dataset) -> None:
