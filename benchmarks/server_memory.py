@@ -11,7 +11,6 @@ from flwr.clientapp import ClientApp
 from benchmarks.models import NUM_BYTES, weights
 from benchmarks.processes import PYTHON, figure_of_process
 from benchmarks.report import Spread, print_table
-from fedward_core.arrays import Array, Arrays
 from fedward_core.cards import Contract, DatasetCard
 from fedward_core.engine import Job
 from fedward_core.events import Event
@@ -23,6 +22,7 @@ from fedward_core.plan import StagePlan
 from fedward_core.spec import Spec
 from fedward_server.flower.exchange import PACKED, GridExchange
 from fedward_server.flower.inline_grid import InlineGrid
+from fedward_server.rounds.planning import Planned, PlanRequest
 from fedward_server.rounds.run import Run
 
 REPEATS = 2
@@ -76,11 +76,12 @@ def spec(num_sites: int) -> Spec:
     )
 
 
-def plan(spec: Spec, stage: int, contract: Contract, previous: Arrays | None) -> tuple[StagePlan, dict[str, Array]]:
+def plan(request: PlanRequest) -> Planned:
     """Weights of zeros, all of them shared."""
     initial = weights(0.0)
     rules = (Rule(pattern=r".*", role=Role.SHARED),)
-    return StagePlan(manifest=Manifest.of(initial), rules=rules, contract=contract), initial
+    plan = StagePlan(manifest=Manifest.of(initial), rules=rules, contract=request.contract)
+    return Planned(plan=plan, weights=initial)
 
 
 def stand_in(sites: tuple[str, ...], answer: bytes) -> ClientApp:

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from fedward_client.private_store import FilePrivateStore
 from fedward_core.arrays import Arrays
-from fedward_core.errors import CheckpointError, DataError, PrivateStateError, UpdateError
+from fedward_core.errors import CheckpointError, DataError, PrivateStateError, SpecError, UpdateError
 from fedward_core.order import Failure, Order, Reply, Work
+from fedward_core.plan import WEIGHTS, StagePlan
 from fedward_core.spec import Spec
 from fedward_models.programs.program import PREDICTIONS, Program, Site, open_program
 
@@ -73,11 +74,20 @@ def _do(order: Order, incoming: Arrays, settings: SiteSettings) -> tuple[Reply, 
     heading = _heading(order, settings)
     if order.work is Work.DESCRIBE:
         return Reply(**heading, card=program.describe(site)), {}
+    if order.work is Work.PLAN:
+        plan, weights = _plan(program, order, incoming, settings.spec)
+        return Reply(**heading, plan=plan), {WEIGHTS: weights}
     if order.work is Work.EVALUATE:
         return Reply(**heading, evaluation=program.evaluate(order, incoming, site)), {}
     update = program.train(order, incoming, site)
     counts = {"num_examples": update.num_examples, "num_steps": update.num_steps}
     return Reply(**heading, **counts, metrics=dict(update.metrics)), update.groups
+
+
+def _plan(program: Program, order: Order, incoming: Arrays, spec: Spec) -> tuple[StagePlan, Arrays]:
+    assert order.contract is not None
+    previous = incoming if spec.stages[order.stage].start_from == "previous" else None
+    return program.plan(order.contract, previous)
 
 
 def _note(order: Order, settings: SiteSettings, error: Exception) -> None:
@@ -97,6 +107,7 @@ def _heading(order: Order, settings: SiteSettings) -> dict[str, object]:
 def _code(error: Exception) -> Failure:
     codes: tuple[tuple[type[Exception], Failure], ...] = (
         (DataError, Failure.DATA),
+        (SpecError, Failure.SPEC),
         (UpdateError, Failure.UPDATE),
         (PrivateStateError, Failure.PRIVATE_STATE),
         (CheckpointError, Failure.DISK),

@@ -1,6 +1,6 @@
 """What a model is made of, told without the model: names, shapes, types and kinds.
 
-The server has no torch. A short models-side process writes the manifest once; from then on it says what may arrive.
+The server has no torch. The models' side writes the manifest once; from then on it says what may arrive.
 """
 
 from enum import StrEnum

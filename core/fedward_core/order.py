@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from fedward_core.cards import DatasetCard
+from fedward_core.cards import Contract, DatasetCard
 from fedward_core.config import Frozen
 from fedward_core.metric import Metric
 from fedward_core.plan import StagePlan
@@ -19,6 +19,7 @@ class Work(StrEnum):
     """What a site is asked to do."""
 
     DESCRIBE = "describe"  # send the dataset card
+    PLAN = "plan"  # build a stage's model, and send its plan and first weights
     TRAIN = "train"
     EVALUATE = "evaluate"
 
@@ -41,7 +42,9 @@ class Order(Frozen):
         round: The round, counted from 0. An evaluation belongs to the round that ended before it.
         parent: The digest of the global weights that come with the order.
         base: The private entry to start from. None at a site that joins: then the weights are complete.
-        plan: What the stage's model is made of; None for DESCRIBE.
+        plan: What the stage's model is made of; None for DESCRIBE and PLAN.
+        contract: What the sites agree on, for PLAN. The weights that come with it are those of the stage before, where
+            this one starts from them.
     """
 
     run: str
@@ -52,12 +55,14 @@ class Order(Frozen):
     parent: str = ""
     base: Base | None = None
     plan: StagePlan | None = None
+    contract: Contract | None = None
 
 
 class Failure(StrEnum):
     """Why a site could not do its work; what leaves the site in place of an exception's text."""
 
     DATA = "data"  # its data cannot be used
+    SPEC = "spec"  # the spec's parts do not fit each other, or the site's machine
     UPDATE = "update"  # the weights that came do not fit
     DIVERGED = "diverged"  # the loss is no longer finite
     PRIVATE_STATE = "private_state"  # the private entry that the order builds on is missing
@@ -80,6 +85,7 @@ class Reply(Frozen):
         metrics: Training figures.
         evaluation: Evaluated figures with their n.
         card: The dataset card, for DESCRIBE.
+        plan: What the stage's model is made of, for PLAN; the first weights are the group ``weights``.
     """
 
     site: str
@@ -92,3 +98,4 @@ class Reply(Frozen):
     metrics: dict[str, float] = Field(default_factory=dict)
     evaluation: dict[str, Metric] = Field(default_factory=dict)
     card: DatasetCard | None = None
+    plan: StagePlan | None = None

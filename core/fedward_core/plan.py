@@ -1,4 +1,4 @@
-"""What a stage is made of, once its model was built: made by a models-side process, stored by digest, read by all."""
+"""What a stage is made of, once its model was built: made by the models' side, kept by the coordinator, read by all."""
 
 import hashlib
 from fractions import Fraction
@@ -8,6 +8,9 @@ from fedward_core.cards import Contract
 from fedward_core.config import Frozen
 from fedward_core.manifest import Manifest
 from fedward_core.partition import Partition, Rule
+
+WEIGHTS = "weights"
+"""The group of arrays that comes with a plan: the first weights."""
 
 
 class StagePlan(Frozen):

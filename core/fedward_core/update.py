@@ -61,22 +61,28 @@ def check_update(update: Update, expected: Manifest, *, round_: int, parent: str
         raise UpdateError(f"the update rests on {update.num_examples} images: expected at least one")
     if SHARED not in update.groups:
         raise UpdateError(f"the update has no group '{SHARED}': found {', '.join(update.groups) or 'none'}")
-    _check_shared(update.shared, expected)
+    check_form(update.shared, expected)
+    for name, array in update.shared.items():
+        if not np.isfinite(array).all():
+            raise UpdateError(f"'{name}' holds values that are not finite: training diverged at this site")
 
 
-def _check_shared(shared: Arrays, expected: Manifest) -> None:
+def check_form(arrays: Arrays, expected: Manifest) -> None:
+    """Refuse arrays that are not what a manifest says.
+
+    Raises:
+        UpdateError: A name is missing, or a name, shape or type was not asked for.
+    """
     entries = {entry.name: entry for entry in expected.entries}
-    missing, unexpected = entries.keys() - shared.keys(), shared.keys() - entries.keys()
+    missing, unexpected = entries.keys() - arrays.keys(), arrays.keys() - entries.keys()
     if missing or unexpected:
         raise UpdateError(f"expected {len(entries)} arrays: {_some(missing)} missing, {_some(unexpected)} unexpected")
     for name, entry in entries.items():
-        array = shared[name]
+        array = arrays[name]
         if array.shape != entry.shape or array.dtype != np.dtype(entry.dtype):
             raise UpdateError(
                 f"'{name}' is {array.dtype} {array.shape}, expected {np.dtype(entry.dtype)} {entry.shape}"
             )
-        if not np.isfinite(array).all():
-            raise UpdateError(f"'{name}' holds values that are not finite: training diverged at this site")
 
 
 def _some(names: set[str]) -> str:

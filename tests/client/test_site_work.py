@@ -1,5 +1,6 @@
 """A site answers orders, and its failures leave it as codes."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,11 @@ import pytest
 from fedward_client import site_work
 from fedward_client.site_work import SiteSettings, answer
 from fedward_core.cards import Contract
-from fedward_core.errors import CheckpointError, DataError, FedwardError, PrivateStateError, UpdateError
+from fedward_core.errors import CheckpointError, DataError, FedwardError, PrivateStateError, SpecError, UpdateError
 from fedward_core.manifest import Manifest
 from fedward_core.order import Failure, Order, Work
 from fedward_core.partition import Role, Rule
+from fedward_core.plan import WEIGHTS as FIRST_WEIGHTS
 from fedward_core.plan import StagePlan
 from fedward_core.spec import Spec
 from fedward_core.update import SHARED
@@ -48,9 +50,27 @@ def test_a_describing_order_gives_a_card(settings: SiteSettings) -> None:
     assert not groups
 
 
+def test_a_planning_order_gives_a_plan_and_the_first_weights(settings: SiteSettings) -> None:
+    question = Order(run="r", work=Work.PLAN, contract=Contract(classes=("a",)))
+    reply, groups = answer(question, {}, settings)
+    assert reply.plan is not None
+    assert reply.plan.contract.classes == ("a",)
+    assert reply.plan.manifest == Manifest.of(groups[FIRST_WEIGHTS])
+
+
+def test_a_stage_that_starts_from_another_is_planned_from_the_weights_that_came(settings: SiteSettings) -> None:
+    stage = {"method": "rehearsal", "rounds": 1}
+    stages = [{"name": "one", **stage}, {"name": "two", "start_from": "previous", **stage}]
+    spec = Spec.parse({"name": "toy", "dataset": {"name": "toy"}, "stages": stages})
+    question = Order(run="r", work=Work.PLAN, stage=1, contract=Contract(classes=()))
+    _, groups = answer(question, WEIGHTS, replace(settings, spec=spec))
+    np.testing.assert_array_equal(groups[FIRST_WEIGHTS]["tensor_0"], WEIGHTS["tensor_0"])
+
+
 @pytest.mark.parametrize(
     ("error", "code"),
     [
+        (SpecError("secret"), Failure.SPEC),
         (DataError("/secret/path of patient 17"), Failure.DATA),
         (UpdateError("secret"), Failure.UPDATE),
         (PrivateStateError("secret"), Failure.PRIVATE_STATE),

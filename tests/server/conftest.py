@@ -20,7 +20,6 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 from sqlalchemy import URL
 
-from fedward_core.arrays import Array, Arrays
 from fedward_core.cards import Contract, DatasetCard
 from fedward_core.engine import Job
 from fedward_core.events import Event, EventKind
@@ -33,6 +32,7 @@ from fedward_core.spec import Spec
 from fedward_core.update import SHARED
 from fedward_server.database.address import read_address
 from fedward_server.rounds.exchange import Answer, Errand
+from fedward_server.rounds.planning import Planned, Planner, PlanRequest
 from fedward_server.rounds.run import Run
 from fedward_server.tls import TLSFiles
 
@@ -74,10 +74,13 @@ class ScriptedExchange:
             yield self._answers.pop(0)
 
 
-def plan_toy(spec: Spec, stage: int, contract: Contract, previous: Arrays | None) -> tuple[StagePlan, dict[str, Array]]:
+def plan_toy(request: PlanRequest) -> Planned:
+    previous = request.previous
     weights = dict(previous) if previous is not None else {"w": np.zeros(3, np.float32), "b": np.ones(2, np.float32)}
     rules = (Rule(pattern=".*", role=Role.SHARED),)
-    return StagePlan(manifest=Manifest.of(weights), rules=rules, contract=contract), dict(weights)
+    return Planned(
+        plan=StagePlan(manifest=Manifest.of(weights), rules=rules, contract=request.contract), weights=weights
+    )
 
 
 @dataclass
@@ -140,6 +143,8 @@ def run_scripts(tmp_path: Path) -> RunScripts:
         sites_per_round: int | None = None,
         hold_out: tuple[str, ...] = (),
         evaluate: dict[str, Any] | None = None,
+        planner: Planner = plan_toy,
+        then: tuple[dict[str, Any], ...] = (),
         **stage: object,
     ) -> Outcome:
         spec = Spec.parse(
@@ -153,7 +158,7 @@ def run_scripts(tmp_path: Path) -> RunScripts:
                     "round_deadline_s": 1,
                 },
                 "evaluate": {"every": 100, **(evaluate or {})},
-                "stages": [{"name": "only", "method": "rehearsal", "rounds": rounds, **stage}],
+                "stages": [{"name": "only", "method": "rehearsal", "rounds": rounds, **stage}, *then],
             }
         )
         exchange = ScriptedExchange(scripts)
@@ -161,7 +166,7 @@ def run_scripts(tmp_path: Path) -> RunScripts:
         job = Job(spec=spec, run="run-1", sites=tuple(sorted(scripts)), data=tmp_path, out=tmp_path / "out")
         outcome = Outcome(events, exchange, job.out)
         try:
-            Run(job, exchange, plan_toy, events.append).run()
+            Run(job, exchange, planner, events.append).run()
         except Exception as error:
             error.outcome = outcome  # type: ignore[attr-defined]
             raise

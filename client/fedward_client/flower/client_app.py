@@ -27,4 +27,5 @@ def make_client_app(locate: Locate) -> ClientApp:
     app.train()(handle)
     app.evaluate()(handle)
     app.query()(handle)
+    app.query("plan")(handle)
     return app

@@ -45,6 +45,7 @@ def make_deployed_app() -> ClientApp:
     app.train()(handle)
     app.evaluate()(handle)
     app.query()(handle)
+    app.query("plan")(handle)
     return app
 
 
@@ -61,7 +62,7 @@ def _ground(message: Message, context: Context, settings: AppSettings) -> Ground
 
 
 def _turn(message: Message, settings: AppSettings) -> AbstractContextManager[None]:
-    """The site's slot, where one is shared, for all that trains or evaluates: counting images needs none."""
+    """The site's slot, where one is shared, for all that builds, trains or evaluates: counting images needs none."""
     if settings.slot is None or message.metadata.message_type == MessageType.QUERY:
         return nullcontext()
     return Slot(settings.slot).for_order()

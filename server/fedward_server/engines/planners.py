@@ -1,6 +1,7 @@
-"""How a server without torch gets a stage's plan and first weights: from the models' side, here or in a short process.
+"""How engines whose sites are on this machine plan a stage: by the models' side, here or in a short process.
 
-The names of the models' side are resolved when they are needed, so that importing the server imports no torch.
+The names of the models' side are resolved when they are needed, so that importing the server imports no torch. Deployed
+runs are planned at sites, see :mod:`fedward_server.rounds.planning`.
 """
 
 import json
@@ -9,26 +10,21 @@ import sys
 import tempfile
 from pathlib import Path
 
-from fedward_core.arrays import Array, Arrays, read_arrays, write_arrays
-from fedward_core.cards import Contract
+from fedward_core.arrays import read_arrays, write_arrays
 from fedward_core.errors import SpecError
 from fedward_core.plan import StagePlan
 from fedward_core.registry import load
-from fedward_core.spec import Spec
+from fedward_server.rounds.planning import Planned, PlanRequest
 
 
-def plan_here(
-    spec: Spec, stage: int, contract: Contract, previous: Arrays | None
-) -> tuple[StagePlan, dict[str, Array]]:
+def plan_here(request: PlanRequest) -> Planned:
     """Plan in this process: for engines that train in it anyway."""
-    program = load("fedward_models.programs.program:open_program")(spec, stage)
-    plan: tuple[StagePlan, dict[str, Array]] = program.plan(contract, previous)
-    return plan
+    program = load("fedward_models.programs.program:open_program")(request.job.spec, request.index)
+    plan, weights = program.plan(request.contract, request.previous)
+    return Planned(plan=plan, weights=weights)
 
 
-def plan_in_process(
-    spec: Spec, stage: int, contract: Contract, previous: Arrays | None
-) -> tuple[StagePlan, dict[str, Array]]:
+def plan_in_process(request: PlanRequest) -> Planned:
     """Plan in a process of its own, so that torch stays out of this one.
 
     Raises:
@@ -36,18 +32,23 @@ def plan_in_process(
     """
     with tempfile.TemporaryDirectory(prefix="fedward-plan-") as name:
         folder = Path(name)
-        request = {"spec": spec.model_dump(mode="json"), "stage": stage, "contract": contract.model_dump(mode="json")}
-        (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
-        if previous is not None:
-            write_arrays(folder / "previous.safetensors", previous)
+        (folder / "request.json").write_text(json.dumps(_facts(request)), encoding="utf-8")
+        if request.previous is not None:
+            write_arrays(folder / "previous.safetensors", request.previous)
         command = [sys.executable, "-m", "fedward_models.programs.plan_process", str(folder)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own module
         if done.returncode != 0:
-            raise SpecError(
-                f"the model of stage '{spec.stages[stage].name}' could not be built: {_last_line(done.stderr)}"
-            )
+            raise SpecError(f"the model of stage '{request.stage.name}' could not be built: {_last_line(done.stderr)}")
         arrays, facts = read_arrays(folder / "planned.safetensors")
-        return StagePlan.model_validate(facts["plan"]), arrays
+        return Planned(plan=StagePlan.model_validate(facts["plan"]), weights=arrays)
+
+
+def _facts(request: PlanRequest) -> dict[str, object]:
+    return {
+        "spec": request.job.spec.model_dump(mode="json"),
+        "stage": request.index,
+        "contract": request.contract.model_dump(mode="json"),
+    }
 
 
 def _last_line(text: str) -> str:

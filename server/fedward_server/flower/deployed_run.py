@@ -8,11 +8,11 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 from flwr.superlink.grid import http_grid
 
-from fedward_server.engines.planners import plan_in_process
 from fedward_server.flower.deployed_exchange import DeployedExchange
 from fedward_server.flower.job_file import JOB_FILE, read_job
 from fedward_server.flower.patient_grid import PatientGrid
 from fedward_server.flower.server_app import make_server_app
+from fedward_server.rounds.planning import plan_at_sites
 
 # Flower waits 1 s, and later longer, for a piece of a message that is still on its way. Decided here: a small message
 # is whole within milliseconds, and a look at a large one every second costs little.
@@ -26,6 +26,6 @@ def main(grid: Grid, context: Context) -> None:
     """Carry the job out. Its events go to the run's folder, where whoever started it reads them."""
     vars(http_grid)["pull_objects"] = partial(vars(http_grid)["pull_objects"], **PAUSES)
     job = read_job(Path(os.environ[JOB_FILE]))
-    make_server_app(job, lambda grid: DeployedExchange(PatientGrid(grid), job), plan_in_process, lambda _: None)(
+    make_server_app(job, lambda grid: DeployedExchange(PatientGrid(grid), job), plan_at_sites, lambda _: None)(
         grid, context
     )

@@ -21,7 +21,7 @@ from fedward_core.refusal import REFUSED, Ground, Refusal
 from fedward_server.flower.patient_grid import Messenger
 from fedward_server.rounds.exchange import Answer, Errand, Loss
 
-MESSAGE_TYPES = {Work.DESCRIBE: "query", Work.TRAIN: "train", Work.EVALUATE: "evaluate"}
+MESSAGE_TYPES = {Work.DESCRIBE: "query", Work.PLAN: "query.plan", Work.TRAIN: "train", Work.EVALUATE: "evaluate"}
 PACKED = "packed"
 GROUP = "group."
 # Flower's words for a node that is not there, for an answer that broke off on its way, which it notices after three

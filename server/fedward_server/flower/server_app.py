@@ -8,7 +8,8 @@ from flwr.serverapp import Grid, ServerApp
 from fedward_core.engine import Job
 from fedward_core.events import Listener
 from fedward_server.rounds.exchange import Exchange
-from fedward_server.rounds.run import Planner, Run
+from fedward_server.rounds.planning import Planner
+from fedward_server.rounds.run import Run
 
 Connect = Callable[[Grid], Exchange]
 
@@ -19,7 +20,7 @@ def make_server_app(job: Job, connect: Connect, planner: Planner, listen: Listen
     Args:
         job: What is run.
         connect: Makes the exchange over the engine's grid.
-        planner: Builds a stage's model once.
+        planner: Gives a stage's plan and first weights.
         listen: Called with every event.
     """
     app = ServerApp()

@@ -233,6 +233,7 @@ class Round:
 
 _FAILURES = {
     Failure.DATA: "its data cannot be used; its own log says why",
+    Failure.SPEC: "the spec's parts do not fit each other, or its machine; its own log says why",
     Failure.UPDATE: "the weights that it received do not fit its model",
     Failure.DIVERGED: "training diverged, the loss is no longer finite; try a lower learning rate or clip_norm",
     Failure.PRIVATE_STATE: "its private state is missing even after joining anew",

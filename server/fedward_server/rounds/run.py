@@ -4,29 +4,27 @@
 """
 
 import json
+import math
 import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import yaml
 
-from fedward_core.arrays import Array, Arrays
 from fedward_core.atomic import replacing
 from fedward_core.cards import Contract, DatasetCard, agreed_contract
 from fedward_core.engine import Job
 from fedward_core.errors import CheckpointError, FedwardError
 from fedward_core.events import EventKind, Listener
 from fedward_core.plan import StagePlan
-from fedward_core.spec import Spec
 from fedward_server.rounds.exchange import Exchange
+from fedward_server.rounds.planning import Planner, PlanRequest
 from fedward_server.rounds.preflight import Preflight
 from fedward_server.rounds.recorder import Recorder
 from fedward_server.rounds.reuse import StageShelf
 from fedward_server.rounds.round import StageContext
 from fedward_server.rounds.stage_run import StageRun
-from fedward_server.rounds.stage_state import StageFolder, read_final
-
-Planner = Callable[[Spec, int, Contract, Arrays | None], tuple[StagePlan, dict[str, Array]]]
+from fedward_server.rounds.stage_state import StageFolder, keep_plan, kept_plan, read_final
 
 
 class Run:
@@ -35,7 +33,7 @@ class Run:
     Args:
         job: What is run.
         exchange: Delivery to the job's sites.
-        planner: Builds a stage's model once and gives its plan and first weights.
+        planner: Gives a stage's plan and first weights; asked once, and not again when the run is taken up.
         listen: Called with every event.
     """
 
@@ -115,21 +113,49 @@ class Run:
         self._shelf.put(index, cards, final)
 
     def _begin(self, index: int, contract: Contract) -> StageRun:
-        """Plan a stage and write its first weights; what was read and built for that is then let go."""
+        """A stage before its next round; a new one is planned, and what was read and built for that is then let go."""
+        kept = kept_plan(self._final(index).parent)
+        if kept is None:
+            return self._plan(index, contract)
+        self._tell_start(index, kept)
+        return self._rounds(index, kept)
+
+    def _plan(self, index: int, contract: Contract) -> StageRun:
+        """Plan a stage, and write what it begins with."""
         stage = self._job.spec.stages[index]
         previous = read_final(self._final(index - 1))[1] if stage.start_from == "previous" else None
-        plan, weights = self._planner(self._job.spec, index, contract, previous)
+        planned = self._planner(
+            PlanRequest(
+                job=self._job,
+                attempt=self._attempt,
+                index=index,
+                contract=contract,
+                previous=previous,
+                exchange=self._exchange,
+                recorder=self._recorder,
+            )
+        )
+        self._tell_start(index, planned.plan, **({"planned_by": list(planned.sites)} if planned.sites else {}))
+        keep_plan(self._final(index).parent, planned.plan)
+        rounds = self._rounds(index, planned.plan)
+        rounds.begin(planned.weights)
+        return rounds
+
+    def _tell_start(self, index: int, plan: StagePlan, **facts: Any) -> None:
+        stage = self._job.spec.stages[index]
+        parameters = sum(math.prod(entry.shape) for entry in plan.manifest.entries)
         self._recorder.tell(
             EventKind.STAGE_STARTED,
             stage=stage.name,
             rounds=stage.rounds,
             notes=list(plan.notes),
-            parameters=sum(array.size for array in weights.values()),
+            parameters=parameters,
+            **facts,
         )
+
+    def _rounds(self, index: int, plan: StagePlan) -> StageRun:
         folder = StageFolder(self._final(index).parent, {"spec": self._job.spec.digest(), "plan": plan.digest()})
-        rounds = StageRun(self._context(index, plan), folder, self._job.spec.evaluate, seed=self._job.spec.seed)
-        rounds.begin(weights)
-        return rounds
+        return StageRun(self._context(index, plan), folder, self._job.spec.evaluate, seed=self._job.spec.seed)
 
     def _final(self, index: int) -> Path:
         return self._job.out / "stages" / self._job.spec.stages[index].name / "final.safetensors"

@@ -1,5 +1,6 @@
 """Where a stage stands between two rounds, and how that is kept on disk.
 
+<stage>/plan.json                         what the stage's model is made of, written before the first checkpoint
 <stage>/checkpoint-00007.safetensors      the state before round 7; the last two are kept
 <stage>/final.safetensors                 the whole weights at the end of the stage
 <stage>/best.safetensors                  those after the best evaluated round, if the spec says what is best
@@ -10,8 +11,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from fedward_core.aggregation.base import Aggregator
 from fedward_core.arrays import Array, Arrays, digest, read_arrays, write_arrays
+from fedward_core.atomic import replacing
 from fedward_core.errors import CheckpointError
 from fedward_core.order import Base
 from fedward_core.plan import StagePlan
@@ -19,6 +23,7 @@ from fedward_core.plan import StagePlan
 WEIGHTS, AGGREGATOR = "weights/", "aggregator/"
 KEPT = 2
 BEST = "best.safetensors"
+PLAN = "plan.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +115,7 @@ class StageFolder:
         return float(facts["best"]["value"])
 
     def _checkpoints(self) -> list[Path]:
-        return sorted(self.folder.glob("checkpoint-*.safetensors"))
+        return _checkpoints_in(self.folder)
 
     def _check(self, path: Path, identity: object) -> None:
         if identity != self._identity:
@@ -118,6 +123,31 @@ class StageFolder:
                 f"'{path.name}' belongs to another spec or architecture: continue with the spec that wrote it, "
                 "or choose another output folder"
             )
+
+
+def keep_plan(folder: Path, plan: StagePlan) -> None:
+    """Write the plan with which a stage begins.
+
+    Raises:
+        CheckpointError: The disk is full or not writable.
+    """
+    with replacing(folder / PLAN) as temporary:
+        temporary.write_text(plan.model_dump_json(), encoding="utf-8")
+
+
+def kept_plan(folder: Path) -> StagePlan | None:
+    """The plan with which a stage began; None if it has no checkpoint, or was begun before plans were kept.
+
+    Raises:
+        CheckpointError: The plan is damaged.
+    """
+    path = folder / PLAN
+    if not (path.exists() and _checkpoints_in(folder)):
+        return None
+    try:
+        return StagePlan.model_validate_json(path.read_bytes())
+    except ValidationError:
+        raise CheckpointError(f"'{folder.name}/{PLAN}' is damaged: restore it from a copy, or remove it") from None
 
 
 def read_final(path: Path) -> tuple[StagePlan, dict[str, Array]]:
@@ -128,6 +158,10 @@ def read_final(path: Path) -> tuple[StagePlan, dict[str, Array]]:
     """
     arrays, facts = read_arrays(path)
     return StagePlan.model_validate(facts["plan"]), arrays
+
+
+def _checkpoints_in(folder: Path) -> list[Path]:
+    return sorted(folder.glob("checkpoint-*.safetensors"))
 
 
 def _prefixed(prefix: str, arrays: Arrays) -> dict[str, Array]:
