@@ -13,6 +13,8 @@ With --digits, a folder with the npz files of sites: trained on one source of di
 """
 
 import argparse
+import os
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from torch.nn import functional
 
 from benchmarks.experiments.labelled import Labelled, LabelledSteps, mean_over, train
 from benchmarks.experiments.pretraining import MEAN, STD, append, median_ms, read, records, show
+from fedward_core.arrays import write_arrays
 from fedward_core.cards import Contract
 from fedward_models.backbones.backbone import Backbone
 from fedward_models.backbones.robust_cnn.config import RobustCNNConfig
@@ -31,10 +34,11 @@ from fedward_models.backbones.vit.config import ViTConfig
 from fedward_models.building import seeded
 from fedward_models.corruptions.corrupt import corruption_errors
 from fedward_models.corruptions.error import mean_error
-from fedward_models.losses.teacher_distillation import soft_distillation
-from fedward_models.method import Batch, Clock, StepOutput
-from fedward_models.methods.supervised.config import SupervisedConfig
+from fedward_models.frozen import FOLDERS, FrozenWeights, file_digest
+from fedward_models.method import Batch, Clock
+from fedward_models.methods.supervised.config import SupervisedConfig, TeacherConfig
 from fedward_models.methods.supervised.supervised import Supervised
+from fedward_models.weights import arrays_of
 
 TEN = tuple("0123456789")
 SEVERITIES = (1, 3, 5)
@@ -50,19 +54,6 @@ ARMS = (*CORNERS, TRANSFORMER, *TAUGHT)
 BATCH = 100
 
 
-class Taught(Supervised):
-    """Half of the loss compares with a teacher's predictions for the same images, at temperature 1."""
-
-    teacher: tuple[Supervised]
-
-    def training_step(self, batch: Batch, clock: Clock) -> StepOutput:
-        """The mean of both losses."""
-        with torch.no_grad():
-            known = self.teacher[0].logits(batch.images)
-        taught = soft_distillation(self.logits(batch.images), known).mean()
-        return StepOutput(loss=0.5 * super().training_step(batch, clock).loss + 0.5 * taught)
-
-
 def main() -> None:
     """Run every arm that is not finished, and print the table and the cost of a step."""
     arguments = _arguments()
@@ -70,11 +61,13 @@ def main() -> None:
     finished, data = arguments.out / "robust_cnn.jsonl", _data(arguments.data)
     sites = _sites(arguments.digits) if arguments.digits else {}
     same = {"steps": arguments.steps, "digits": bool(sites)}
-    for seed in arguments.seeds:
-        for arm in arguments.arms:
-            key = {"arm": arm, "seed": seed, **same}
-            if not any(key.items() <= row.items() for row in records(finished)):
-                append(finished, key | _run(arm, seed, arguments.steps, data, sites))
+    with tempfile.TemporaryDirectory() as teachers:
+        os.environ[FOLDERS] = teachers
+        for seed in arguments.seeds:
+            for arm in arguments.arms:
+                key = {"arm": arm, "seed": seed, **same}
+                if not any(key.items() <= row.items() for row in records(finished)):
+                    append(finished, key | _run(arm, seed, arguments.steps, data, sites))
     rows = [row for row in records(finished) if same.items() <= row.items()]
     show(rows, ("clean", "corrupted", *(("shifted",) if sites else ())), n=len(data["test"].pixels), chance=0.1)
     _show_cost(data["train"])
@@ -113,10 +106,8 @@ def _shifted(arm: str, seed: int, steps: int, sites: dict[str, Labelled]) -> dic
 
 def _trained(arm: str, seed: int, steps: int, data: Labelled) -> Supervised:
     student, teacher = TAUGHT.get(arm, (arm, None))
-    method = _method(student, seed, data, taught=teacher is not None)
-    if isinstance(method, Taught):
-        assert teacher is not None
-        method.teacher = (_trained(teacher, seed, steps, data),)
+    taught = _as_teacher(teacher, _trained(teacher, seed, steps, data)) if teacher else None
+    method = _method(student, seed, data, taught)
     local = {
         "optimizer": {"name": "adamw", "lr": 3e-3 if student in CORNERS else 1e-3, "weight_decay": 0.05},
         "schedule": {"shape": "cosine", "warmup_rounds": 0.1},
@@ -125,14 +116,19 @@ def _trained(arm: str, seed: int, steps: int, data: Labelled) -> Supervised:
     return method.eval()
 
 
-def _method(arm: str, seed: int, data: Labelled, *, taught: bool = False) -> Supervised:
+def _as_teacher(arm: str, method: Supervised) -> TeacherConfig:
+    """A finished arm as sites hold a teacher: half of the loss, at temperature 1."""
+    path = Path(os.environ[FOLDERS]) / f"{arm}.safetensors"
+    write_arrays(path, arrays_of(method))
+    return TeacherConfig(weights=FrozenWeights(name=arm, sha256=file_digest(path)), backbone=_backbone(arm))
+
+
+def _method(arm: str, seed: int, data: Labelled, teacher: TeacherConfig | None = None) -> Supervised:
     with seeded(seed):
         channels, side = data.pixels.shape[1:3]
         backbone: Backbone = _backbone(arm).build(image_px=side, channels=channels)
-        kind = Taught if taught else Supervised
-        return kind(
-            SupervisedConfig(label_smoothing=0.1), backbone=backbone, contract=Contract(classes=TEN, channels=channels)
-        )
+        config = SupervisedConfig(label_smoothing=0.1, teacher=teacher)
+        return Supervised(config, backbone=backbone, contract=Contract(classes=TEN, channels=channels))
 
 
 def _backbone(arm: str) -> RobustCNNConfig | ViTConfig:

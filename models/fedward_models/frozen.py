@@ -19,10 +19,11 @@ built from them.
 """
 
 import hashlib
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 from safetensors import SafetensorError, safe_open
@@ -74,6 +75,22 @@ def read_frozen(weights: FrozenWeights) -> dict[str, "Array"]:
     return _read(path)
 
 
+def noted_beside(weights: FrozenWeights) -> dict[str, Any]:
+    """What Fedward noted in a file that it wrote, e.g. ``plan``, of the stage that it was trained in; else nothing.
+
+    Raises:
+        CheckpointError: As of :func:`read_frozen`, but for the digest, which is not looked at.
+    """
+    path = _find(weights)
+    _refuse_pickle(path)
+    try:
+        with safe_open(path, framework="np") as file:
+            facts = json.loads((file.metadata() or {}).get("facts", "{}"))
+    except (OSError, SafetensorError, ValueError) as error:
+        raise _unreadable(path, error) from error
+    return facts if isinstance(facts, dict) else {}
+
+
 def file_digest(path: Path) -> str:
     """The SHA-256 of a file's bytes, 64 hexadecimal digits."""
     with path.open("rb") as file:
@@ -114,7 +131,11 @@ def _read(path: Path) -> dict[str, "Array"]:
         with safe_open(path, framework="np") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
     except (OSError, SafetensorError, TypeError) as error:  # numpy knows no bfloat16: a TypeError
-        raise CheckpointError(
-            f"cannot read the frozen weights '{path.name}': expected a safetensors file of 16-, 32- or 64-bit floats "
-            f"that numpy knows ({error})"
-        ) from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"cannot read the frozen weights '{path.name}': expected a safetensors file of 16-, 32- or 64-bit floats that "
+        f"numpy knows ({error})"
+    )

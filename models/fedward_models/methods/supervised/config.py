@@ -4,11 +4,39 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from fedward_core.config import Frozen
 from fedward_core.spec import MethodConfig
+from fedward_core.spec.choices import BackboneChoice
 from fedward_models.data.clip_settings import ClipSettings
 from fedward_models.data.view_settings import ViewSettings
+from fedward_models.frozen import FrozenWeights
 
 Part = Annotated[float, Field(ge=0, le=1)]
+
+
+class TeacherConfig(Frozen):
+    """A finished classifier, whose predictions for the same images are learned beside the labels.
+
+    Attributes:
+        weights: Its file: ``final.safetensors`` or ``best.safetensors`` of a stage of ``supervised``, under a name.
+        backbone: Its network, with the settings that it was trained with.
+        form: ``soft`` compares with all of its probabilities (Hinton et al., 2015), ``hard`` with the class that it
+            names (DeiT, Touvron et al., ICML 2021).
+        weight: a of the loss (1 - a) labels + a teacher. 0.5 is DeiT's for ``hard``; for ``soft`` decided here.
+        temperature: Divides the logits of both for ``soft``; the distance is multiplied by its square. Decided here.
+    """
+
+    weights: FrozenWeights
+    backbone: BackboneChoice
+    form: Literal["soft", "hard"] = "soft"
+    weight: float = Field(default=0.5, gt=0, le=1)
+    temperature: float = Field(default=1.0, gt=0)
+
+    @model_validator(mode="after")
+    def _check_temperature(self) -> Self:
+        if self.form == "hard" and self.temperature != 1:
+            raise ValueError("temperature has no effect with form 'hard': leave it out, or choose 'soft'")
+        return self
 
 
 class SupervisedConfig(MethodConfig):
@@ -29,6 +57,7 @@ class SupervisedConfig(MethodConfig):
         view: How a random view of each image is drawn; None to take images as they come.
         clips: How shorter clips are drawn from each clip, and how many are averaged in testing; None to take them
             whole.
+        teacher: Whose predictions are learned beside the labels; None to learn from these alone.
     """
 
     implementation: ClassVar[str] = "fedward_models.methods.supervised.supervised:Supervised"
@@ -41,6 +70,8 @@ class SupervisedConfig(MethodConfig):
     cutmix_box: Literal["cuboid", "column"] = "cuboid"
     view: ViewSettings | None = None
     clips: ClipSettings | None = None
+    # Left out of a spec's text where there is none, so that older specs keep their digests.
+    teacher: TeacherConfig | None = Field(default=None, exclude_if=lambda value: value is None)
 
     @model_validator(mode="after")
     def _check_mixing(self) -> Self:

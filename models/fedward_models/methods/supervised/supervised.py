@@ -6,7 +6,7 @@ from scratch it is the local training of FedAvg.
 
 Faithful to SSL-FL (rui-yan/SSL-FL, commit 69c3388, code/fed_mae): a linear head on the normed mean of the patch tokens
 that starts almost at zero; everything is trained; Mixup or CutMix and smoothed labels on demand.
-Differs: segmentation and multi-label classification are additions.
+Differs: segmentation, multi-label classification and a teacher are additions.
 
 Letters: B batch, C channel, H height, W width, K classes, E features, h and w a coarser grid.
 """
@@ -27,6 +27,7 @@ from fedward_models.losses.label_losses import classification_loss, multi_label_
 from fedward_models.method import Batch, Clock, Inheritance, Method, StepOutput, take_over
 from fedward_models.methods.supervised.config import SupervisedConfig
 from fedward_models.methods.supervised.mixing import Mixing, mix
+from fedward_models.methods.supervised.teacher import Teacher
 
 _HEAD_STD = 2e-5  # SSL-FL, Sec. 4
 
@@ -38,9 +39,11 @@ class Supervised(Method):
         config: Its settings.
         task: What the labels mean.
         head: (K, E) weights and (K,) biases; a 1x1 convolution for segmentation.
+        teacher: The frozen teacher, outside of the state; None without one.
 
     Raises:
         SpecError: A setting has no effect on this task.
+        CheckpointError: The teacher's weights are missing or do not fit.
     """
 
     def __init__(self, config: SupervisedConfig, *, backbone: Backbone, contract: Contract) -> None:
@@ -49,6 +52,8 @@ class Supervised(Method):
         self.config, self.backbone, self.task = config, backbone, contract.task
         self.num_classes = len(contract.classes)
         self.head = _head(backbone.num_features, self.num_classes, contract.task)
+        # Last, so that the student begins as it would without one.
+        self.teacher = Teacher(config.teacher, student=backbone, contract=contract) if config.teacher else None
 
     def prepare(self, batch: Batch, rng: torch.Generator) -> Batch:
         """Draw a view or a clip of each image and mix them in pairs, if the settings say so.
@@ -65,12 +70,18 @@ class Supervised(Method):
         return replace(batch, images=images, labels=labels)
 
     def training_step(self, batch: Batch, clock: Clock) -> StepOutput:  # noqa: ARG002 - the signature of the family
-        """The mean loss against the batch's labels."""
-        return StepOutput(loss=self._losses(batch, label_smoothing=self.config.label_smoothing).mean())
+        """The mean loss against the batch's labels; with a teacher both parts are also reported."""
+        logits = self.logits(batch.images)
+        labels = self._losses(logits, batch, label_smoothing=self.config.label_smoothing).mean()
+        if self.teacher is None:
+            return StepOutput(loss=labels)
+        taught, weight = self.teacher.distances(logits, batch.images).mean(), self.teacher.config.weight
+        figures = {"label_loss": labels.detach(), "teacher_loss": taught.detach()}
+        return StepOutput(loss=(1 - weight) * labels + weight * taught, figures=figures)
 
     def evaluation_loss(self, batch: Batch) -> Tensor:
-        """The loss of each image without smoothing, (B,)."""
-        return self._losses(batch, label_smoothing=0.0)
+        """The loss of each image without smoothing or teacher, (B,)."""
+        return self._losses(self.logits(batch.images), batch, label_smoothing=0.0)
 
     def logits(self, images: Tensor) -> Tensor:
         """(B, K), or (B, K, H, W) for segmentation: the coarse map's logits, interpolated bilinearly."""
@@ -108,6 +119,11 @@ class Supervised(Method):
     def no_weight_decay(self) -> frozenset[str]:
         """What the backbone spares at fine-tuning."""
         return frozenset(f"backbone.{name}" for name in self.backbone.no_weight_decay)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Which teacher it is, by digest."""
+        return (self.teacher.config.weights.note("teacher"),) if self.teacher else ()
 
     def inherit(self, state: Mapping[str, Tensor], source: Method) -> Inheritance:
         """Take the backbone over, and the head too from a supervised stage with as many classes.
@@ -149,8 +165,8 @@ class Supervised(Method):
         clones = {f"backbone.{own}": f"backbone.{shared}" for own, shared in self.backbone.clones.items()}
         return {own: shared for own, shared in clones.items() if own not in known and shared in known}
 
-    def _losses(self, batch: Batch, *, label_smoothing: float) -> Tensor:
-        logits, labels = self.logits(batch.images), _labels_of(batch)
+    def _losses(self, logits: Tensor, batch: Batch, *, label_smoothing: float) -> Tensor:
+        labels = _labels_of(batch)
         if self.task is Task.MULTI_LABEL:
             return multi_label_loss(logits, labels)
         loss = segmentation_loss if self.task is Task.SEGMENTATION else classification_loss
