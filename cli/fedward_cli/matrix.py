@@ -7,7 +7,8 @@ it; `fedward zoo matrix --run` tries anew, on this machine and with whatever els
 """
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from enum import StrEnum
 from importlib.resources import files
 from pathlib import Path
@@ -47,6 +48,10 @@ class Mode(StrEnum):
     LOCAL = "local"
     FEDERATED = "federated"
     PERSONALISED = "personalised"
+
+
+Place = tuple[str, str, Mode, str]
+"""Method, backbone, mode and engine of a cell."""
 
 
 class Cell(Frozen):
@@ -97,24 +102,34 @@ def pairs() -> Iterator[tuple[str, str]]:
 
 def keep(seen: Matrix, path: Path) -> None:
     """Write what was seen into a record, whose cells that were not tried are kept."""
-    old = Matrix.model_validate_json(path.read_text(encoding="utf-8")).cells if path.exists() else ()
-    cells = {_place(cell): cell for cell in (*old, *seen.cells)}
+    cells = {_place(cell): cell for cell in (*_on_record(path), *seen.cells)}
     everything = Matrix(cells=tuple(cells[place] for place in sorted(cells)))
     path.write_text(everything.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
 
-def try_all(engines: Sequence[str], methods: Sequence[str]) -> Matrix:
-    """Try every pair in every mode on each engine; a refused pair is refused on all, and is tried on the first only."""
-    cells = []
-    chosen = tuple((method, backbone) for method, backbone in pairs() if method in methods)
-    with tempfile.TemporaryDirectory() as folder:
-        for method, backbone in track(chosen, description="Trying the zoo", console=errors()):
-            for mode in Mode:
-                for engine in engines:
-                    cells.append(try_cell(method, backbone, mode, engine, Path(folder)))
-                    if cells[-1].state == "refused":
-                        break
-    return Matrix(cells=tuple(cells))
+def try_all(
+    engines: Sequence[str], methods: Sequence[str], *, record: Path | None = None, missing: bool = False
+) -> Matrix:
+    """Try every pair in every mode on each engine; a refused pair is refused on all, and is tried on the first only.
+
+    Args:
+        engines: Names of engines.
+        methods: Names of methods.
+        record: Where each cell is written as soon as it was tried.
+        missing: Whether cells that the record has are left as they are, e.g. after an interruption.
+    """
+    known = {_place(cell): cell for cell in _on_record(record)} if record and missing else {}
+    tried: list[Cell] = []
+    places = tuple(_places(engines, methods))
+    with tempfile.TemporaryDirectory() as folder, _standing(engines):
+        for place in track(places, description="Trying the zoo", console=errors()):
+            if place in known or _is_refused(place, known.values()):
+                continue
+            known[place] = try_cell(*place, Path(folder))
+            tried.append(known[place])
+            if record:
+                keep(Matrix(cells=tuple(tried)), record)
+    return Matrix(cells=tuple(tried))
 
 
 def try_cell(method: str, backbone: str, mode: Mode, engine: str, folder: Path) -> Cell:
@@ -141,8 +156,32 @@ def try_cell(method: str, backbone: str, mode: Mode, engine: str, folder: Path) 
     return cell.model_copy(update={"state": "refused", "reason": refusals[0]})
 
 
-def _place(cell: Cell) -> tuple[str, str, str, str]:
+def _on_record(path: Path) -> tuple[Cell, ...]:
+    return Matrix.model_validate_json(path.read_text(encoding="utf-8")).cells if path.exists() else ()
+
+
+def _place(cell: Cell) -> Place:
     return cell.method, cell.backbone, cell.mode, cell.engine
+
+
+def _places(engines: Sequence[str], methods: Sequence[str]) -> Iterator[Place]:
+    for method, backbone in pairs():
+        if method in methods:
+            yield from ((method, backbone, mode, engine) for mode in Mode for engine in engines)
+
+
+def _is_refused(place: Place, cells: Iterable[Cell]) -> bool:
+    """Whether another engine has met the refusal already."""
+    return any(cell.state == "refused" and _place(cell)[:3] == place[:3] for cell in cells)
+
+
+def _standing(engines: Sequence[str]) -> AbstractContextManager[None]:
+    """Ray is started once for all cells."""
+    if "ray" not in engines:
+        return nullcontext()
+    from fedward_server.flower.standing_ray import standing_ray  # noqa: PLC0415 - Ray is an extra, and slow to import
+
+    return standing_ray()
 
 
 def _run(cell: Cell, folder: Path) -> Results:

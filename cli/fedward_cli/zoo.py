@@ -105,26 +105,28 @@ def list_names(
 
 
 @app.command("matrix")
-def matrix(
+def matrix(  # noqa: PLR0913, PLR0917 - one argument for each option
     run: Annotated[bool, typer.Option("--run", help="Try every cell anew on this machine; takes minutes.")] = False,
     engine: Annotated[list[str] | None, typer.Option(help="The engines to try, with --run: inline, ray.")] = None,
     method: Annotated[list[str] | None, typer.Option(help="The methods to try, with --run; all by default.")] = None,
     record: Annotated[
         Path | None, typer.Option(help="Write what was seen to this file, with --run; its other cells are kept.")
     ] = None,
+    missing: Annotated[bool, typer.Option("--missing", help="Try only cells that --record has not yet.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show which method was seen to train on which backbone: at one site, federated and personalised.
 
     For example `fedward zoo matrix`
     """
-    from fedward_cli.matrix import keep, recorded, try_all  # noqa: PLC0415 - it knows runs, which the list does not
+    from fedward_cli.matrix import recorded, try_all  # noqa: PLC0415 - it knows runs, which the list does not
 
     if not run and (engine or method or record):
         raise SpecError("--engine, --method and --record have no effect on what is recorded: add --run")
-    seen = try_all(engine or ["inline"], method or registry.names("methods")) if run else recorded()
-    if record:
-        keep(seen, record)
+    if missing and not record:
+        raise SpecError("--missing has no effect without --record: name the file")
+    chosen = engine or ["inline"], method or registry.names("methods")
+    seen = try_all(*chosen, record=record, missing=missing) if run else recorded()
     if as_json:
         typer.echo(seen.model_dump_json(indent=2))
         return

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from fedward_cli.matrix import Cell, Mode, pairs, recorded, try_cell
+from fedward_cli import matrix
+from fedward_cli.matrix import Cell, Matrix, Mode, keep, pairs, recorded, try_all, try_cell
 from fedward_cli.matrix_report import matrix_markdown
 from fedward_core import registry
 
@@ -61,6 +62,37 @@ def test_a_cell_is_tried_anew(mode: Mode, folder: Path) -> None:
 def test_a_pair_that_does_not_fit_is_refused_with_the_zoos_reason(folder: Path) -> None:
     cell = try_cell("mae", "small_cnn", Mode.LOCAL, "inline", folder)
     assert (cell.state, "vision transformer" in cell.reason) == ("refused", True)
+
+
+def test_an_interrupted_record_is_completed_and_what_is_refused_is_tried_on_one_engine_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record, tried = tmp_path / "record.json", []
+
+    def stand_in(method: str, backbone: str, mode: Mode, engine: str, folder: Path) -> Cell:
+        tried.append((backbone, mode, engine))
+        if len(tried) == 20:
+            raise KeyboardInterrupt
+        state = "refused" if backbone == "lenet" else "trained"
+        return Cell(method=method, backbone=backbone, mode=mode, engine=engine, state=state)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(matrix, "try_cell", stand_in)
+    with pytest.raises(KeyboardInterrupt):
+        try_all(["inline", "other"], ["supervised"], record=record)
+    interrupted = tried.pop()
+    try_all(["inline", "other"], ["supervised"], record=record, missing=True)
+    assert tried.count(interrupted) == 1
+    assert len(set(tried)) == len(tried) == len(Matrix.model_validate_json(record.read_text()).cells)
+    assert {engine for backbone, _, engine in tried if backbone == "lenet"} == {"inline"}
+
+
+def test_cells_of_a_record_that_were_not_tried_again_are_kept(tmp_path: Path) -> None:
+    old = Cell(method="a", backbone="b", mode=Mode.LOCAL, engine="inline", state="failed")
+    new = old.model_copy(update={"state": "trained"})
+    other = old.model_copy(update={"backbone": "c"})
+    keep(Matrix(cells=(old, other)), tmp_path / "record.json")
+    keep(Matrix(cells=(new,)), tmp_path / "record.json")
+    assert Matrix.model_validate_json((tmp_path / "record.json").read_text()).cells == (new, other)
 
 
 @pytest.mark.slow
