@@ -3,7 +3,8 @@
 Flower's main loop sleeps 3 s whenever there is no message, and 0.5 s between two looks for a reply; there is no setting
 for either. Here both follow :class:`fedward_client.pace.Pace`, and pieces of a message that are still on their way are
 asked for again soon. This rests on the loop calling ``time.sleep`` of its module and nothing else of ``time``, and a
-test says so when a new Flower does otherwise. The loop is mended, too, see :mod:`fedward_client.flower.message_loop`.
+test says so when a new Flower does otherwise. The loop is mended, too: see :mod:`fedward_client.flower.message_loop`,
+:mod:`fedward_client.flower.sending` and :mod:`fedward_client.flower.lost_orders`.
 """
 
 import time
@@ -12,8 +13,10 @@ from collections.abc import Callable
 from flwr.supernode import start_client_internal
 from flwr.supernode.cli import flower_supernode
 
+from fedward_client.flower.lost_orders import mind_lost_orders
 from fedward_client.flower.message_loop import mend_message_loop
 from fedward_client.flower.pulling import ask_again_soon
+from fedward_client.flower.sending import mend_sending
 from fedward_client.pace import Pace
 
 IDLE_S = 3  # Flower's sleep when there was no message; it sleeps less only while a message is at work
@@ -42,6 +45,8 @@ class BriskClock:
 def change_flower() -> None:
     """Put the clock into Flower's main loop, and mend it."""
     loop = mend_message_loop(start_client_internal)
+    mend_sending(start_client_internal)
+    mind_lost_orders()
     vars(start_client_internal)["time"] = BriskClock(Pace(), loop.while_waiting)
     ask_again_soon(start_client_internal, "pull_objects")
 
