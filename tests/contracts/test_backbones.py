@@ -27,6 +27,7 @@ TINY: dict[str, dict[str, Any]] = {
     "minit": {"width": 24, "depth": 2, "heads": 3, "hidden": 16, "block_px": 16, "patch_px": 8},
     "nit": {"width": 24, "depth": 2, "heads": 3, "hidden": 16},
     "preact_resnet": {"width": 4},
+    "resnet": {"width": 2, "depths": (2, 1, 1, 1), "input_px": 64},
     "robust_cnn": {"width": 4, "depths": (1, 1, 2, 1), "patch_px": 4, "kernel_px": 3},
     "sts_resnet": {"width": 4, "depths": (1, 1), "stem": "small"},
     "small_cnn": {"widths": (6, 8), "hidden": (10,)},

@@ -5,6 +5,10 @@ Letters: B batch, C channel (3), H height, W width.
 
 from torch import Tensor
 
+from fedward_core.errors import SpecError
+from fedward_models.backbones.backbone import Backbone
+from fedward_models.backbones.clip_vit.clip_vit import CHANNELS, CLIPViT
+
 STANDARDS = {
     "clip": ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
@@ -24,3 +28,21 @@ def standardised(pixels: Tensor, standard: str) -> Tensor:
     """
     mean, std = (pixels.new_tensor(values).view(3, 1, 1) for values in STANDARDS[standard])
     return (pixels - mean) / std
+
+
+def standard_of(setting: str | None, backbone: Backbone, *, channels: int) -> str:
+    """What a frozen network's pixels are standardised by: a name in :data:`STANDARDS`, or ``site``.
+
+    Args:
+        setting: What the spec says; None for ``clip`` with CLIP's tower, else ``site``.
+        backbone: The network.
+        channels: Of the study's images.
+
+    Raises:
+        SpecError: A standard of colours for a network of grey images.
+    """
+    clip = isinstance(backbone, CLIPViT)
+    standard = setting or ("clip" if clip else "site")
+    if standard != "site" and not clip and channels != CHANNELS:
+        raise SpecError(f"normalisation '{standard}' is for colour images: set it to site, or leave it out")
+    return standard

@@ -62,8 +62,13 @@ class CLIPViT(Backbone):
 
     def forward(self, images: Tensor) -> Tensor:
         """The projected class token, not normalised to length 1: (B, C, H, W) to (B, E)."""
-        features: Tensor = self.projection(self.norm_post(self._tokens(images)[:, 0]))
+        features: Tensor = self.projection(self.class_token(images))
         return features
+
+    def class_token(self, images: Tensor) -> Tensor:
+        """The class token before it is projected, which CLIP's authors probe: (B, C, H, W) to (B, T)."""
+        token: Tensor = self.norm_post(self._tokens(images)[:, 0])
+        return token
 
     def feature_map(self, images: Tensor) -> Tensor:
         """The projected patch tokens in their places: (B, C, H, W) to (B, E, h, w)."""

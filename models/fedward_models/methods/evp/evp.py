@@ -36,7 +36,7 @@ from fedward_models.methods.evp.prompt import Prompt, published_free_px
 from fedward_models.methods.evp.tower import ClassifierHead
 from fedward_models.towers.frozen_backbone import FrozenBackbone
 from fedward_models.towers.image_file import load_backbone
-from fedward_models.towers.standards import standardised
+from fedward_models.towers.standards import standard_of, standardised
 from fedward_models.weights import arrays_of
 
 _FROZEN = ("backbone.", "head.")
@@ -67,12 +67,8 @@ class EVP(Method):
             load_backbone(backbone, arrays, name=config.weights.name)
         self.backbone = FrozenBackbone(backbone, inside=arrays is None)
         self.head: nn.Module = build_head(config, backbone, contract, arrays)
-        self.normalisation = config.normalisation or ("clip" if isinstance(backbone, CLIPViT) else "site")
+        self.normalisation = standard_of(config.normalisation, backbone, channels=contract.channels)
         channels = CHANNELS if isinstance(backbone, CLIPViT) else contract.channels
-        if self.normalisation != "site" and channels != CHANNELS:
-            raise SpecError(
-                f"normalisation '{self.normalisation}' is for colour images: set it to site, or leave it out"
-            )
         self.free_px = config.image_px or published_free_px(backbone.image_px)
         _check_crop(config, self.free_px)
         self.prompt = Prompt(

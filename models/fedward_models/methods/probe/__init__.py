@@ -1,0 +1,1 @@
+"""What a frozen backbone knows: a head that is trained on it alone."""
