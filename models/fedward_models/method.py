@@ -190,6 +190,11 @@ class Method(nn.Module):
         return (Rule(pattern=r".*", role=Role.SHARED),)
 
     @property
+    def replays(self) -> int:
+        """Steps on each batch, one after another, each with draws of its own. By default one."""
+        return 1
+
+    @property
     def no_weight_decay(self) -> frozenset[str]:
         """Parameters that the weight decay spares, beside biases and norms. By default there are no others."""
         return frozenset()

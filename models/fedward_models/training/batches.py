@@ -1,6 +1,6 @@
 """What training and evaluation ask of data; whoever gives it, a loader or a test, satisfies these."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from fedward_models.method import Batch
@@ -19,6 +19,11 @@ class Batches(Protocol):
 
     def epoch(self, seed: int) -> Iterator[Batch]:
         """One pass in an order that depends on the seed alone."""
+
+
+def repeated(batches: Iterable[Batch], times: int) -> Iterator[Batch]:
+    """Each batch so many times in a row."""
+    return (batch for batch in batches for _ in range(times))
 
 
 class EvaluationBatches(Protocol):

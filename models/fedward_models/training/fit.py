@@ -17,7 +17,7 @@ import torch
 from fedward_core.errors import FedwardError
 from fedward_core.seeds import derive_seed
 from fedward_models.method import Clock, Method
-from fedward_models.training.batches import Batches
+from fedward_models.training.batches import Batches, repeated
 from fedward_models.training.ledger import Ledger
 from fedward_models.training.optimizer_state import OptimizerState
 from fedward_models.training.phase import Phase
@@ -134,8 +134,9 @@ class _Run:
 
     def _train_epoch(self, trainer: Trainer, phase: int, epoch: int) -> None:
         clock = Clock(round=self.round, rounds=self.rounds, epoch=epoch, epochs=trainer.local.epochs)
-        for step, batch in enumerate(self.loader.epoch(derive_seed(self.seed, phase, epoch))):
-            now = replace(clock, step=step, steps=self.loader.num_steps)
+        replays = trainer.method.replays
+        for step, batch in enumerate(repeated(self.loader.epoch(derive_seed(self.seed, phase, epoch)), replays)):
+            now = replace(clock, step=step, steps=self.loader.num_steps * replays)
             loss, figures = trainer.step(batch, now, seed=derive_seed(self.seed, phase, epoch, step))
             self.ledger.add(loss, figures)
             if self.after_step:

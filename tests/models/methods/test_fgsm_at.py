@@ -24,7 +24,8 @@ from fedward_models.method import Batch, Clock
 from fedward_models.methods.fgsm_at.config import FGSMATConfig
 from fedward_models.methods.fgsm_at.fgsm_at import FGSMAT
 from fedward_models.methods.fgsm_at.hiding import with_hidden_pixels
-from fedward_models.methods.fgsm_at.pixel_space import pixels_of
+from fedward_models.methods.fgsm_at.pixel_space import classifier_of_pixels, pixels_of
+from fedward_models.methods.fgsm_at.under_attack import gradient_cosine
 from fedward_models.training.fit import fit
 from fedward_models.training.phase import Phase
 from fedward_models.weights import arrays_of, load_arrays
@@ -96,7 +97,7 @@ def test_noise_fgsm_leaves_the_ball_and_stays_within_three_radii() -> None:
     assert 0.1 < largest <= 0.3 + 1e-6
 
 
-@pytest.mark.parametrize("attack", ["fgsm", "fgsm_rs", "n_fgsm", "pgd"])
+@pytest.mark.parametrize("attack", ["fgsm", "fgsm_rs", "n_fgsm", "pgd", "free"])
 def test_without_a_radius_a_step_is_a_plain_step_bit_for_bit(attack: str) -> None:
     """Check 6."""
     method = plain(attack=attack, epsilon=0.0)
@@ -347,6 +348,7 @@ def test_training_reports_accuracy_under_attack_on_demand_once_an_epoch() -> Non
         "perturbed_accuracy",
         "fgsm_accuracy",
         "pgd_accuracy",
+        "gradient_cosine",
     }
     assert set(method.training_step(prepared(method), Clock(step=1)).figures) == {"perturbed_accuracy"}
 
@@ -382,6 +384,7 @@ def test_several_steps_are_at_least_as_strong_as_one_on_a_trained_model() -> Non
         ({"epsilon": -0.1}, "radius in units of pixels"),
         ({"steps": 3}, "steps has no effect with attack 'fgsm'"),
         ({"noise_ratio": 1.0}, "noise_ratio has no effect"),
+        ({"replays": 4}, "replays has no effect with attack 'fgsm'"),
         ({"mask_mode": "grid"}, "set mask_ratio to 0.5"),
         ({"mask_seed": 3}, "mask_seed has no effect"),
         ({"grad_align": -1.0}, "weight of at least 0"),
@@ -434,6 +437,137 @@ class OneBatch:
 
     def epoch(self, seed: int) -> Iterator[Batch]:
         yield batch()
+
+
+def fitted(method: FGSMAT, *, rounds: int = 1) -> int:
+    """Train on one batch a round; how many steps were made."""
+    phase = Phase(local=Local.model_validate({"device": "cpu", "optimizer": {"name": "sgd", "lr": 0.1}}))
+    return sum(
+        fit(method, OneBatch(), (phase,), round_=r, rounds=rounds, seed=r, device=torch.device("cpu")).num_steps
+        for r in range(rounds)
+    )
+
+
+def slow_free_training(method: FGSMAT, *, replays: int) -> None:
+    """Algorithm 1 of Shafahi et al. on one batch."""
+    given, epsilon = batch(), method.config.epsilon
+    pixels, delta = pixels_of(given), torch.zeros(6, 1, 8, 8)
+    optimizer = torch.optim.SGD(method.parameters(), lr=0.1, momentum=0.5)
+    for _ in range(replays):
+        delta.requires_grad_()
+        loss = nn.functional.cross_entropy(method.logits(given.images + delta / STD), torch.arange(6) % 3)
+        optimizer.zero_grad()
+        delta.grad = None
+        loss.backward()  # type: ignore[no-untyped-call]
+        assert delta.grad is not None
+        moved = (delta.detach() + epsilon * delta.grad.sign()).clamp(-epsilon, epsilon)
+        delta = (pixels + moved).clamp(0, 1) - pixels
+        optimizer.step()
+
+
+def test_free_training_agrees_with_its_slow_twin() -> None:
+    ours, twin = (plain(attack="free", replays=4, epsilon=0.1) for _ in range(2))
+    assert fitted(ours) == 4
+    slow_free_training(twin, replays=4)
+    for name, tensor in ours.state_dict().items():
+        torch.testing.assert_close(tensor, twin.state_dict()[name], atol=1e-6, rtol=0)
+
+
+def test_free_training_stays_in_the_ball_and_begins_each_round_at_zero() -> None:
+    method = plain(attack="free", replays=5, epsilon=0.1)
+    fitted(method)
+    carried = method.perturb(batch())
+    assert 0 < float(carried.abs().max()) <= 0.1 + 1e-6
+    assert 0 <= float((pixels_of(batch()) + carried).min()) <= float((pixels_of(batch()) + carried).max()) <= 1
+    method.before_step(Clock())
+    assert not bool(method.perturb(batch()).any())
+
+
+def test_other_attacks_see_each_batch_once() -> None:
+    assert plain(attack="free").replays == 8
+    assert fitted(plain()) == 1
+
+
+@pytest.mark.parametrize("attack", ["pgd", "fgsm", "fgsm_rs"])
+def test_the_attack_grows_over_its_warm_up(attack: str) -> None:
+    method = plain(attack=attack, warmup_rounds=4, epsilon=0.1)
+    given = prepared(method)
+    losses = [
+        float(method.training_step(given, Clock(round=round_, rounds=8)).loss.detach()) for round_ in (0, 1, 2, 4, 7)
+    ]
+    if attack != "fgsm_rs":  # whose random start has full strength
+        assert losses[0] == pytest.approx(float(clean_loss(method, batch().images).detach()), rel=1e-5)
+    assert losses[0] < losses[1] < losses[2] < losses[3]
+    assert losses[3] == losses[4] == float(step(plain(attack=attack, epsilon=0.1), given).detach())
+
+
+def test_the_first_layer_never_gets_longer_than_its_cap() -> None:
+    """Check 14, the capped form."""
+    first = "backbone.stages.0.conv.weight"
+    length = float(plain().get_parameter(first).norm())
+    capped, wide, free = plain(first_layer_cap=length / 2), plain(first_layer_cap=1e3), plain()
+    for method in (capped, wide, free):
+        fitted(method, rounds=2)
+    assert float(capped.get_parameter(first).norm()) == pytest.approx(length / 2, rel=1e-5)
+    assert torch.equal(wide.get_parameter(first), free.get_parameter(first))
+
+
+def running(method: FGSMAT) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in method.named_buffers() if "running" in name}
+
+
+def test_running_statistics_are_those_of_whole_images_on_demand() -> None:
+    """They equal those of one plain pass over the batch; the step itself is the same."""
+    whole, training, passed = normed(norm_statistics="whole"), normed(), normed()
+    losses = [float(step(method.train(), prepared(method)).detach()) for method in (whole, training)]
+    assert losses[0] == losses[1]
+    passed.train().logits(batch().images)
+    assert all(torch.equal(tensor, running(passed)[name]) for name, tensor in running(whole).items())
+    assert any(not torch.allclose(tensor, running(training)[name]) for name, tensor in running(whole).items())
+    assert all(m.momentum == 0.1 for m in whole.modules() if isinstance(m, nn.BatchNorm2d))
+
+
+def test_gradients_of_a_linear_model_agree_at_every_point_of_the_ball() -> None:
+    """Check 15, as it is watched; the cosine of a bent network is lower."""
+    two = Contract(classes=("a", "b"), channels=1)
+    linear, bent = build(Linear(), two, **PLAIN), normed(**PLAIN).eval()
+    labels = torch.arange(6) % 2
+    straight, curved = (
+        float(gradient_cosine(classifier_of_pixels(m, batch()), pixels_of(batch()), labels, radius=0.3))
+        for m in (linear, bent)
+    )
+    assert straight == pytest.approx(1, abs=1e-5)
+    assert -1 <= curved < 0.99
+
+
+def test_evaluation_also_measures_attacks_without_gradients_on_demand() -> None:
+    method = plain(epsilon=0.2, evaluation_steps=0, evaluation_square=30).eval()
+    with torch.no_grad():
+        first, second = (method.measures(batch())["square_accuracy"] for _ in range(2))
+    assert torch.equal(first, second)
+    assert set(method.measures(batch())) == {"square_accuracy"}
+
+
+@pytest.mark.slow
+def test_evaluation_measures_auto_attack_on_demand() -> None:
+    """Check 17: no more than under each of the others."""
+    pytest.importorskip("pyautoattack", reason="AutoAttack comes with the extra 'bench'")
+    method = plain(epsilon=0.1, evaluation_square=30, evaluation_auto_attack=True).eval()
+    labels = method.predict(batch().images).argmax(dim=1)
+    sure = Batch(images=batch().images, labels=labels, mean=MEAN, std=STD)
+    with torch.no_grad():
+        measured = {name: float(values.mean()) for name, values in method.measures(sure).items()}
+    assert measured["auto_attack_accuracy"] == min(measured.values())
+
+
+def test_the_record_names_attacks_and_radius() -> None:
+    (note,) = plain(evaluation_steps=50, evaluation_restarts=10, evaluation_square=5000).notes
+    assert "a radius of 8/255" in note
+    assert "FGSM with 1 step; PGD with 50 steps of a quarter of it and 10 random starts" in note
+    assert "Square with 5000 queries" in note
+    (note,) = plain(evaluation_steps=0, evaluation_auto_attack=True).notes
+    assert note.endswith("under AutoAttack with apgd-ce, apgd-dlr, fab-t, square")
+    assert plain(evaluation_steps=0).notes == ("robust accuracy is not evaluated",)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pydantic import Field, field_validator, model_validator
 from fedward_core.spec import MethodConfig
 
 # Radii over step lengths, as published; see FGSMATConfig.step_ratio.
-_STEP_RATIOS = {"fgsm": 1.0, "fgsm_rs": 1.25, "n_fgsm": 1.0, "pgd": 0.2}
+_STEP_RATIOS = {"fgsm": 1.0, "fgsm_rs": 1.25, "n_fgsm": 1.0, "pgd": 0.2, "free": 1.0}
 
 
 class FGSMATConfig(MethodConfig):
@@ -21,9 +21,15 @@ class FGSMATConfig(MethodConfig):
         epsilon: The radius, in units of pixels from 0 (black) to 1 (white). 8/255, as in the paper.
         attack: What training images are perturbed by. ``fgsm``: one step from the image (Goodfellow et al., ICLR 2015).
             ``fgsm_rs``: one step from a random start (Wong et al., ICLR 2020). ``n_fgsm``: one step from stronger noise
-            without a ball (de Jorge et al., NeurIPS 2022). ``pgd``: several steps (Madry et al., ICLR 2018).
-        step_ratio: The step's length over the radius; None for the published one: 1, 1.25, 1 and 0.2.
+            without a ball (de Jorge et al., NeurIPS 2022). ``pgd``: several steps (Madry et al., ICLR 2018). ``free``:
+            one perturbation that is carried from step to step, while each batch is repeated (Shafahi et al., NeurIPS
+            2019).
+        step_ratio: The step's length over the radius; None for the published one: 1, 1.25, 1, 0.2 and 1.
         steps: Steps of ``pgd``; None for 10, as in GradAlign's code.
+        replays: How often ``free`` repeats each batch; None for 8, as in its paper. An epoch makes as many times the
+            steps, so that fewer rounds do.
+        warmup_rounds: Rounds over which the attack grows to full strength: the radius of ``pgd``, the step of the
+            others. GradAlign's code takes 5 epochs on SVHN, and none elsewhere.
         noise_ratio: The noise of ``n_fgsm`` over the radius; None for 2, as in its paper.
         ties: What reaches a pixel that is exactly black or white through the clamp to the image range; see
             ``attacks.gradient.Ties``. ``pass``, as in Wong et al.'s code. ``zero``, as in GradAlign's, never perturbs
@@ -39,9 +45,18 @@ class FGSMATConfig(MethodConfig):
         perturb_masked: Whether hidden pixels are perturbed too. Decided here: yes.
         first_layer_penalty: The weight of the penalty on the first layer's weights; 0 for none. Decided here: 0.005.
         first_layer_norm: What is penalised; see ``losses.first_layer.FirstLayerNorm``. Decided here: ``frobenius``.
+        first_layer_cap: The largest length (Frobenius norm) of the first layer's weights; longer ones are scaled down
+            to it after each step. None for no bound, decided here.
+        norm_statistics: Which images the running statistics of batch norms follow, by which evaluation standardises
+            features: those of ``training``, hidden and perturbed, or ``whole`` ones, by one more pass a step. Decided
+            here: ``training``, as in the baselines' code.
         evaluation_steps: Steps of the PGD under which evaluation reports accuracy; 0 for no attack in evaluation.
             Decided here: 20; published tables take 50.
         evaluation_restarts: Its random starts. Decided here: 1; published tables take 10.
+        evaluation_square: Queries of Square, an attack without gradients, under which evaluation reports accuracy; 0
+            for none. Decided here: 0, for its time; AutoAttack takes 5000.
+        evaluation_auto_attack: Whether evaluation reports accuracy under AutoAttack, for published tables; every site
+            then needs the extra ``bench``. Decided here: no, for its time.
         monitor_steps: Steps of the PGD that watches training, on the first batch of each local epoch; 0 for none.
             Decided here: 0, since evaluation watches the same on other images. Wong et al. take 5.
     """
@@ -50,9 +65,11 @@ class FGSMATConfig(MethodConfig):
 
     name: Literal["fgsm_at"] = "fgsm_at"
     epsilon: float = 8 / 255
-    attack: Literal["fgsm", "fgsm_rs", "n_fgsm", "pgd"] = "fgsm"
+    attack: Literal["fgsm", "fgsm_rs", "n_fgsm", "pgd", "free"] = "fgsm"
     step_ratio: float | None = Field(default=None, gt=0)
     steps: int | None = Field(default=None, ge=1)
+    replays: int | None = Field(default=None, ge=1)
+    warmup_rounds: float = Field(default=0.0, ge=0)
     noise_ratio: float | None = Field(default=None, gt=0)
     ties: Literal["zero", "half", "pass"] = "pass"
     grad_align: float | Literal["published"] = 0.0
@@ -64,8 +81,12 @@ class FGSMATConfig(MethodConfig):
     perturb_masked: bool = True
     first_layer_penalty: float = Field(default=0.005, ge=0)
     first_layer_norm: Literal["frobenius", "l1", "spectral", "gain"] = "frobenius"
+    first_layer_cap: float | None = Field(default=None, gt=0)
+    norm_statistics: Literal["training", "whole"] = "training"
     evaluation_steps: int = Field(default=20, ge=0)
     evaluation_restarts: int = Field(default=1, ge=1)
+    evaluation_square: int = Field(default=0, ge=0)
+    evaluation_auto_attack: bool = False
     monitor_steps: int = Field(default=0, ge=0)
 
     @field_validator("epsilon")
@@ -89,6 +110,8 @@ class FGSMATConfig(MethodConfig):
     def _refuse_settings_without_effect(self) -> Self:
         if self.steps is not None and self.attack != "pgd":
             raise ValueError(f"steps has no effect with attack '{self.attack}', which makes one: use attack 'pgd'")
+        if self.replays is not None and self.attack != "free":
+            raise ValueError(f"replays has no effect with attack '{self.attack}': use attack 'free'")
         if self.noise_ratio is not None and self.attack != "n_fgsm":
             raise ValueError(f"noise_ratio has no effect with attack '{self.attack}': use attack 'n_fgsm'")
         if self.mask_mode == "grid" and self.mask_ratio != 0.5:

@@ -4,18 +4,19 @@ Paper: Z. Li, L. Liu, Z. Wang, Y. Zhou, C. Xie, "Bag of Tricks for FGSM Adversar
 https://arxiv.org/abs/2209.02684. Its baselines are options of the same step: E. Wong, L. Rice, J. Z. Kolter, "Fast is
 better than free", ICLR 2020, https://arxiv.org/abs/2001.03994; M. Andriushchenko, N. Flammarion, "Understanding and
 Improving Fast Adversarial Training", NeurIPS 2020, https://arxiv.org/abs/2007.02617; P. de Jorge et al., "Make Some
-Noise", NeurIPS 2022, https://arxiv.org/abs/2202.01181.
+Noise", NeurIPS 2022, https://arxiv.org/abs/2202.01181; A. Shafahi et al., "Adversarial Training for Free!", NeurIPS
+2019, https://arxiv.org/abs/1904.12843.
 
 Faithful: attacks in the space of pixels in [0, 1]; batch statistics while crafting, of the batch that is then trained
 on; gradients of the crafting reach no parameter; masks in training only, without rescaling.
-Differs: no code was published for the tricks, so their settings are decided here; the momentum stands still where Wong
-et al. let it cycle.
+Differs: no code was published for the tricks, so their settings are decided here.
 
 Letters: B batch, C channel, H height, W width, K classes, E features.
 """
 
 import math
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 
 import torch
@@ -24,18 +25,26 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from fedward_core.cards import Contract, Task
 from fedward_core.errors import DataError, SpecError
-from fedward_core.robustness import FGSM_ACCURACY, PGD_ACCURACY
 from fedward_models.attacks.gradient import Ties, input_gradient
-from fedward_models.attacks.perturbation import signed_step, uniform_starts, within_image
-from fedward_models.attacks.pgd import PGD
 from fedward_models.backbones.backbone import Backbone
+from fedward_models.layers.norm_statistics import held_statistics
 from fedward_models.losses.first_layer import FirstLayerNorm, first_layer_penalty
 from fedward_models.losses.gradient_alignment import alignment_strength, gradient_alignment_loss
 from fedward_models.losses.label_losses import classification_loss
 from fedward_models.method import Batch, Clock, Inheritance, Method, StepOutput, take_over
 from fedward_models.methods.fgsm_at.config import FGSMATConfig
+from fedward_models.methods.fgsm_at.crafting import CarriedPerturbation, Crafted, craft
 from fedward_models.methods.fgsm_at.hiding import draw_kept, with_hidden_pixels
 from fedward_models.methods.fgsm_at.pixel_space import classifier_of_pixels, perturbed, pixels_of
+from fedward_models.methods.fgsm_at.under_attack import (
+    Attack,
+    description,
+    evaluation_attacks,
+    gradient_attacks,
+    gradient_cosine,
+    right,
+    right_under,
+)
 from fedward_models.training.surroundings import mode
 
 
@@ -60,6 +69,7 @@ class FGSMAT(Method):
         self.num_classes = len(contract.classes)
         self.head = _head(backbone.num_features, self.num_classes)
         self._first_layer = _first_layer_name(backbone)
+        self._carried = CarriedPerturbation()
 
     def prepare(self, batch: Batch, rng: torch.Generator) -> Batch:
         """Draw what the settings need.
@@ -83,28 +93,43 @@ class FGSMAT(Method):
 
     def training_step(self, batch: Batch, clock: Clock) -> StepOutput:
         """The cross-entropy of perturbed images, with what GradAlign and the first layer's penalty add."""
-        labels = self._labels(batch)
-        masked = with_hidden_pixels(self.config, batch)
-        perturbation, gradient = self._craft(masked, labels)
-        logits = self.logits(perturbed(masked, perturbation))
-        loss = classification_loss(logits, labels).mean()
-        if self._alignment:
-            loss = loss + self._alignment * self._misalignment(masked, labels, gradient)
-        if self.config.first_layer_penalty:
-            loss = loss + self.config.first_layer_penalty * self.first_layer_penalty()
-        figures = {"perturbed_accuracy": _accuracy(logits, labels)}
-        if self.config.monitor_steps and clock.step == 0:
-            figures |= self._watch(batch, labels)
-        return StepOutput(loss=loss, figures=figures)
+        whole = self.config.norm_statistics == "whole"
+        with held_statistics(self) if whole else nullcontext():
+            output = self._perturbed_step(batch, clock)
+        if whole:
+            with torch.no_grad():
+                self.logits(batch.images)
+        return output
 
     def perturb(self, batch: Batch) -> Tensor:
         """What is added to the pixels of a prepared batch in training: (B, C, H, W), in units of pixels in [0, 1]."""
-        return self._craft(with_hidden_pixels(self.config, batch), self._labels(batch))[0]
+        return self._craft(with_hidden_pixels(self.config, batch), self._labels(batch)).perturbation.detach()
+
+    @property
+    def replays(self) -> int:
+        """Steps on each batch: several in free adversarial training."""
+        return (self.config.replays or 8) if self.config.attack == "free" else 1
+
+    def before_step(self, clock: Clock) -> None:
+        """Begin a round of free adversarial training without a perturbation."""
+        if clock.epoch == clock.step == 0:
+            self._carried.forget()
+
+    def after_backward(self, clock: Clock) -> None:
+        """Move the perturbation of free adversarial training."""
+        if self.config.attack == "free":
+            self._carried.move(step=self._strength(clock) * self.config.step, radius=self.config.epsilon)
+
+    def after_step(self, clock: Clock) -> None:  # noqa: ARG002 - the signature of the family
+        """Scale the first layer's weights down to their largest length, if they have one."""
+        if self.config.first_layer_cap is not None:
+            weight = self._first_weight()
+            with torch.no_grad():
+                weight.mul_((self.config.first_layer_cap / weight.norm()).clamp(max=1))
 
     def first_layer_penalty(self) -> Tensor:
         """The penalty on the first layer's weights, a scalar, without its weight in the loss."""
-        weight = self.backbone.get_parameter(f"{self._first_layer}.weight")
-        return first_layer_penalty(weight, FirstLayerNorm(self.config.first_layer_norm))
+        return first_layer_penalty(self._first_weight(), FirstLayerNorm(self.config.first_layer_norm))
 
     def evaluation_loss(self, batch: Batch) -> Tensor:
         """The cross-entropy of each image as it is, neither masked nor perturbed: (B,)."""
@@ -120,18 +145,16 @@ class FGSMAT(Method):
         return self.logits(images).softmax(dim=1)
 
     def measures(self, batch: Batch) -> Mapping[str, Tensor]:
-        """Whether each image is classified right after one step of full length, and after PGD: (B,) zeros and ones.
+        """Whether each image is classified right under each attack of the settings: (B,) zeros and ones.
 
         The random starts are the same in every evaluation.
         """
-        if not self.config.evaluation_steps:
-            return {}
-        return self._under_attack(
-            batch,
-            self._labels(batch),
-            steps=self.config.evaluation_steps,
-            restarts=self.config.evaluation_restarts,
-        )
+        return self._under_attack(batch, evaluation_attacks(self.config, num_classes=self.num_classes))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Which attacks, and which radius, stand behind the figures of evaluations."""
+        return (description(self.config, num_classes=self.num_classes),)
 
     @property
     def no_weight_decay(self) -> frozenset[str]:
@@ -156,38 +179,47 @@ class FGSMAT(Method):
         pooled = tuple(f"backbone.{module}." for module in self.backbone.pooled)
         return name.startswith(pooled) and name not in known
 
-    def _craft(self, batch: Batch, labels: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The perturbation, and the gradient at the image itself where it was computed on the way."""
-        pixels, logits_of = pixels_of(batch), classifier_of_pixels(self, batch)
-        if self.config.attack == "pgd":
-            pgd = PGD(radius=self.config.epsilon, step=self.config.step, steps=self.config.steps or 10)
-            return self._spared(batch, pgd.attack(logits_of, pixels, labels, [torch.zeros_like(pixels)])), None
-        start = batch.drawn["start"] * self.config.noise if self.config.noise else torch.zeros_like(pixels)
-        if self._ties is Ties.PASS:
-            start = within_image(pixels, start)
-        gradient = input_gradient(logits_of, pixels + start, labels, ties=self._ties)
-        radius = None if self.config.attack == "n_fgsm" else self.config.epsilon
-        found = within_image(pixels, signed_step(start, gradient, step=self.config.step, radius=radius))
-        return self._spared(batch, found), None if self.config.noise else gradient
+    def _perturbed_step(self, batch: Batch, clock: Clock) -> StepOutput:
+        labels = self._labels(batch)
+        masked = with_hidden_pixels(self.config, batch)
+        crafted = self._craft(masked, labels, strength=self._strength(clock))
+        logits = self.logits(perturbed(masked, crafted.perturbation))
+        loss = classification_loss(logits, labels).mean()
+        if self._alignment:
+            loss = loss + self._alignment * self._misalignment(masked, labels, crafted.gradient)
+        if self.config.first_layer_penalty:
+            loss = loss + self.config.first_layer_penalty * self.first_layer_penalty()
+        figures = {"perturbed_accuracy": right(logits.detach(), labels).mean()}
+        if self.config.monitor_steps and clock.step == 0:
+            figures |= self._watch(batch, labels)
+        return StepOutput(loss=loss, figures=figures)
 
-    def _spared(self, batch: Batch, perturbation: Tensor) -> Tensor:
+    def _craft(self, batch: Batch, labels: Tensor, *, strength: float = 1.0) -> Crafted:
+        pixels = pixels_of(batch)
+        if self.config.attack == "free":
+            crafted = Crafted(perturbation=self._carried.at(pixels))
+        else:
+            logits_of, start = classifier_of_pixels(self, batch), batch.drawn.get("start")
+            crafted = craft(self.config, logits_of, pixels, labels, start=start, strength=strength)
         if self.config.perturb_masked or "kept" not in batch.drawn:
-            return perturbation
-        return perturbation * batch.drawn["kept"]
+            return crafted
+        return replace(crafted, perturbation=crafted.perturbation * batch.drawn["kept"])
+
+    def _strength(self, clock: Clock) -> float:
+        return min(1.0, clock.position / self.config.warmup_rounds) if self.config.warmup_rounds else 1.0
+
+    def _first_weight(self) -> nn.Parameter:
+        return self.backbone.get_parameter(f"{self._first_layer}.weight")
 
     def _misalignment(self, batch: Batch, labels: Tensor, gradient: Tensor | None) -> Tensor:
         """As in GradAlign's code, gradients of parameters flow through the second point only, which is not clamped."""
         pixels, logits_of = pixels_of(batch), classifier_of_pixels(self, batch)
         if gradient is None:
-            gradient = input_gradient(logits_of, pixels, labels, ties=self._ties)
+            gradient = input_gradient(logits_of, pixels, labels, ties=Ties(self.config.ties))
         probe = pixels + self.config.epsilon * batch.drawn["probe"]
         with sdpa_kernel(SDPBackend.MATH):  # the only attention that can be differentiated twice
             other = input_gradient(logits_of, probe, labels, create_graph=True)
         return gradient_alignment_loss(gradient, other)
-
-    @property
-    def _ties(self) -> Ties:
-        return Ties(self.config.ties)
 
     @property
     def _alignment(self) -> float:
@@ -195,21 +227,15 @@ class FGSMAT(Method):
         return alignment_strength(self.config.epsilon) if weight == "published" else weight
 
     def _watch(self, batch: Batch, labels: Tensor) -> dict[str, Tensor]:
-        measured = self._under_attack(batch, labels, steps=self.config.monitor_steps, restarts=1)
-        return {name: values.mean() for name, values in measured.items()}
-
-    def _under_attack(self, batch: Batch, labels: Tensor, *, steps: int, restarts: int) -> dict[str, Tensor]:
-        radius, pixels, logits_of = self.config.epsilon, pixels_of(batch), classifier_of_pixels(self, batch)
-        rng = torch.Generator().manual_seed(0)
-        starts = uniform_starts(pixels, radius=radius, restarts=restarts, rng=rng)
-        one, several = PGD(radius=radius, step=radius, steps=1), PGD(radius=radius, step=radius / 4, steps=steps)
+        radius = self.config.epsilon
+        measured = self._under_attack(batch, gradient_attacks(radius, steps=self.config.monitor_steps, restarts=1))
         with mode(self, training=False):
-            perturbations = {
-                FGSM_ACCURACY: one.attack(logits_of, pixels, labels, [torch.zeros_like(pixels)]),
-                PGD_ACCURACY: several.attack(logits_of, pixels, labels, starts),
-            }
-            with torch.no_grad():
-                return {name: _right(logits_of(pixels + p), labels) for name, p in perturbations.items()}
+            cosine = gradient_cosine(classifier_of_pixels(self, batch), pixels_of(batch), labels, radius=radius)
+        return {**{name: values.mean() for name, values in measured.items()}, "gradient_cosine": cosine}
+
+    def _under_attack(self, batch: Batch, attacks: Mapping[str, Attack]) -> dict[str, Tensor]:
+        with mode(self, training=False):
+            return right_under(attacks, classifier_of_pixels(self, batch), pixels_of(batch), self._labels(batch))
 
     def _labels(self, batch: Batch) -> Tensor:
         labels = batch.labels
@@ -228,14 +254,6 @@ def _check_classes(labels: Tensor, num_classes: int) -> None:
 
 def _uniform(images: Tensor, rng: torch.Generator) -> Tensor:
     return 2 * torch.rand(images.shape, generator=rng, dtype=images.dtype) - 1
-
-
-def _right(logits: Tensor, labels: Tensor) -> Tensor:
-    return (logits.argmax(dim=1) == labels).float()
-
-
-def _accuracy(logits: Tensor, labels: Tensor) -> Tensor:
-    return _right(logits.detach(), labels).mean()
 
 
 def _head(num_features: int, num_classes: int) -> nn.Linear:
