@@ -1,7 +1,7 @@
 """How engines whose sites are on this machine plan a stage: by the models' side, here or in a short process.
 
 The names of the models' side are resolved when they are needed, so that importing the server imports no torch. Deployed
-runs are planned at sites, see :mod:`fedward_server.rounds.planning`.
+runs are planned at sites, see :mod:`fedward_server.rounds.site_planning`.
 """
 
 import json

@@ -12,7 +12,7 @@ from fedward_server.flower.deployed_exchange import DeployedExchange
 from fedward_server.flower.job_file import JOB_FILE, read_job
 from fedward_server.flower.patient_grid import PatientGrid
 from fedward_server.flower.server_app import make_server_app
-from fedward_server.rounds.planning import plan_at_sites
+from fedward_server.rounds.site_planning import plan_at_sites
 
 # Flower waits 1 s, and later longer, for a piece of a message that is still on its way. Decided here: a small message
 # is whole within milliseconds, and a look at a large one every second costs little.

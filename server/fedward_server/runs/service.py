@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from fedward_core import registry
 from fedward_core.spec import Spec
+from fedward_server.engines.installed import check_installed
 from fedward_server.errors import ConflictError, InvalidError
 from fedward_server.runs import queries
 from fedward_server.runs.models import CreateRunRequest, Run, RunEvent, RunWithSpec
@@ -27,7 +28,7 @@ async def submit_run(session: AsyncSession, request: CreateRunRequest, idempoten
         The run, and whether it is new.
 
     Raises:
-        SpecError: The spec is wrong or does not fit the study.
+        SpecError: The spec is wrong, does not fit the study, or needs what this machine lacks.
         InvalidError: There is no such engine, or it does not fit the study.
         NotFoundError: There is no such study.
         ConflictError: Another run has this id or idempotency key.
@@ -134,6 +135,8 @@ def _engine(request: CreateRunRequest, study: Study) -> str:
 def _row(request: CreateRunRequest, study: Study, idempotency_key: str | None) -> RunRow:
     engine = _engine(request, study)
     spec, sites = fit_spec(Spec.parse(request.spec), study)
+    if not study.enrolled:
+        check_installed(engine, spec)
     now = time.time()
     return RunRow(
         id=request.run or f"{spec.name}-{secrets.token_hex(4)}",

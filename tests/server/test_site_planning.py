@@ -17,7 +17,7 @@ from fedward_core.order import Failure, Reply, Work
 from fedward_core.partition import Role, Rule
 from fedward_core.plan import WEIGHTS, StagePlan
 from fedward_server.rounds.exchange import Answer, Errand
-from fedward_server.rounds.planning import plan_at_sites
+from fedward_server.rounds.site_planning import plan_at_sites
 from fedward_server.rounds.stage_state import read_final
 
 Script = Callable[[str, Errand], list[Answer]]
