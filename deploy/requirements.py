@@ -1,8 +1,8 @@
 """Prints what a part of Fedward needs besides Fedward itself, for ``pip install --requirement``.
 
     python requirements.py                  the command line alone
+    python requirements.py server           a coordinator
     python requirements.py client models    a node
-    python requirements.py server           a coordinator, beside a node's
 
 An image installs these first, so that a change of Fedward's own code does not fetch torch anew.
 """

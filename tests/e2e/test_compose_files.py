@@ -3,12 +3,14 @@
 import re
 import subprocess
 import sys
+from importlib.metadata import PackageNotFoundError, requires, version
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[2]
 BASE = ROOT / "docker-compose.yml"
@@ -132,9 +134,49 @@ def test_the_builder_gets_what_the_images_are_made_of() -> None:
     assert not [name for name in allowed if not (ROOT / name).exists()]
 
 
-@pytest.mark.parametrize(("extras", "has_torch"), [(["server"], False), (["client", "models"], True)])
-def test_the_node_has_torch_and_the_coordinator_none(extras: list[str], has_torch: bool) -> None:
+def printed_requirements(*extras: str) -> list[str]:
     command = [sys.executable, str(ROOT / "deploy" / "requirements.py"), *extras]
-    printed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    assert "pydantic" in printed
-    assert ("torch>=" in printed) == has_torch
+    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
+
+
+def with_all_that_they_need(lines: list[str]) -> set[str]:
+    """Requirements and theirs, as far as they are installed here."""
+    found: set[str] = set()
+    waiting = [Requirement(line) for line in lines]
+    while waiting:
+        wanted = waiting.pop()
+        extras = wanted.extras or {""}
+        if wanted.name.lower() in found or not any(applies(wanted, extra) for extra in extras):
+            continue
+        found.add(wanted.name.lower())
+        needs = [Requirement(line) for line in requires(wanted.name) or []] if is_installed(wanted.name) else []
+        waiting += [need for need in needs if any(applies(need, extra) for extra in extras)]
+    return found
+
+
+def applies(requirement: Requirement, extra: str) -> bool:
+    return requirement.marker is None or requirement.marker.evaluate({"extra": extra})
+
+
+def is_installed(name: str) -> bool:
+    try:
+        return bool(version(name))
+    except PackageNotFoundError:
+        return False
+
+
+@pytest.mark.parametrize(("extras", "has_torch"), [(["server"], False), (["client", "models"], True)])
+def test_the_node_has_torch_and_nothing_of_the_coordinator_needs_it(extras: list[str], has_torch: bool) -> None:
+    needed = with_all_that_they_need(printed_requirements(*extras))
+    assert {"pydantic", "flwr", "starlette"} <= needed
+    assert ({"torch", "timm", "monai"} <= needed) == has_torch
+    assert has_torch or not {"torch", "torchvision", "timm", "monai", "ray"} & needed
+
+
+def test_the_coordinators_image_installs_the_requirements_of_the_server_and_no_others() -> None:
+    text = (ROOT / "deploy" / "Dockerfile").read_text()
+    stages = dict(re.findall(r"^FROM \S+ AS (\w+)$(.*?)(?=^FROM |\Z)", text, re.MULTILINE | re.DOTALL))
+    assert "FROM base AS coordinator" in text
+    assert re.findall(r"--requirement (\S+)", stages["coordinator"]) == ["/coordinator.txt"]
+    assert "--requirement" not in stages["base"]
+    assert "requirements.py server > /wheel/coordinator.txt" in stages["wheel"]
