@@ -1,0 +1,1 @@
+"""Any network of MONAI, over images or volumes."""
