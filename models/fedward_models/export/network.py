@@ -3,6 +3,9 @@
 Letters: B batch, C channel, H height, W width, K classes.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -43,7 +46,7 @@ def traced(model: FinishedModel) -> ExportedProgram:
     model.check_classes()
     example = (examples(model, 3),)
     try:
-        with torch.no_grad():
+        with torch.no_grad(), _plain_attention(model.method):
             # At 1 the number of images would be taken for a constant.
             return torch.export.export(
                 Network(model.method).eval(), example, dynamic_shapes=({0: Dim("batch", min=1, max=LARGEST_BATCH)},)
@@ -54,6 +57,22 @@ def traced(model: FinishedModel) -> ExportedProgram:
             f"'{model.stage.method.name}' with backbone '{backbone.name if backbone else 'none'}' cannot be written "
             "as a graph for any number of images: take it home as safetensors"
         ) from error
+
+
+@contextmanager
+def _plain_attention(method: Method) -> Iterator[None]:
+    """Have timm's attention computed step by step.
+
+    The fused kernel gives its result in a layout of its own, which is not that of the steps that stand for it in ONNX.
+    """
+    fused = [module for module in method.modules() if getattr(module, "fused_attn", False)]
+    for module in fused:
+        vars(module)["fused_attn"] = False
+    try:
+        yield
+    finally:
+        for module in fused:
+            vars(module)["fused_attn"] = True
 
 
 def examples(model: FinishedModel, count: int) -> Tensor:
