@@ -16,9 +16,11 @@ from fedward_client.flower.app_settings import SETTINGS, AppSettings
 from fedward_client.flower.deployed_site import app
 from fedward_client.flower.work_note import NOTE, WorkNote
 from fedward_client.jobs.slot import Slot
+from fedward_core.cards import Contract
 from fedward_core.errors import DataError
 from fedward_core.fleet import Proposal
 from fedward_core.order import Order, Reply, Work
+from fedward_core.plan import WEIGHTS
 from fedward_core.process import Process
 from fedward_core.refusal import REFUSED, Ground, Refusal
 from fedward_core.spec import Spec
@@ -44,8 +46,8 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def ask(*, attempt: int = 1, run: str = "drill", work: Work = Work.DESCRIBE) -> Message:
-    order = Order(run=run, attempt=attempt, work=work).model_dump_json()
-    kind = "query" if work is Work.DESCRIBE else str(work)
+    order = Order(run=run, attempt=attempt, work=work, contract=Contract(classes=())).model_dump_json()
+    kind = {Work.DESCRIBE: "query", Work.PLAN: "query.plan"}.get(work, str(work))
     message = Message(content=RecordDict({"order": ConfigRecord({"json": order})}), dst_node_id=1, message_type=kind)
     config: dict[str, bool | float | int | str] = {"run": run, "spec": Spec.parse(SPEC).model_dump_json()}
     return app(message, Context(run_id=1, node_id=1, node_config={}, state=RecordDict(), run_config=config))
@@ -92,7 +94,21 @@ def test_no_text_of_an_exception_leaves_the_site(
     assert "patient-7" in caplog.text
 
 
-def test_what_trains_or_evaluates_holds_the_slot_of_the_site(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_site_plans_a_stage_of_a_run_that_it_serves_and_of_no_other(
+    site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = ask(work=Work.PLAN)
+    reply = Reply.model_validate_json(str(answer.content.config_records["reply"]["json"]))
+    assert reply.plan is not None
+    assert f"group.{WEIGHTS}" in answer.content.array_records
+    settings = AppSettings(site="north", data=site / "data", private=site / "private", consents=site / "consents")
+    monkeypatch.setenv(SETTINGS, settings.model_dump_json())
+    assert Refusal.model_validate_json(ask(work=Work.PLAN).error.reason or "").ground is Ground.NO_CONSENT
+
+
+def test_what_builds_trains_or_evaluates_holds_the_slot_of_the_site(
+    site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     told: list[str] = []
     hold = Slot.for_order
 
@@ -112,9 +128,9 @@ def test_what_trains_or_evaluates_holds_the_slot_of_the_site(site: Path, monkeyp
     monkeypatch.setattr(site_work, "_do", work_badly)
     settings = AppSettings(site="north", data=site / "data", private=site / "private", slot=site / "slot")
     monkeypatch.setenv(SETTINGS, settings.model_dump_json())
-    for work in (Work.DESCRIBE, Work.TRAIN, Work.EVALUATE):
+    for work in (Work.DESCRIBE, Work.PLAN, Work.TRAIN, Work.EVALUATE):
         ask(work=work)
-    assert told == ["work", *("held", "work", "freed") * 2]
+    assert told == ["work", *("held", "work", "freed") * 3]
 
 
 def test_a_fork_notes_what_it_works_on(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
