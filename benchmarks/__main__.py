@@ -10,6 +10,7 @@ QUESTIONS = (
     "empty_round",
     "deployed_round",
     "cold_start",
+    "first_step",
     "training",
     "aggregation",
     "server_memory",
