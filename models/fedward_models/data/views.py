@@ -7,6 +7,7 @@ the grey axis of RGB, which keeps the mean of the channels.
 Letters: B batch, C channel (1 or 3), H height, W width.
 """
 
+from collections.abc import Sequence
 from math import ceil, log, tau
 
 import torch
@@ -19,18 +20,20 @@ from fedward_models.method import Batch
 LUMA = (0.299, 0.587, 0.114)  # how much red, green and blue count for brightness (ITU-R BT.601)
 
 
-def draw_view(batch: Batch, settings: ViewSettings, rng: torch.Generator) -> Tensor:
+def draw_view(batch: Batch, settings: ViewSettings, rng: torch.Generator, *, size_px: int | None = None) -> Tensor:
     """One random view of each image of a batch; call it once for each view.
 
     Args:
         batch: Images (B, C, H, W), standardised as its mean and deviation say, with 1 or 3 channels.
         settings: How strong, how often.
         rng: A CPU generator.
+        size_px: Height and width of the views; None for those of the images.
 
     Returns:
         (B, C, H, W), float, standardised in the same way.
     """
-    pixels = _crop(batch.images * batch.std + batch.mean, settings, rng)
+    size = batch.images.shape[2:] if size_px is None else (size_px, size_px)
+    pixels = _crop(batch.images * batch.std + batch.mean, settings, rng, size=size)
     changed = _jitter(pixels, settings, rng)
     pixels = torch.where(_chosen(pixels, settings.jitter, rng), changed, pixels)
     pixels = torch.where(_chosen(pixels, settings.grey, rng), _grey(pixels), pixels)
@@ -39,8 +42,8 @@ def draw_view(batch: Batch, settings: ViewSettings, rng: torch.Generator) -> Ten
     return (pixels - batch.mean) / batch.std
 
 
-def _crop(pixels: Tensor, settings: ViewSettings, rng: torch.Generator) -> Tensor:
-    """Cut a box out of each image, mirror it or not, stretch it to the image's size, and turn that."""
+def _crop(pixels: Tensor, settings: ViewSettings, rng: torch.Generator, *, size: Sequence[int]) -> Tensor:
+    """Cut a box out of each image, mirror it or not, stretch it to a size, and turn that."""
     area = _uniform(pixels, settings.crop_scale, rng)
     ratio = _uniform(pixels, (log(settings.crop_ratio[0]), log(settings.crop_ratio[1])), rng).exp()
     width, height = (area * ratio).sqrt().clamp(max=1), (area / ratio).sqrt().clamp(max=1)
@@ -49,7 +52,9 @@ def _crop(pixels: Tensor, settings: ViewSettings, rng: torch.Generator) -> Tenso
     angle = torch.deg2rad(settings.rotation_deg * _uniform(pixels, (-1.0, 1.0), rng))
     cosine, sine = angle.cos(), angle.sin()
     rows = (width * mirror * cosine, -width * mirror * sine, across, height * sine, height * cosine, down)
-    places = functional.affine_grid(torch.stack(rows, dim=1).view(-1, 2, 3), list(pixels.shape), align_corners=False)
+    places = functional.affine_grid(
+        torch.stack(rows, dim=1).view(-1, 2, 3), [*pixels.shape[:2], *size], align_corners=False
+    )
     return functional.grid_sample(pixels, places, padding_mode="border", align_corners=False)
 
 

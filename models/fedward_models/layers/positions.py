@@ -1,7 +1,10 @@
 """Where a token comes from: the fixed two-dimensional table of sines and cosines (MAE, He et al., CVPR 2022)."""
 
+import math
+
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 
 def sine_positions(*, width: int, side: int) -> Tensor:
@@ -21,6 +24,26 @@ def sine_positions(*, width: int, side: int) -> Tensor:
     patches = torch.cat([_waves(column.flatten(), width // 2), _waves(row.flatten(), width // 2)], dim=1)
     table = torch.cat([torch.zeros(1, width, dtype=patches.dtype), patches])
     return table.float().unsqueeze(0)
+
+
+def resized_positions(table: Tensor, *, side: int) -> Tensor:
+    """The table for another square grid, stretched by bicubic interpolation; the class token's row stays.
+
+    As in: MAE, util/pos_embed.py, at fine-tuning, and DINO (Caron et al., ICCV 2021) for small crops.
+
+    Args:
+        table: (1, 1 + N, E), of a square grid with a class token in front.
+        side: Patches along each side of the new one.
+
+    Returns:
+        (1, 1 + side*side, E); the table itself where it has this size already.
+    """
+    old, width = math.isqrt(table.shape[1] - 1), table.shape[2]
+    if side == old:
+        return table
+    grid = table[:, 1:].reshape(1, old, old, width).permute(0, 3, 1, 2)
+    stretched = functional.interpolate(grid, size=(side, side), mode="bicubic", align_corners=False)
+    return torch.cat([table[:, :1], stretched.flatten(2).transpose(1, 2)], dim=1)
 
 
 def _waves(index: Tensor, width: int) -> Tensor:

@@ -158,3 +158,15 @@ def test_ranges_that_make_no_sense_are_refused(values: dict[str, Any]) -> None:
 
 def luma(pixels: Tensor) -> Tensor:
     return 0.299 * pixels[:, 0] + 0.587 * pixels[:, 1] + 0.114 * pixels[:, 2]
+
+
+@pytest.mark.parametrize("size", [6, 20])
+def test_a_view_of_another_size_is_the_same_view(size: int) -> None:
+    """A plain ramp, seen small or large, rises from the same left to the same right."""
+    ramp = torch.linspace(0, 1, 12).expand(2, 1, 12, 12).contiguous()
+    settings = ViewSettings(**{**OFF, "crop_scale": (0.3, 0.5)})
+    whole, other = (
+        draw_view(batch_of(ramp), settings, torch.Generator().manual_seed(0), size_px=px) for px in (None, size)
+    )
+    assert other.shape == (2, 1, size, size)
+    torch.testing.assert_close(other.mean(dim=(2, 3)), whole.mean(dim=(2, 3)), atol=1e-3, rtol=0)

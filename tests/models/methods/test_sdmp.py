@@ -336,3 +336,80 @@ def test_volumes_are_refused() -> None:
     stage = {"name": "only", "method": "sdmp", "backbone": "vit", "rounds": 1}
     with pytest.raises(SpecError, match="reads two views of images"):
         Spec.parse({"name": "s", "dataset": {"name": "d", "kind": "volume", "depth": 8}, "stages": [stage]})
+
+
+def multi_crop(**settings: Any) -> dict[str, Any]:
+    return {**DINO_BASE, "local_crops": 3, **settings}
+
+
+@pytest.mark.parametrize(("kind", "size"), [("vit", None), ("vit", 16), ("cnn", None)])
+def test_local_crops_are_drawn_small_and_after_all_else(kind: str, size: int | None) -> None:
+    """What else is drawn stays as it was without them."""
+    with_crops = drawn(build(kind=kind, base=multi_crop(local_px=size))).drawn
+    without = drawn(build(kind=kind, base=DINO_BASE)).drawn
+    assert with_crops["local"].shape == (3, 6, 3, size or 32, size or 32)
+    assert set(with_crops) - set(without) == {"local"}
+    assert all(torch.equal(tensor, with_crops[name]) for name, tensor in without.items())
+
+
+@pytest.mark.parametrize("views", ["swap", "extra"])
+def test_local_crops_join_the_clean_loss_as_the_mean_over_pairs(views: str) -> None:
+    """The slow twin loops over crops and targets; mixes are left alone."""
+    method = build(base=multi_crop(local_px=16), views=views).eval()
+    batch = drawn(method)
+    alone = build(base=DINO_BASE, views=views).eval()
+    alone.load_state_dict(method.state_dict())
+    terms, clean = method.terms(batch), alone.terms(Batch(images=batch.images, drawn=without_local(batch)))
+    pairs, losses = (2 if views == "extra" else 1), []
+    for crop in batch.drawn["local"]:
+        student = method.base(method.features(crop)) / 0.1
+        for view in ("first", "second"):
+            teacher = (method.momentum(batch.drawn[view]) - method.base.get_buffer("centre")) / 0.04
+            losses.append(-(teacher.softmax(dim=1) * student.log_softmax(dim=1)).sum(dim=1))
+    expected = pairs * (clean.clean + sum(losses)) / (pairs + 6)
+    torch.testing.assert_close(terms.clean, expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(terms.mixed, clean.mixed)
+    torch.testing.assert_close(terms.source, clean.source)
+
+
+def without_local(batch: Batch) -> dict[str, Tensor]:
+    return {name: tensor for name, tensor in batch.drawn.items() if name != "local"}
+
+
+def test_crops_as_large_as_the_images_that_show_the_views_add_nothing_new() -> None:
+    """A local crop that is the first view costs against the second target what the first view costs."""
+    method = build(base={**DINO_BASE, "local_crops": 1}).eval()
+    batch = drawn(method)
+    batch.drawn["local"][0] = batch.drawn["first"]
+    clean = method.terms(Batch(images=batch.images, drawn=without_local(batch))).clean
+    own = method.base.loss(
+        method.base(method.features(batch.drawn["first"])), method.momentum(batch.drawn["first"]), torch.ones(6)
+    )
+    torch.testing.assert_close(method.terms(batch).clean, (2 * clean + own) / 3)
+
+
+@pytest.mark.parametrize(
+    ("base", "message"),
+    [
+        ({**DINO_BASE, "local_px": 16}, "have no effect without local_crops"),
+        ({**DINO_BASE, "local_view": {"crop_scale": [0.1, 0.2]}}, "have no effect without local_crops"),
+    ],
+)
+def test_settings_of_local_crops_without_any_are_refused(base: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        SDMPConfig(base=base)
+
+
+def test_crops_that_the_backbone_does_not_take_are_refused() -> None:
+    with pytest.raises(SpecError, match="does not divide into patches of 8"):
+        build(base=multi_crop(local_px=20))
+    with pytest.raises(SpecError, match="leave local_px out"):
+        build(kind="cnn", base=multi_crop(local_px=16))
+
+
+def test_local_crops_change_the_step_and_the_centre_is_that_of_clean_views_alone() -> None:
+    method, alone = build(base=multi_crop(local_px=16)), build(base=DINO_BASE)
+    for one in (method, alone):
+        step(one, drawn(one), Clock(round=0, rounds=4))
+    assert torch.equal(method.base.get_buffer("centre"), alone.base.get_buffer("centre"))
+    assert not torch.allclose(method.backbone.get_parameter("cls_token"), alone.backbone.get_parameter("cls_token"))

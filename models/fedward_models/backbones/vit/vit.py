@@ -15,7 +15,7 @@ from fedward_models.backbones.patch_transformer import PatchTransformer
 from fedward_models.backbones.transformer_groups import heads_group
 from fedward_models.backbones.vit.config import ViTConfig
 from fedward_models.layers.patches import PatchEmbedding
-from fedward_models.layers.positions import sine_positions
+from fedward_models.layers.positions import resized_positions, sine_positions
 from fedward_models.layers.transformer import initialise, layer_norm, transformer_blocks
 
 
@@ -55,9 +55,13 @@ class ViT(PatchTransformer):
         nn.init.normal_(self.cls_token, std=0.02)
 
     def embed(self, images: Tensor) -> Tensor:
-        """Patch tokens with their positions: (B, C, H, W) to (B, N, E)."""
+        """Patch tokens with their positions: (B, C, H, W) to (B, N, E).
+
+        Square images of another size, such as small crops, get a table that is stretched to theirs.
+        """
         tokens: Tensor = self.patch_embed(images)
-        return tokens + self.pos_embed[:, 1:]
+        side = images.shape[-1] // self.config.patch_px
+        return tokens + resized_positions(self.pos_embed, side=side)[:, 1:]
 
     def encode(self, tokens: Tensor) -> Tensor:
         """Run all blocks on a class token and any of the patch tokens.

@@ -76,7 +76,7 @@ class MoCo(Base):
 class DINO(Base):
     """DINO (Caron et al., ICCV 2021): the teacher's centred and sharpened distribution is what the student predicts.
 
-    Differs: there are no small local crops, and the last layer is trained from the first round on.
+    Differs: the last layer is trained from the first round on.
 
     Args:
         config: Its settings.

@@ -6,9 +6,11 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
+from fedward_core.errors import SpecError
 from fedward_models.backbones.backbone import Backbone
 from fedward_models.backbones.vit.vit import ViT
 from fedward_models.layers.transformer import layer_norm
+from fedward_models.training.surroundings import mode
 
 
 def features_of(backbone: Backbone, norm: nn.Module, images: Tensor) -> Tensor:
@@ -27,6 +29,25 @@ def features_of(backbone: Backbone, norm: nn.Module, images: Tensor) -> Tensor:
         return token
     features: Tensor = backbone(images)
     return features
+
+
+def check_takes(backbone: Backbone, *, size_px: int, channels: int) -> None:
+    """Refuse views of a size that the backbone does not take.
+
+    Raises:
+        SpecError: Patches do not divide it, or the backbone takes images of one size only.
+    """
+    if isinstance(backbone, ViT) and size_px % backbone.config.patch_px:
+        raise SpecError(
+            f"local_px {size_px} does not divide into patches of {backbone.config.patch_px}: choose a multiple of it"
+        )
+    try:
+        with torch.no_grad(), mode(backbone, training=False):
+            backbone(torch.zeros(1, channels, size_px, size_px))
+    except RuntimeError as error:
+        raise SpecError(
+            f"the backbone does not take crops of {size_px} pixels beside whole images: leave local_px out"
+        ) from error
 
 
 def prepare_backbone(backbone: Backbone, *, freeze_patches: bool) -> nn.Module:

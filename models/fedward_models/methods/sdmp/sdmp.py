@@ -32,8 +32,8 @@ from fedward_models.backbones.vit.vit import ViT
 from fedward_models.losses.two_targets import common_content
 from fedward_models.method import Batch, Clock, Inheritance, Method, StepOutput, take_over
 from fedward_models.methods.sdmp.bases import build_base
-from fedward_models.methods.sdmp.branches import MomentumBranch, features_of, prepare_backbone
-from fedward_models.methods.sdmp.config import SDMPConfig
+from fedward_models.methods.sdmp.branches import MomentumBranch, check_takes, features_of, prepare_backbone
+from fedward_models.methods.sdmp.config import DINOConfig, SDMPConfig
 from fedward_models.methods.sdmp.views import draw_all
 
 
@@ -60,13 +60,18 @@ class SDMP(Method):
         norm: Of a vision transformer's class token.
         base: Heads and loss, of MoCo v3 or of DINO.
         momentum: The momentum branch; it stays at the site.
+
+    Raises:
+        SpecError: The backbone does not take local crops of their size.
     """
 
     need = DataNeed.TWO_VIEWS
 
-    def __init__(self, config: SDMPConfig, *, backbone: Backbone, contract: Contract) -> None:  # noqa: ARG002 - the family's
+    def __init__(self, config: SDMPConfig, *, backbone: Backbone, contract: Contract) -> None:
         super().__init__()
         self.config, self.backbone = config, backbone
+        if isinstance(config.base, DINOConfig) and config.base.local_px:
+            check_takes(backbone, size_px=config.base.local_px, channels=contract.channels)
         self.norm = prepare_backbone(backbone, freeze_patches=config.freeze_patches)
         self.base = build_base(config.base, features=backbone.num_features, transformer=isinstance(backbone, ViT))
         self.momentum = MomentumBranch(*self._online())
@@ -126,6 +131,8 @@ class SDMP(Method):
             clean = clean + self.base.loss(self._query(second), target_first, everything)
         target_source = self.momentum(source) if extra else target_first
         self.base.observe(torch.cat([target_first, target_second]))
+        if "local" in batch.drawn:
+            clean = self._with_local_crops(clean, batch.drawn["local"], (target_first, target_second))
         return Terms(
             clean=clean,
             source=self.base.loss(online_mixed, target_source, own),
@@ -179,6 +186,20 @@ class SDMP(Method):
         """The online branch: (B, C, H, W) to (B, D)."""
         outputs: Tensor = self.base(self.features(images))
         return outputs
+
+    def _with_local_crops(self, clean: Tensor, crops: Tensor, targets: tuple[Tensor, Tensor]) -> Tensor:
+        """The mean over all pairs of a view and another one's target (DINO, Eq. 3), at the size of the clean loss.
+
+        Args:
+            clean: (B,), of one pair, or summed over two with ``extra`` views.
+            crops: (L, B, C, h, h); all pass through the online branch at once.
+            targets: Of both views, (B, D) each.
+        """
+        outputs = self._query(crops.flatten(0, 1)).view(*crops.shape[:2], -1)
+        everything = torch.ones_like(clean)
+        losses = [self.base.loss(output, target, everything) for output in outputs for target in targets]
+        pairs = 2 if self.config.views == "extra" else 1
+        return (clean + torch.stack(losses).sum(dim=0)) * pairs / (pairs + len(losses))
 
     def _total(self, terms: Terms) -> Tensor:
         return terms.clean + self.source_weight * terms.source + self.mixed_weight * terms.mixed
