@@ -12,6 +12,7 @@ from fedward_cli.consoles import output, tell
 from fedward_cli.options import AsJson, BestWeights, DataFolder, FinishedRun, StageName
 from fedward_core.cards import DataKind, Split
 from fedward_core.errors import CheckpointError
+from fedward_core.spec import Dataset
 
 if TYPE_CHECKING:
     from fedward_models.inference.explaining import Explanation
@@ -54,23 +55,42 @@ def explain(  # noqa: PLR0913, PLR0917 - one argument for each option
     out.mkdir(parents=True)
     for each in found:
         _write(out, each)
+        if each.contract.kind is DataKind.VOLUME:
+            _write_volume(out, each, data, model.spec.dataset)
     _show(found, machine=as_json)
     tell(f"Maps of {len(found)} images are in '{escape(str(out))}'.")
 
 
 def _write(out: Path, found: "Explanation") -> None:
     from fedward_cli.explanation_picture import draw_image  # noqa: PLC0415 - matplotlib is slow to import
-    from fedward_models.explanations.overlay import write_nifti, write_slices  # noqa: PLC0415
+    from fedward_models.explanations.overlay import write_slices  # noqa: PLC0415
 
-    stem = f"{found.site}-{found.image:05d}"
+    path = out / f"{_stem(found)}.png"
     if found.pixels.ndim == 2:
-        draw_image(out / f"{stem}.png", found.pixels, found.heat, title=found.named)
+        draw_image(path, found.pixels, found.heat, title=found.named)
+    else:
+        write_slices(path, found.pixels, found.heat)
+
+
+def _write_volume(out: Path, found: "Explanation", data: Path, dataset: Dataset) -> None:
+    """In the voxels of the scan that was read, one scan at a time; without a scan, on the study's grid."""
+    from fedward_models.data.scans import scan_of  # noqa: PLC0415 - torch
+    from fedward_models.data.voxels import back_in_scan  # noqa: PLC0415
+    from fedward_models.explanations.overlay import write_in_scan, write_nifti  # noqa: PLC0415
+
+    picture, heat = (out / f"{_stem(found)}-{what}.nii.gz" for what in ("scan", "map"))
+    scan = scan_of(data, found.site, dataset, found.image)
+    if scan is not None:
+        write_in_scan(picture, scan.values, scan.affine)
+        write_in_scan(heat, back_in_scan(found.heat, scan, dataset), scan.affine)
         return
-    write_slices(out / f"{stem}.png", found.pixels, found.heat)
-    if found.contract.kind is DataKind.VOLUME:
-        depth, height, width = found.contract.spacing_mm or _UNKNOWN_SPACING_MM
-        write_nifti(out / f"{stem}-scan.nii.gz", found.pixels, spacing_mm=(depth, height, width))
-        write_nifti(out / f"{stem}-map.nii.gz", found.heat, spacing_mm=(depth, height, width))
+    depth, height, width = found.contract.spacing_mm or _UNKNOWN_SPACING_MM
+    write_nifti(picture, found.pixels, spacing_mm=(depth, height, width))
+    write_nifti(heat, found.heat, spacing_mm=(depth, height, width))
+
+
+def _stem(found: "Explanation") -> str:
+    return f"{found.site}-{found.image:05d}"
 
 
 def _show(found: list["Explanation"], *, machine: bool) -> None:

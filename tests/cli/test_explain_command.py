@@ -9,12 +9,13 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from fedward_cli.explain import _write_volume
 from fedward_cli.main import app
-from fedward_core.cards import DataKind, Split
+from fedward_core.cards import Contract, DataKind, Split
 from fedward_core.engine import Job
-from fedward_core.spec import Spec
+from fedward_core.spec import Dataset, Spec
 from fedward_models.data import generate, open_split
-from fedward_models.inference.explaining import explain_site
+from fedward_models.inference.explaining import Explanation, explain_site
 from fedward_models.inference.finished_model import open_finished
 from fedward_server.engines.inline import InlineEngine
 
@@ -86,3 +87,28 @@ def test_volumes_get_scans_and_maps_of_one_shape(volumes: tuple[Path, Path], tmp
     scan, heat = (load(path) for path in sorted((tmp_path / "out").glob("*.nii.gz"), reverse=True))
     assert scan.shape == heat.shape == (16, 16, 16)
     assert len(list((tmp_path / "out").glob("*.png"))) == 1
+
+
+def test_a_map_of_a_listed_scan_is_written_in_the_voxels_of_its_file(tmp_path: Path) -> None:
+    """A tilted scan of unequal voxels: shape, affine and values of the file; the spot of the map where it was seen."""
+    import nibabel  # noqa: PLC0415 - slow to import
+
+    (folder := tmp_path / "data" / "north").mkdir(parents=True)
+    affine = np.array([[0.0, -1.8, 0.9, 9], [2.0, 0, 0, 5], [0, 0.9, 3.6, 7], [0, 0, 0, 1]])
+    values = np.random.default_rng(0).random((32, 30, 12)).astype(np.float32)
+    kind: Any = nibabel.Nifti1Image
+    nibabel.save(kind(values, affine), folder / "head.nii.gz")
+    (folder / "labels.csv").write_text("file\nhead.nii.gz\n")
+    heat = np.zeros((16, 16, 16), np.float32)
+    heat[12:, :8, 4:8] = 1  # towards the head, in front, on the right of the middle
+    found = Explanation(site="north", contract=Contract(classes=("a",)), image=0, named="a", pixels=heat, heat=heat)
+    dataset = Dataset.model_validate({"name": "heads", "kind": "volume", "image_px": 16, "depth": 16})
+    _write_volume(tmp_path, found, tmp_path / "data", dataset)
+    load: Any = nibabel.load
+    scan, spot = (load(tmp_path / f"north-00000-{what}.nii.gz") for what in ("scan", "map"))
+    np.testing.assert_array_equal(scan.get_fdata(dtype=np.float32), values)
+    assert spot.shape == values.shape
+    np.testing.assert_allclose(spot.affine, affine, atol=1e-6)
+    bright = np.argwhere(spot.get_fdata() > 0.5).mean(axis=0)
+    # The file's axes run to the front, to the left and to the head.
+    np.testing.assert_allclose(bright, [32 * 0.75 - 0.5, 30 * 0.375 - 0.5, 12 * 0.875 - 0.5], atol=0.5)

@@ -7,11 +7,11 @@ import numpy as np
 from fedward_core.cards import DataKind
 from fedward_core.spec import Dataset
 from fedward_models.data import dicom_file, video
-from fedward_models.data.dicom_series import read_dicom_series
-from fedward_models.data.nifti import read_nifti
+from fedward_models.data.dicom_series import read_dicom_scan
+from fedward_models.data.nifti import read_nifti_scan
 from fedward_models.data.pixels import decode, resize, resize_array
 from fedward_models.data.reading import Decoded, UnusableFileError
-from fedward_models.data.voxels import on_grid
+from fedward_models.data.voxels import Scan, canonical, on_grid
 
 
 def grid_of(dataset: Dataset) -> tuple[int, ...]:
@@ -30,6 +30,19 @@ def decode_file(path: Path, dataset: Dataset) -> Decoded:
     return readers.get(dataset.kind, _image)(path, dataset)
 
 
+def read_scan(path: Path) -> Scan:
+    """Read a volume as its file, or its folder of slices, has it.
+
+    Raises:
+        UnusableFileError: It is no volume.
+    """
+    if path.is_dir():
+        return read_dicom_scan(path)
+    if path.name.lower().endswith((".nii", ".nii.gz")):
+        return read_nifti_scan(path)
+    raise UnusableFileError("no volume: expected a .nii or .nii.gz file, or a folder with the slices of a DICOM series")
+
+
 def _image(path: Path, dataset: Dataset) -> Decoded:
     if dicom_file.is_dicom(path):
         frames = dicom_file.read_dicom_frames(path, dataset.window)
@@ -43,11 +56,7 @@ def _image(path: Path, dataset: Dataset) -> Decoded:
 
 
 def _volume(path: Path, dataset: Dataset) -> Decoded:
-    if path.is_dir():
-        return on_grid(read_dicom_series(path), dataset)
-    if path.name.lower().endswith((".nii", ".nii.gz")):
-        return on_grid(read_nifti(path), dataset)
-    raise UnusableFileError("no volume: expected a .nii or .nii.gz file, or a folder with the slices of a DICOM series")
+    return on_grid(canonical(*read_scan(path)), dataset)
 
 
 def _clip(path: Path, dataset: Dataset) -> Decoded:

@@ -19,7 +19,7 @@ from fedward_models.data.dicom_file import (
     stored_pixels,
 )
 from fedward_models.data.reading import UnusableFileError
-from fedward_models.data.voxels import Volume, canonical
+from fedward_models.data.voxels import Scan, Volume, canonical
 
 if TYPE_CHECKING:
     from pydicom import Dataset as Header
@@ -30,7 +30,14 @@ UNEVEN = 0.1  # of the distance between slices; decided here, above the rounding
 
 
 def read_dicom_series(folder: Path) -> Volume:
-    """Read the slices of one series, in whatever order the files lie.
+    """Read the slices of one series; errors as of :func:`read_dicom_scan`."""
+    return canonical(*read_dicom_scan(folder))
+
+
+def read_dicom_scan(folder: Path) -> Scan:
+    """Read the slices of one series as they are, in whatever order the files lie.
+
+    The axes are columns, rows and slices, these in the direction of their normal.
 
     Raises:
         UnusableFileError: There are no DICOM files, or slices that do not make one even volume.
@@ -49,7 +56,8 @@ def read_dicom_series(folder: Path) -> Volume:
     steps = np.stack([rows * spacing[2], columns * spacing[1], normal * spacing[0]], axis=1)
     affine = np.eye(4)
     affine[:3, :3] = np.diag([-1, -1, 1]) @ steps
-    return canonical(values.transpose(2, 1, 0), affine)
+    affine[:3, 3] = np.diag([-1, -1, 1]) @ np.array(headers[order[0]].ImagePositionPatient, dtype=float)
+    return Scan(values=values.transpose(2, 1, 0), affine=affine)
 
 
 def _refuse_mixtures(headers: "list[Header]") -> None:

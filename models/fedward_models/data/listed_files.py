@@ -14,7 +14,7 @@ are; the rest is converted.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -79,6 +79,18 @@ def listed_paths(source: Source) -> list[Path]:
     return [source.path, *listed, *(folder / name for name in others)]
 
 
+def usable_paths(source: Source, bad: Collection[str]) -> list[Path]:
+    """The files, or folders of slices, of the usable examples, in their order.
+
+    Args:
+        source: A table.
+        bad: The files that were skipped, as the table names them.
+    """
+    rows = read_rows(source)
+    column = _file_column(rows, source.site)
+    return [source.path.parent / row[column] for row in rows if row[column] not in bad]
+
+
 def _files_at(path: Path) -> list[Path]:
     """A file itself, or the files of a folder."""
     return sorted(inner for inner in path.iterdir() if inner.is_file()) if path.is_dir() else [path]
@@ -114,7 +126,8 @@ def _read_file(folder: Path, row: Row, column: str, dataset: Dataset, pile: Pile
     mask = None
     if dataset.task is Task.SEGMENTATION and "mask" in row:
         size = (decoded.size[0], decoded.size[1])
-        mask = resize_mask(decode_mask(folder / row["mask"], size), dataset.image_px)
+        mask = decode_mask(folder / row["mask"], size)
+        mask = resize_mask(mask, dataset.image_px, keep_proportions=dataset.keep_proportions)
     pile.add(decoded.pixels)
     return Facts(row=row, size=decoded.size, spacing_mm=decoded.spacing_mm, mask=mask, report=report)
 

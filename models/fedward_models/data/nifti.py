@@ -8,11 +8,16 @@ import numpy as np
 
 from fedward_core.arrays import Array
 from fedward_models.data.reading import UnusableFileError
-from fedward_models.data.voxels import Volume, canonical
+from fedward_models.data.voxels import Scan, Volume, canonical
 
 
 def read_nifti(path: Path) -> Volume:
-    """Read a volume.
+    """Read a volume; errors as of :func:`read_nifti_scan`."""
+    return canonical(*read_nifti_scan(path))
+
+
+def read_nifti_scan(path: Path) -> Scan:
+    """Read a volume as the file has it.
 
     Raises:
         UnusableFileError: The file is missing or damaged, has no three axes, no plain numbers, or no affine.
@@ -24,7 +29,7 @@ def read_nifti(path: Path) -> Volume:
         values = np.asanyarray(image.dataobj)
     except (OSError, EOFError, ValueError, zlib.error, nibabel.filebasedimages.ImageFileError) as error:
         raise UnusableFileError("missing or damaged: expected a NIfTI file that decodes") from error
-    return canonical(_three_axes(values).astype(np.float32), _affine(image))
+    return Scan(values=_three_axes(values).astype(np.float32), affine=_affine(image))
 
 
 def _three_axes(values: Array) -> Array:

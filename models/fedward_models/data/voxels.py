@@ -18,6 +18,18 @@ LPS = np.array([[0, -1], [1, -1], [2, 1]])  # each axis and its direction, as ni
 PERCENTILES = (0.5, 99.5)  # decided here: what lies beyond is metal, noise or vessels
 
 
+class Scan(NamedTuple):
+    """A volume as its file has it.
+
+    Attributes:
+        values: Voxels along three axes, in the file's own order and units.
+        affine: (4, 4), from indices to millimetres towards right, front and head (RAS, as in NIfTI).
+    """
+
+    values: Array
+    affine: Array
+
+
 class Volume(NamedTuple):
     """A volume in canonical orientation.
 
@@ -57,16 +69,30 @@ def on_grid(volume: Volume, dataset: Dataset) -> Decoded:
     Raises:
         UnusableFileError: Every voxel is alike, or the study asks for a spacing and the volume's is not known.
     """
-    assert dataset.depth is not None
-    shape = (dataset.depth, dataset.image_px, dataset.image_px)
-    steps = [size / wanted for size, wanted in zip(volume.values.shape, shape, strict=True)]
-    if dataset.spacing_mm is not None:
-        if volume.spacing_mm is None:
-            raise UnusableFileError("its voxel size is not known: the study resamples to dataset.spacing_mm")
-        steps = [wanted / own for wanted, own in zip(dataset.spacing_mm, volume.spacing_mm, strict=True)]
+    shape, steps = _grid_over(volume, dataset)
     levels = to_levels(volume.values, dataset.window or contrast_of(volume.values))
     pixels = np.rint(resample(levels, shape, steps)).astype(np.uint8)
     return Decoded(pixels=pixels, size=volume.values.shape, spacing_mm=volume.spacing_mm)
+
+
+def back_in_scan(values: Array, scan: Scan, dataset: Dataset) -> Array:
+    """Take what was found on the study's grid back to the voxels of the scan: the way of a volume, reversed.
+
+    Args:
+        values: (D, H, W), e.g. a map of what a decision came from, in canonical orientation.
+        scan: What the volume was read from.
+        dataset: The study that brought it onto the grid.
+
+    Returns:
+        Of the shape of ``scan.values``, interpolated; 0 where the study's grid does not reach.
+    """
+    from nibabel import orientations  # noqa: PLC0415 - slow to import
+
+    volume = canonical(scan.values, scan.affine)
+    _, steps = _grid_over(volume, dataset)
+    fine = resample(np.asarray(values, dtype=np.float32), volume.values.shape, [1 / step for step in steps])
+    turn = orientations.ornt_transform(LPS, orientations.io_orientation(scan.affine))  # type: ignore[no-untyped-call]
+    return np.asarray(orientations.apply_orientation(fine.transpose(2, 1, 0), turn))  # type: ignore[no-untyped-call]
 
 
 def resample(values: Array, shape: tuple[int, ...], steps: list[float]) -> Array:
@@ -81,6 +107,17 @@ def resample(values: Array, shape: tuple[int, ...], steps: list[float]) -> Array
         weights = _weights(values.shape[axis], length, step)
         values = np.moveaxis(np.tensordot(weights, values, axes=(1, axis)), 0, axis)
     return values
+
+
+def _grid_over(volume: Volume, dataset: Dataset) -> tuple[tuple[int, ...], list[float]]:
+    """The shape of the study's grid, and how far its neighbours lie apart, in voxels of a volume."""
+    assert dataset.depth is not None
+    shape = (dataset.depth, dataset.image_px, dataset.image_px)
+    if dataset.spacing_mm is None:
+        return shape, [size / wanted for size, wanted in zip(volume.values.shape, shape, strict=True)]
+    if volume.spacing_mm is None:
+        raise UnusableFileError("its voxel size is not known: the study resamples to dataset.spacing_mm")
+    return shape, [wanted / own for wanted, own in zip(dataset.spacing_mm, volume.spacing_mm, strict=True)]
 
 
 def contrast_of(values: Array) -> tuple[float, float]:

@@ -14,21 +14,33 @@ from fedward_core.arrays import Array
 
 
 def write_nifti(path: Path, values: Array, *, spacing_mm: tuple[float, float, float]) -> None:
-    """Write a volume or a map of it, with its orientation.
+    """Write a volume on the study's grid, or a map of it, with its orientation; its middle is the origin.
 
     Args:
         path: ``.nii`` or ``.nii.gz``.
         values: (D, H, W), as batches have them.
         spacing_mm: Depth, height and width of a voxel.
     """
-    import nibabel  # noqa: PLC0415 - slow to import
-
     depth, height, width = spacing_mm
     # NIfTI counts to the right, to the front and to the head; ours are columns to the left and rows to the back.
     affine = np.diag([-width, -height, depth, 1.0])
     affine[:3, 3] = -affine[:3, :3] @ ((np.array(values.shape[::-1]) - 1) / 2)
+    write_in_scan(path, values.transpose(2, 1, 0), affine)
+
+
+def write_in_scan(path: Path, values: Array, affine: Array) -> None:
+    """Write voxels where a scan has them, so that viewers lay them over it.
+
+    Args:
+        path: ``.nii`` or ``.nii.gz``.
+        values: Along the three axes of the scan.
+        affine: (4, 4), the scan's.
+    """
+    import nibabel  # noqa: PLC0415 - slow to import
+
     kind: Any = nibabel.Nifti1Image
-    image = kind(np.ascontiguousarray(values.transpose(2, 1, 0), dtype=np.float32), affine)
+    image = kind(np.ascontiguousarray(values, dtype=np.float32), affine)
+    image.header.set_xyzt_units("mm")
     nibabel.save(image, path)
 
 

@@ -16,7 +16,7 @@ from fedward_core.arrays import Array
 from fedward_core.cards import DataKind
 from fedward_models.data import list_files
 from fedward_models.data.dicom_file import is_dicom, read_dicom_frames
-from fedward_models.data.dicom_series import read_dicom_series
+from fedward_models.data.dicom_series import read_dicom_scan, read_dicom_series
 from fedward_models.data.reading import UnusableFileError
 
 Writer = Callable[..., Path]
@@ -263,3 +263,19 @@ def test_a_folder_without_slices_is_unusable(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(UnusableFileError, match="the folder holds no DICOM file"):
         read_dicom_series(tmp_path / "empty")
+
+
+def test_a_series_says_where_its_voxels_lie(write_dicom: Writer) -> None:
+    """Of oblique slices; DICOM counts to the left and the back, the affine to the right and the front."""
+    turned = [0, 1, 0, 0.6, 0, -0.8]  # rows run to the back, columns to the left and the feet
+    normal = np.cross(turned[:3], turned[3:])
+    for number in (1, 0):
+        place = np.array([10.0, 20.0, 30.0]) + number * 3 * normal
+        elements = {"ImageOrientationPatient": turned, "ImagePositionPatient": place.tolist(), "PixelSpacing": [2, 1]}
+        write_dicom(f"head/{number}.dcm", HEAD[number], **elements)
+    scan = read_dicom_scan(write_dicom("x.dcm", RAMP).parent / "head")
+    assert scan.values.shape == (5, 6, 2)
+    assert scan.values[3, 4, 1] == HEAD[1, 4, 3]
+    expected = np.array([10.0, 20.0, 30.0]) + 3 * np.array(turned[:3]) + 4 * 2 * np.array(turned[3:]) + 3 * normal
+    found = scan.affine @ [3, 4, 1, 1]
+    np.testing.assert_allclose(found[:3], expected * [-1, -1, 1])
