@@ -92,6 +92,7 @@ def test_detaching_the_teacher_changes_gradients_but_not_the_loss() -> None:
 def train(method: Method, *, compute_and_drop: bool) -> dict[str, Tensor]:
     optimizer = torch.optim.SGD(method.parameters(), lr=0.1, momentum=0.5)
     term = term_of(method)
+    term.begin(method)
     for step in range(3):
         output = method.training_step(batch(step), Clock())
         if compute_and_drop:
