@@ -5,8 +5,10 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from fedward_core.spec import MethodConfig
+from fedward_models.data.view_settings import ViewSettings
 from fedward_models.frozen import FrozenWeights
 
+Policy = Literal["rand", "trivial"]
 TEMPLATE = "this is a photo of a {}"
 
 
@@ -38,6 +40,10 @@ class EVPConfig(MethodConfig):
         flip: The probability that a training image is mirrored. Published: 0.5; 0 where left and right differ.
         crop_from_px: Training images are resized to this side, and a random crop of ``image_px`` is taken. None for no
             crop, which is what the released code does with square images.
+        policy: How training images are changed further: ``rand`` is RandAugment (Cubuk et al., 2020), of its authors'
+            earlier scripts, ``trivial`` TrivialAugment (Müller and Hutter, ICCV 2021), which later work recommends.
+            None for neither, as released.
+        view: How a random view of each training image is drawn, e.g. a crop of any size; None for none, as released.
     """
 
     implementation: ClassVar[str] = "fedward_models.methods.evp.evp:EVP"
@@ -56,6 +62,9 @@ class EVPConfig(MethodConfig):
     normalisation: Literal["site", "clip", "imagenet"] | None = None
     flip: float = Field(default=0.5, ge=0, le=1)
     crop_from_px: int | None = Field(default=None, ge=1)
+    # Left out of the text where they are not set, so that specs from before them keep their digests.
+    policy: Policy | None = Field(default=None, exclude_if=lambda value: value is None)
+    view: ViewSettings | None = Field(default=None, exclude_if=lambda value: value is None)
 
     @property
     def needs_previous(self) -> bool:
@@ -76,6 +85,12 @@ class EVPConfig(MethodConfig):
             raise ValueError("embeddings and template have no effect with head 'classifier': set head: text")
         if self.embeddings is not None and self.template != TEMPLATE:
             raise ValueError("template has no effect beside a file of embeddings: leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _check_mirroring(self) -> Self:
+        if self.view and self.view.flip and self.flip:
+            raise ValueError("view.flip and flip both mirror images: set one of them to 0")
         return self
 
     @model_validator(mode="after")

@@ -31,6 +31,7 @@ from fedward_models.frozen import FrozenWeights, read_frozen
 from fedward_models.losses.label_losses import classification_loss
 from fedward_models.method import Batch, Clock, Inheritance, Method, StepOutput, take_over
 from fedward_models.methods.evp.config import EVPConfig
+from fedward_models.methods.evp.diversity import diversified
 from fedward_models.methods.evp.heads import build_head
 from fedward_models.methods.evp.prompt import Prompt, published_free_px
 from fedward_models.methods.evp.tower import ClassifierHead
@@ -76,7 +77,11 @@ class EVP(Method):
         )
 
     def prepare(self, batch: Batch, rng: torch.Generator) -> Batch:
-        """Draw ``mirrored``, (B,) booleans, and where crops begin, ``corner``, (B, 2) in [0, 1)."""
+        """Change images as the settings say, and draw what follows when they are put on the canvas.
+
+        That is ``mirrored``, (B,) booleans, and where crops begin, ``corner``, (B, 2) in [0, 1).
+        """
+        batch = diversified(batch, self.config, rng)
         mirrored = torch.rand(len(batch), generator=rng) < self.config.flip
         drawn = {**batch.drawn, "mirrored": mirrored.to(batch.images.device)}
         if self.config.crop_from_px:
@@ -130,8 +135,14 @@ class EVP(Method):
         """
         if not isinstance(self.head, ClassifierHead):
             raise SpecError("classes of a text head are those of the study: only a classifier's are matched")
-        pixels = _resized(self._pixels(batch), self.prompt.canvas_px)
-        return self.head.answers(self.backbone(self._standardised(pixels, batch)))
+        return self.head.answers(self._plain_features(batch))
+
+    def measures(self, batch: Batch) -> Mapping[str, Tensor]:
+        """Whether the frozen network alone is right about whole images: the baseline without any training, (B,)."""
+        if batch.labels is None:
+            return {}
+        right = self.head(self._plain_features(batch)).argmax(dim=1) == batch.labels
+        return {"accuracy_without_prompt": right.double()}
 
     def before_step(self, clock: Clock) -> None:  # noqa: ARG002 - the signature of the family
         """Nothing has reached the canvas yet."""
@@ -198,6 +209,12 @@ class EVP(Method):
         """(B, C, H, W) in [0, 1]; grey images in as many channels as the prompt has."""
         pixels = (batch.images * batch.std + batch.mean).clamp(0, 1)
         return pixels.expand(-1, len(self.prompt.border), -1, -1)
+
+    def _plain_features(self, batch: Batch) -> Tensor:
+        """(B, E) of whole images, as large as the network takes them, without a prompt."""
+        pixels = _resized(self._pixels(batch), self.prompt.canvas_px)
+        features: Tensor = self.backbone(self._standardised(pixels, batch))
+        return features
 
     def _standardised(self, pixels: Tensor, batch: Batch) -> Tensor:
         if self.normalisation == "site":

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from fedward_core.cards import DataNeed
 from fedward_core.spec import MethodConfig
 from fedward_models.data.view_settings import ViewSettings
+from fedward_models.frozen import FrozenWeights
 from fedward_models.towers.config import TextTowerConfig
 
 
@@ -18,6 +19,8 @@ class MGCAConfig(MethodConfig):
 
     Attributes:
         text: The text tower.
+        image_weights: What the image tower starts from, in a file that every site holds; it is trained on. DeiT-B/16 or
+            ResNet-50 of ImageNet in MGCA; None to start at random.
         freeze_text: Keep the text tower as it starts; it then never travels.
         hidden: Hidden units of the four projections. 2048 in MGCA.
         width: D, what is compared. 128 in MGCA.
@@ -35,6 +38,8 @@ class MGCAConfig(MethodConfig):
         norm_contexts: Whether contexts of places have length 1; None for what MGCA does: not for vision transformers.
         legacy_padding: Let padding of reports take part in norms and losses, as in the released code.
         prompts: A text for each class, by which images without a report are classified; None for the classes' names.
+        report_part: What of a report is read: ``all``, or ``impression_findings``, the text beneath these headings, as
+            in MGCA. A report without either is then left out like one that says nothing.
         view: How a random view of each image is drawn; None to take images as they come. No mirroring: reports speak of
             left and right.
     """
@@ -63,6 +68,9 @@ class MGCAConfig(MethodConfig):
     legacy_padding: bool = False
     prompts: tuple[str, ...] | None = None
     view: ViewSettings | None = None
+    # Left out of the text where they are not set, so that specs from before them keep their digests.
+    image_weights: FrozenWeights | None = Field(default=None, exclude_if=lambda value: value is None)
+    report_part: Literal["all", "impression_findings"] = Field(default="all", exclude_if=lambda value: value == "all")
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -29,6 +29,7 @@ from fedward_core.errors import DataError, SpecError
 from fedward_core.partition import Role, Rule
 from fedward_models.backbones.backbone import Backbone
 from fedward_models.data.views import draw_view
+from fedward_models.frozen import read_frozen
 from fedward_models.layers.frozen_module import FrozenModule
 from fedward_models.losses.pair_contrast import pair_contrast, retrieval
 from fedward_models.losses.prototype_agreement import prototype_agreement
@@ -37,7 +38,9 @@ from fedward_models.method import Batch, Clock, Inheritance, Method, StepOutput,
 from fedward_models.methods.mgca.config import MGCAConfig
 from fedward_models.methods.mgca.heads import Projection
 from fedward_models.towers.bert import TextTower
+from fedward_models.towers.image_file import load_backbone
 from fedward_models.towers.places import place_features, read_places
+from fedward_models.towers.report_sections import impression_and_findings
 from fedward_models.towers.reports import FEWEST_WORDS, clean_report
 from fedward_models.towers.word_pieces import Pieces
 
@@ -77,7 +80,7 @@ class MGCA(Method):
 
     Raises:
         SpecError: Prompts that do not fit the classes.
-        CheckpointError: Weights or vocabulary of the text tower are missing or others than named.
+        CheckpointError: Weights or vocabulary of a tower are missing, others than named, or of another form.
     """
 
     need = DataNeed.IMAGE_REPORT
@@ -86,6 +89,8 @@ class MGCA(Method):
         super().__init__()
         self.config, self.backbone, self.task = config, backbone, contract.task
         self.prompts = _prompts(config, contract)
+        if config.image_weights:
+            load_backbone(backbone, read_frozen(config.image_weights), name=config.image_weights.name)
         tower = TextTower(config.text)
         self.text = FrozenModule(tower) if config.freeze_text else tower
         form = {"hidden": config.hidden, "width": config.width}
@@ -107,7 +112,7 @@ class MGCA(Method):
         """
         if batch.reports is None:
             raise DataError("mgca needs the report of each image, found none: set dataset.kind to report")
-        words = [clean_report(report) for report in batch.reports]
+        words = [clean_report(self._read_part(report)) for report in batch.reports]
         if self.config.view:
             batch = replace(batch, images=draw_view(batch, self.config.view, rng))
         pieces = self.tower.pieces(words)
@@ -133,6 +138,7 @@ class MGCA(Method):
         figures = {name: loss.detach().mean() for name, loss in losses.items()}
         figures["retrieval"] = retrieval(pairs.images, pairs.reports).mean()
         figures["cut_reports"] = batch.drawn["cut"].float().mean()
+        figures["usable_reports"] = usable.float().mean()
         return StepOutput(loss=self._total(losses).mean(), figures=figures)
 
     def evaluation_loss(self, batch: Batch) -> Tensor:
@@ -198,9 +204,9 @@ class MGCA(Method):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Which weights the text tower starts from."""
-        weights = self.config.text.weights
-        return (weights.note("text tower"),) if weights else ()
+        """Which weights the towers start from."""
+        towers = (("text tower", self.config.text.weights), ("image tower", self.config.image_weights))
+        return tuple(weights.note(tower) for tower, weights in towers if weights)
 
     @torch.no_grad()
     def before_step(self, clock: Clock) -> None:  # noqa: ARG002 - the signature of the family
@@ -217,7 +223,10 @@ class MGCA(Method):
 
         Raises:
             CheckpointError: An entry is missing or has another shape.
+            SpecError: The image tower has weights of its own, which those of the stage before would replace.
         """
+        if self.config.image_weights:
+            raise SpecError("image_weights have no effect on a stage that starts from the previous one: leave them out")
         everything = isinstance(source, MGCA)
         names = [name for name in self.state_dict() if everything or (name.startswith("backbone.") and name in state)]
         taken = take_over(self, state, names)
@@ -226,6 +235,9 @@ class MGCA(Method):
             new=tuple(name for name in self.state_dict() if name not in taken),
             dropped=tuple(name for name in state if name not in taken),
         )
+
+    def _read_part(self, report: str) -> str:
+        return report if self.config.report_part == "all" else impression_and_findings(report)
 
     def _token_loss(self, pairs: Pairs) -> Tensor:
         temperature = self.config.token_temperature
