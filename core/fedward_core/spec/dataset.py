@@ -41,6 +41,8 @@ class Dataset(Frozen):
             patient of each class that is present. Methods without labels still see every image.
         standardisation: The same scale at every site, e.g. a published one. Without it, each site takes the mean and
             deviation of its own training images, which takes differences between scanners out.
+        keep_proportions: Whether images are filled up with black to squares before they are resized (e.g. MGCA);
+            otherwise height and width are stretched to be equal.
     """
 
     name: str
@@ -54,8 +56,9 @@ class Dataset(Frozen):
     classes: tuple[str, ...] = ()
     task: Task = Task.CLASSIFICATION
     label_fraction: float = Field(default=1.0, gt=0, le=1)
-    # Left out of the text where it is not set, so that specs from before it keep their digests.
+    # Left out of the text where they are not set, so that specs from before them keep their digests.
     standardisation: Standardisation | None = Field(default=None, exclude_if=lambda value: value is None)
+    keep_proportions: bool = Field(default=False, exclude_if=lambda value: not value)
 
     @model_validator(mode="after")
     def _check_kind(self) -> Self:
@@ -63,6 +66,8 @@ class Dataset(Frozen):
         _check_grid(self.kind, DataKind.CLIP, "frames", self.frames, {"frame_stride": self.frame_stride > 1})
         if self.kind is DataKind.CLIP and self.window:
             raise ValueError("window has no effect with kind 'clip', whose frames are 8-bit: leave it out")
+        if self.keep_proportions and self.kind in {DataKind.VOLUME, DataKind.CLIP}:
+            raise ValueError(f"keep_proportions is for images and has no effect with kind '{self.kind}': leave it out")
         if self.window and self.window[0] >= self.window[1]:
             raise ValueError(f"window is {self.window}, expected the value of black below that of white")
         if self.task is Task.SEGMENTATION and self.kind in {DataKind.VOLUME, DataKind.CLIP}:

@@ -9,7 +9,7 @@ from fedward_core.spec import Dataset
 from fedward_models.data import dicom_file, video
 from fedward_models.data.dicom_series import read_dicom_scan
 from fedward_models.data.nifti import read_nifti_scan
-from fedward_models.data.pixels import decode, resize, resize_array
+from fedward_models.data.pixels import decode, resize_array
 from fedward_models.data.reading import Decoded, UnusableFileError
 from fedward_models.data.voxels import Scan, canonical, on_grid
 
@@ -48,11 +48,13 @@ def _image(path: Path, dataset: Dataset) -> Decoded:
         frames = dicom_file.read_dicom_frames(path, dataset.window)
         if len(frames) > 1:
             raise UnusableFileError(f"{len(frames)} frames: expected one image; use kind: clip for cine series")
-        return Decoded(pixels=resize_array(frames[0], dataset.image_px), size=frames.shape[1:3])
+        pixels = resize_array(frames[0], dataset.image_px, keep_proportions=dataset.keep_proportions)
+        return Decoded(pixels=pixels, size=frames.shape[1:3])
     if dataset.window is not None:
         raise UnusableFileError("an 8-bit file, where dataset.window has no effect: leave it out, or list DICOM files")
-    image = decode(path)
-    return Decoded(pixels=resize(image, dataset.image_px), size=(image.height, image.width))
+    image = np.asarray(decode(path))
+    pixels = resize_array(image, dataset.image_px, keep_proportions=dataset.keep_proportions)
+    return Decoded(pixels=pixels, size=image.shape[:2])
 
 
 def _volume(path: Path, dataset: Dataset) -> Decoded:

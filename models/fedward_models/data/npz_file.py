@@ -174,7 +174,7 @@ def _resized(examples: Array, spacings: Array | None, dataset: Dataset, site: st
         elif dataset.kind is DataKind.CLIP:
             pixels = np.stack([resize_array(frame, dataset.image_px) for frame in pixels])
         else:
-            pixels = resize_array(pixels, dataset.image_px)
+            pixels = resize_array(pixels, dataset.image_px, keep_proportions=dataset.keep_proportions)
         resized[index] = pixels.reshape(*grid, channels)
     return np.ascontiguousarray(np.moveaxis(resized, -1, 1))
 
@@ -204,7 +204,8 @@ def _labels(arrays: Mapping[str, Array], key: str, dataset: Dataset) -> Array | 
     labels = arrays.get(key)
     if labels is None or key != "masks" or not len(labels):
         return labels
-    return np.stack([resize_mask(mask, dataset.image_px) for mask in labels])
+    px, keep_proportions = dataset.image_px, dataset.keep_proportions
+    return np.stack([resize_mask(mask, px, keep_proportions=keep_proportions) for mask in labels])
 
 
 def _class_names(arrays: Mapping[str, Array], key: str) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
 """From files and arrays to 8-bit pixels of one size.
 
 Resizing averages over the pixels it joins (Pillow's bilinear filter widens with the factor), so that fine patterns do
-not turn into coarse ones. Height and width become equal, whatever they were.
+not turn into coarse ones. Height and width become equal, whatever they were: stretched, or with black beside the
+shorter side.
 """
 
 from pathlib import Path
@@ -60,24 +61,42 @@ def is_colour(pixels: Array) -> bool:
     return float(np.abs(levels - levels.mean(axis=-1, keepdims=True)).mean()) > GREY_TOLERANCE
 
 
-def resize(image: Image.Image, px: int) -> Array:
-    """An image as (px, px) or (px, px, 3) uint8."""
-    if image.size != (px, px):
-        image = image.resize((px, px), Image.Resampling.BILINEAR)
-    return np.asarray(image)
+def resize_array(pixels: Array, px: int, *, keep_proportions: bool = False) -> Array:
+    """(H, W) or (H, W, 3) uint8 as (px, px) or (px, px, 3) uint8.
+
+    Args:
+        pixels: An image.
+        px: Height and width of the result.
+        keep_proportions: Whether the longer side becomes ``px``, with black beside the shorter one; else both do.
+    """
+    height, width = _target(pixels, px, keep_proportions)
+    if pixels.shape[:2] != (height, width):
+        pixels = np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR))
+    return _squared(pixels, px)
 
 
-def resize_array(pixels: Array, px: int) -> Array:
-    """(H, W) or (H, W, 3) uint8 as (px, px) or (px, px, 3) uint8."""
-    return pixels if pixels.shape[:2] == (px, px) else resize(Image.fromarray(pixels), px)
-
-
-def resize_mask(mask: Array, px: int) -> Array:
+def resize_mask(mask: Array, px: int, *, keep_proportions: bool = False) -> Array:
     """(H, W) class numbers, each taken from the nearest pixel: the mean of two classes is none."""
-    height, width = mask.shape
-    rows = (np.arange(px) * 2 + 1) * height // (2 * px)
-    columns = (np.arange(px) * 2 + 1) * width // (2 * px)
-    return mask[np.ix_(rows, columns)]
+    places = [
+        (np.arange(target) * 2 + 1) * side // (2 * target)
+        for side, target in zip(mask.shape, _target(mask, px, keep_proportions), strict=True)
+    ]
+    return _squared(mask[np.ix_(*places)], px)
+
+
+def _target(pixels: Array, px: int, keep_proportions: bool) -> tuple[int, int]:
+    height, width = pixels.shape[:2]
+    if not keep_proportions:
+        return px, px
+    scale = px / max(height, width)
+    return max(round(height * scale), 1), max(round(width * scale), 1)
+
+
+def _squared(pixels: Array, px: int) -> Array:
+    """In the middle of a black square."""
+    rest = [px - side for side in pixels.shape[:2]]
+    margins = [(side // 2, side - side // 2) for side in rest] + [(0, 0)] * (pixels.ndim - 2)
+    return np.pad(pixels, margins) if any(rest) else pixels
 
 
 def _load(path: Path) -> Image.Image:

@@ -18,6 +18,7 @@ import torch
 
 from fedward_core import __version__
 from fedward_core.cards import DataKind, Task
+from fedward_core.spec import Dataset
 from fedward_models.export.network import OUTPUT, check_equal, examples, traced
 from fedward_models.inference.finished_model import FinishedModel
 
@@ -112,12 +113,11 @@ def _inference(model: FinishedModel, description: dict[str, Any]) -> dict[str, A
 
 def _pipeline(model: FinishedModel, description: dict[str, Any]) -> dict[str, Any]:
     scale = description["standardisation"] or {"mean": None, "std": None}
-    px = model.spec.dataset.image_px
     transforms: list[dict[str, Any]] = [
         # Pillow's axes are width and height unless they are reversed.
         {"_target_": "LoadImage", "image_only": True, "reader": "PILReader", "reverse_indexing": False},
         {"_target_": "EnsureChannelFirst"},
-        {"_target_": "Resize", "spatial_size": [px, px], "mode": "bilinear", "anti_aliasing": False},
+        *_resizing(model.spec.dataset),
         {"_target_": "ScaleIntensityRange", "a_min": 0, "a_max": 255, "b_min": 0, "b_max": 1, "clip": True},
         {"_target_": "NormalizeIntensity", "subtrahend": "@mean", "divisor": "@std"},
         {"_target_": "EnsureType", "dtype": "$torch.float32"},
@@ -137,3 +137,13 @@ def _pipeline(model: FinishedModel, description: dict[str, Any]) -> dict[str, An
             "$@saver.finalize()",
         ],
     }
+
+
+def _resizing(dataset: Dataset) -> list[dict[str, Any]]:
+    px, how = dataset.image_px, {"_target_": "Resize", "mode": "bilinear", "anti_aliasing": False}
+    if not dataset.keep_proportions:
+        return [how | {"spatial_size": [px, px]}]
+    return [
+        how | {"spatial_size": px, "size_mode": "longest"},
+        {"_target_": "ResizeWithPadOrCrop", "spatial_size": [px, px]},
+    ]

@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from fedward_core.spec import Dataset
+from fedward_models.data.decoding import decode_file
 from fedward_models.data.pixels import decode, is_colour, resize_array, resize_mask
 from fedward_models.data.reading import UnusableFileError
 
@@ -68,3 +70,43 @@ def test_a_resized_mask_has_only_classes_that_it_had(height: int, width: int, px
 def test_a_mask_of_the_right_size_stays_as_it_is(size: int) -> None:
     mask = np.random.default_rng(size).integers(0, 5, (size, size))
     np.testing.assert_array_equal(resize_mask(mask, size), mask)
+
+
+@given(height=st.integers(1, 20), width=st.integers(1, 20))
+def test_an_image_as_long_as_its_square_lies_in_its_middle_as_it_was(height: int, width: int) -> None:
+    image = np.random.default_rng(height).integers(1, 256, (height, width), dtype=np.uint8)
+    side = max(height, width)
+    square = resize_array(image, side, keep_proportions=True)
+    top, left = (side - height) // 2, (side - width) // 2
+    assert square.shape == (side, side)
+    np.testing.assert_array_equal(square[top : top + height, left : left + width], image)
+    assert np.count_nonzero(square) == height * width
+
+
+def test_proportions_are_kept_between_black_bands(tmp_path: Path) -> None:
+    """MGCA: an image of 2000 x 1500 pixels becomes 256 x 192 between bands of 32."""
+    Image.new("L", (2000, 1500), 200).save(tmp_path / "film.png")
+    dataset = Dataset(name="films", image_px=256, keep_proportions=True)
+    pixels = decode_file(tmp_path / "film.png", dataset).pixels
+    assert pixels.shape == (256, 256)
+    assert not pixels[:32].any()
+    assert not pixels[-32:].any()
+    assert (pixels[32:-32] == 200).all()
+    stretched = decode_file(tmp_path / "film.png", dataset.model_copy(update={"keep_proportions": False})).pixels
+    assert (stretched == 200).all()
+
+
+def test_masks_stay_in_the_place_of_what_they_describe() -> None:
+    mask = np.zeros((16, 32), dtype=np.uint8)
+    mask[4:8, 8:24] = 1
+    image = resize_array(mask * 255, 8, keep_proportions=True)
+    np.testing.assert_array_equal(resize_mask(mask, 8, keep_proportions=True), image > 127)
+
+
+def test_proportions_of_volumes_are_not_a_setting() -> None:
+    with pytest.raises(ValueError, match="keep_proportions is for images"):
+        Dataset(name="heads", kind="volume", depth=4, keep_proportions=True)
+
+
+def test_a_spec_that_stretches_has_the_text_that_it_had() -> None:
+    assert "keep_proportions" not in Dataset(name="films").model_dump_json()
