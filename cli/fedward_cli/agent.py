@@ -10,6 +10,9 @@ from rich.table import Table
 
 from fedward_cli.consoles import output, tell
 from fedward_cli.options import AsJson
+from fedward_core import registry
+from fedward_core.errors import SpecError
+from fedward_core.packages import installed_packages
 
 if TYPE_CHECKING:
     from fedward_client.agent.home import AgentHome
@@ -72,22 +75,27 @@ def run(home: HomeFolder = HOME) -> None:
 @app.command("approve")
 def approve(
     digest: Annotated[str, typer.Argument(help="The SHA-256 of an app bundle, 64 hexadecimal digits.")] = "",
+    package: Annotated[
+        str, typer.Option("--package", metavar="NAME", help="Take a package of methods as it is installed here.")
+    ] = "",
     release: Annotated[bool, typer.Option("--release", help="Take the bundle of the release installed here.")] = False,
     withdraw: Annotated[bool, typer.Option("--withdraw", help="Approve it no longer.")] = False,
     home: HomeFolder = HOME,
 ) -> None:
-    """Let an app bundle run at this site, signed with the site's key. Nothing runs that was not approved.
+    """Let an app bundle or a package of methods run at this site, signed with the site's key.
 
-    For example `fedward agent approve --release --home /srv/fedward-agent`
+    Nothing runs that was not approved. For example `fedward agent approve --release --home /srv/fedward-agent`
     """
-    if bool(digest) == release:
-        raise typer.BadParameter("give the digest of an app bundle, or --release for the one that is installed here")
+    if [bool(digest), bool(package), release].count(True) != 1:
+        raise typer.BadParameter(
+            "give one of three: the digest of an app bundle, --release for the one that is installed here, or --package"
+        )
     from fedward_client.agent.approvals import Approvals  # noqa: PLC0415 - cryptography is slow to import
     from fedward_client.agent.key import SiteKey  # noqa: PLC0415
     from fedward_client.agent.policy import read_policy  # noqa: PLC0415
 
     place = _home(home)
-    app_digest = _release() if release else digest
+    app_digest = _release() if release else _package(package) if package else digest
     approvals = Approvals(place.approvals, SiteKey.read(place.key))
     if withdraw:
         approvals.withdraw(app_digest)
@@ -131,6 +139,13 @@ def _home(folder: Path) -> "AgentHome":
     from fedward_client.agent.home import AgentHome  # noqa: PLC0415
 
     return AgentHome(folder.absolute())
+
+
+def _package(name: str) -> str:
+    installed = {package.name: package for package in installed_packages()}
+    if name not in installed:
+        raise SpecError(registry.unknown(f"package of methods '{name}'", name, tuple(installed)))
+    return installed[name].sha256
 
 
 def _release() -> str:

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from fedward_core.cards import DatasetCard
 from fedward_core.config import Frozen
+from fedward_core.packages import Package
 
 SITE_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
@@ -86,6 +87,7 @@ class Proposal(Frozen):
         spec: The whole spec.
         spec_digest: Its digest.
         app: The digest of the app bundle that would carry it out.
+        packages: Packages beside Fedward's own of which the spec names parts, as they are at the coordinator.
         expires_s: When the run goes on without the site, in seconds since the epoch.
     """
 
@@ -94,6 +96,7 @@ class Proposal(Frozen):
     spec: dict[str, Any]
     spec_digest: str
     app: str
+    packages: tuple[Package, ...] = ()
     expires_s: float
 
 

@@ -23,12 +23,18 @@ def resolve(kind: str, name: str) -> Any:
     """Import what a name of a kind stands for.
 
     Raises:
-        SpecError: No such name; the message lists the nearest one and all others.
+        SpecError: No such name; the message lists the nearest one and all others. Or two installed packages offer it,
+            and neither may hide the other.
     """
-    entry = _entries(kind).get(name)
-    if entry is None:
+    entries = _entries(kind).get(name, ())
+    if not entries:
         raise SpecError(unknown(f"{kind.rstrip('s')} '{name}'", name, names(kind)))
-    return entry.load()
+    if len(entries) > 1:
+        packages = ", ".join(sorted(entry.dist.name for entry in entries if entry.dist))
+        raise SpecError(
+            f"several installed packages offer the {kind.rstrip('s')} '{name}': {packages}. Remove all of them but one"
+        )
+    return entries[0].load()
 
 
 def load(reference: str) -> Any:
@@ -45,5 +51,8 @@ def unknown(what: str, name: str, known: tuple[str, ...]) -> str:
 
 
 @cache
-def _entries(kind: str) -> dict[str, EntryPoint]:
-    return {entry.name: entry for entry in entry_points(group=f"fedward.{kind}")}
+def _entries(kind: str) -> dict[str, list[EntryPoint]]:
+    found: dict[str, list[EntryPoint]] = {}
+    for entry in entry_points(group=f"fedward.{kind}"):
+        found.setdefault(entry.name, []).append(entry)
+    return found

@@ -1,5 +1,6 @@
-"""The app bundles that may run at the site: digests, each signed with the site's key when its steward approved it.
+"""The code that may run at the site: digests, each signed with the site's key when its steward approved it.
 
+A digest is that of an app bundle, or of an installed package that offers methods of its own.
 A file whose content was changed by hand, or that came from another site, approves nothing.
 """
 
@@ -18,10 +19,10 @@ DIGEST = r"^[0-9a-f]{64}$"
 
 
 class Approval(Frozen):
-    """One approved app bundle.
+    """One approved app bundle or package.
 
     Attributes:
-        app: The bundle's SHA-256 in hexadecimal.
+        app: The bundle's or the package's SHA-256 in hexadecimal.
         simulated: Made for a demonstration; it has no force where TLS is on.
         approved_s: When, in seconds since the epoch.
         signature: By the site's key, over the rest.
@@ -51,7 +52,7 @@ class Approvals:
         self._key = key
 
     def in_force(self, *, tls: bool) -> frozenset[str]:
-        """Digests of the bundles that may run.
+        """Digests of the bundles and packages that may run.
 
         Args:
             tls: Whether the coordinator is reached by TLS, and so is no demonstration.
@@ -79,13 +80,13 @@ class Approvals:
         return approvals
 
     def approve(self, app: str, *, simulated: bool) -> None:
-        """Let a bundle run at the site from now on."""
+        """Let a bundle or a package run at the site from now on."""
         approval = Approval(app=app, simulated=simulated, approved_s=time.time())
         signed = approval.model_copy(update={"signature": self._key.sign(approval.message)})
         self._write((*self._without(app), signed))
 
     def withdraw(self, app: str) -> None:
-        """Let a bundle run no longer; to withdraw what was never approved is fine."""
+        """Let it run no longer; to withdraw what was never approved is fine."""
         self._write(self._without(app))
 
     def _without(self, app: str) -> tuple[Approval, ...]:

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from fedward_core.atomic import replacing
 from fedward_core.fleet import Proposal
+from fedward_core.packages import packages_named
 
 
 class Consents:
@@ -34,6 +35,14 @@ class Consents:
         """Whether the site agreed to a run with this very spec. A damaged consent covers nothing."""
         proposal = _read(self._path(run))
         return proposal is not None and (proposal.run, proposal.spec_digest) == (run, spec_digest)
+
+    def covers_packages(self, run: str) -> bool:
+        """Whether the site agreed to a run, whose packages beside Fedward's own are still what they were then.
+
+        Nothing of them is imported.
+        """
+        proposal = _read(self._path(run))
+        return proposal is not None and packages_named(proposal.spec) == proposal.packages
 
     def all(self) -> tuple[Proposal, ...]:
         """Every proposal that was accepted."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from fedward_client.agent.policy import SitePolicy
 from fedward_core.errors import SpecError
 from fedward_core.fleet import Proposal
+from fedward_core.packages import packages_named
 from fedward_core.spec import Spec
 
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")  # it becomes a folder's name
@@ -22,7 +23,7 @@ class Terms:
 
     Attributes:
         policy: Its policy.
-        approved: App bundles that may run there.
+        approved: Digests of the app bundles and of the packages that may run there.
     """
 
     policy: SitePolicy
@@ -50,13 +51,34 @@ Rule = Callable[[Request], str]
 
 
 def refusal(proposal: Proposal, terms: Terms, *, free_disk_bytes: float) -> str:
-    """Why the site does not take part in a run; empty if it does."""
+    """Why the site does not take part in a run; empty if it does.
+
+    Packages come before everything else, since to read a spec is to import what it names.
+    """
+    try:
+        if reason := _package_reason(proposal, terms):
+            return reason
+    except SpecError as error:
+        return str(error)
     try:
         spec = Spec.parse(proposal.spec)
     except SpecError:
         return "this site's release of Fedward cannot read the run's spec: the versions differ"
     request = Request(proposal=proposal, spec=spec, terms=terms, free_disk_bytes=free_disk_bytes)
     return next((reason for rule in RULES if (reason := rule(request))), "")
+
+
+def _package_reason(proposal: Proposal, terms: Terms) -> str:
+    """Why code of other packages may not run; each was approved as it is installed, and is what the coordinator has."""
+    here = packages_named(proposal.spec)
+    if absent := {package.name for package in proposal.packages} - {package.name for package in here}:
+        return f"the run needs the package {min(absent)}, of which nothing that the spec names is installed at the site"
+    for package in here:
+        if package.sha256 not in terms.approved:
+            return f"the site's steward has not approved the package {package}"
+        if package not in proposal.packages:
+            return f"the coordinator has another package {package.name} than the site, or none: install the same file"
+    return ""
 
 
 def _run_has_a_plain_name(request: Request) -> str:

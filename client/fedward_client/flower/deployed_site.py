@@ -56,9 +56,14 @@ def _ground(message: Message, context: Context, settings: AppSettings) -> Ground
     note_message(message, run=run, attempt=order.attempt)
     if not RUN_NAME.fullmatch(run):
         return Ground.RUN_NAME
-    if settings.consents and not Consents(settings.consents).cover(run, _spec(context).digest()):
+    if settings.consents and not _agreed(Consents(settings.consents), run, context):
         return Ground.NO_CONSENT
     return None if Fence(settings.private / run).admits(order.attempt) else Ground.LOWER_ATTEMPT
+
+
+def _agreed(consents: Consents, run: str, context: Context) -> bool:
+    """Packages first: to read a spec is to import what it names."""
+    return consents.covers_packages(run) and consents.cover(run, _spec(context).digest())
 
 
 def _turn(message: Message, settings: AppSettings) -> AbstractContextManager[None]:

@@ -9,6 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fedward_core.fleet import Heartbeat, Instructions, Proposal
+from fedward_core.packages import packages_named
 from fedward_server.database.database import Database
 from fedward_server.runs.rows import RunRow
 from fedward_server.runs.states import WORKING, RunState
@@ -94,6 +95,7 @@ def _proposal(run: RunRow) -> Proposal:
         spec=run.spec,
         spec_digest=run.spec_digest,
         app=run.app,
+        packages=packages_named(run.spec),
         expires_s=run.recruits_until_s,
     )
 
