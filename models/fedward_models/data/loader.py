@@ -12,9 +12,11 @@ from fedward_core.seeds import derive_seed, generator
 from fedward_models.data.ahead import ahead
 from fedward_models.data.augmentation import augment
 from fedward_models.data.image_set import ImageSet
+from fedward_models.data.share import Share
 from fedward_models.method import Batch
 
 LARGEST_BATCH = 2**25  # decided here: values of a batch for evaluation, 128 MiB of floats; 128 volumes of 64 x 64 x 64
+_WHOLE = Share()
 
 
 class Loader:
@@ -26,6 +28,7 @@ class Loader:
         augment: Whether training batches are changed at random.
         prepare_ahead: Whether a thread prepares the next batch while the last one is used; the batches are the same.
         balanced: Whether an epoch draws images with replacement, each by one over the images of its class.
+        share: Which part of every training batch is given, where workers train together.
 
     Attributes:
         num_examples: Images of the set.
@@ -33,18 +36,27 @@ class Loader:
         patients: The patient of each image, in the order of :meth:`in_order`.
 
     Raises:
-        SpecError: ``balanced``, and images have no class, or more than one.
+        SpecError: ``balanced``, and images have no class, or more than one; or a batch is smaller than its shares.
     """
 
-    def __init__(
-        self, images: ImageSet, *, batch_size: int, augment: bool, prepare_ahead: bool = False, balanced: bool = False
+    def __init__(  # noqa: PLR0913 - each by name
+        self,
+        images: ImageSet,
+        *,
+        batch_size: int,
+        augment: bool,
+        prepare_ahead: bool = False,
+        balanced: bool = False,
+        share: Share = _WHOLE,
     ) -> None:
+        share.check(min(batch_size, len(images)))
         self.num_examples = len(images)
         self.num_steps = max(len(images) // batch_size, 1)
         self.patients = images.patients
         self._images = images
         self._batch_size = batch_size
         self._augment = augment
+        self._share = share
         self._chances = _chances(images.labels) if balanced else None
         self._handed: Callable[[Iterator[Batch]], Iterator[Batch]] = ahead if prepare_ahead else iter
 
@@ -60,7 +72,8 @@ class Loader:
         order = self._order(generator(seed, "order"))
         for step in range(self.num_steps):
             chosen = order[step * self._batch_size : (step + 1) * self._batch_size]
-            yield self._batch(chosen, derive_seed(seed, "batch", step), augmented=self._augment)
+            own = self._share.own_seed(derive_seed(seed, "batch", step))
+            yield self._batch(self._share.of(chosen), own, augmented=self._augment)
 
     def _order(self, rng: np.random.Generator) -> Tensor:
         if self._chances is None:

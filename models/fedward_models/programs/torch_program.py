@@ -28,6 +28,7 @@ from fedward_models.training.evaluation import BATCH_SIZE, evaluate
 from fedward_models.training.phase import Phase
 from fedward_models.training.surroundings import threads
 from fedward_models.training.train_round import RoundWork, starting_entry, starting_state, train_round
+from fedward_models.training.workers import joined_share
 from fedward_models.weights import arrays_of, load_arrays
 
 
@@ -106,6 +107,7 @@ class TorchProgram:
             augment=self._stage.local.augment,
             balanced=self._stage.local.balanced,
             prepare_ahead=self._device.type == "cuda",
+            share=joined_share(),
         )
         return train_round(method, incoming, site.store, loader, work)
 

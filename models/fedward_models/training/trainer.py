@@ -12,6 +12,7 @@ from fedward_models.training.optimizer import build_optimizer, set_rate
 from fedward_models.training.phase import Phase
 from fedward_models.training.schedule import learning_rate
 from fedward_models.training.sharpness import uphill
+from fedward_models.training.workers import average_buffers, average_figures, average_gradients, joined_share
 
 
 class Trainer:
@@ -39,6 +40,7 @@ class Trainer:
         self.half = _half_type(phase.local, device)
         # 16-bit floats of the older kind underflow without a scaled loss; bfloat16 has the range of float32.
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.half is torch.float16)
+        self.share = joined_share()
         self._draws = torch.Generator()
 
     def step(self, batch: Batch, clock: Clock, *, seed: int) -> tuple[Tensor, Mapping[str, Tensor]]:
@@ -50,9 +52,10 @@ class Trainer:
             seed: Seeds what ``prepare`` draws.
 
         Returns:
-            The loss with all terms, and the figures of the method.
+            The loss with all terms, and the figures of the method; their means where workers train together.
         """
-        prepared = self.method.prepare(batch, self._draws.manual_seed(seed)).to(self.device)
+        draws = self._draws.manual_seed(self.share.own_seed(seed))
+        prepared = self.method.prepare(batch, draws).to(self.device)
         self.method.before_step(clock)
         loss, figures = self._gradients(prepared, clock)
         if self.local.sam_rho:
@@ -60,12 +63,14 @@ class Trainer:
                 self._gradients(prepared, clock)
         self._update(clock)
         self.method.after_step(clock)
-        return loss, figures
+        return self._with_others(loss, figures)
 
     def _gradients(self, batch: Batch, clock: Clock) -> tuple[Tensor, Mapping[str, Tensor]]:
         self.optimizer.zero_grad()
         loss, figures = self._forward(batch, clock)
         torch.autograd.backward(self.scaler.scale(loss))
+        if self.share.count > 1:
+            average_gradients(self.parameters)
         return loss.detach(), figures
 
     def _forward(self, batch: Batch, clock: Clock) -> tuple[Tensor, Mapping[str, Tensor]]:
@@ -86,6 +91,13 @@ class Trainer:
         set_rate(self.optimizer, learning_rate(self.local.schedule, peak=self.optimizer.defaults["lr"], clock=clock))
         self.scaler.step(self.optimizer)
         self.scaler.update()
+
+    def _with_others(self, loss: Tensor, figures: Mapping[str, Tensor]) -> tuple[Tensor, Mapping[str, Tensor]]:
+        if self.share.count == 1:
+            return loss, figures
+        average_buffers(self.method)
+        means = average_figures({"": loss, **figures})
+        return means.pop(""), means
 
 
 def _seed_modules(seed: int, device: torch.device) -> None:
