@@ -19,9 +19,7 @@ from fedward_models.layers.frozen_module import FrozenModule
 from fedward_models.layers.masking import Mask
 from fedward_models.layers.taps import tapped
 from fedward_models.methods.dmae.config import TeacherConfig
-
-BACKBONE = "backbone."
-_KERNEL = "patch_embed.proj.weight"
+from fedward_models.methods.dmae.teacher_weights import fitting, mae_names
 
 
 class Teacher(nn.Module):
@@ -48,7 +46,8 @@ class Teacher(nn.Module):
         self.taps = taps
         network = _truncated(config, num_blocks=max(taps) + 1, student=student, channels=channels)
         if config.weights:
-            _load(network, _fitting(read_frozen(config.weights), channels), name=config.weights.name)
+            arrays = fitting(read_frozen(config.weights), channels=channels, side=student.side)
+            _load(network, arrays, name=config.weights.name)
             self.held: nn.Module = FrozenModule(network)
         else:
             self.held = network.requires_grad_(False)
@@ -83,7 +82,7 @@ class Teacher(nn.Module):
             CheckpointError: An entry is missing or has another shape.
         """
         arrays = {name: tensor.detach().cpu().numpy() for name, tensor in state.items()}
-        _load(self.network, _bare(arrays), name="the previous stage")
+        _load(self.network, mae_names(arrays), name="the previous stage")
         return tuple(self.state_dict())
 
 
@@ -113,19 +112,3 @@ def _load(network: ViT, arrays: Mapping[str, Array], *, name: str) -> None:
             )
         with torch.no_grad():
             tensor.copy_(torch.tensor(arrays[entry]))
-
-
-def _fitting(arrays: Mapping[str, Array], channels: int) -> dict[str, Array]:
-    """A colour kernel sums to a grey one: three equal channels give what their sum gives."""
-    fitting = _bare(arrays)
-    kernel = fitting.get(_KERNEL)
-    if kernel is not None and channels == 1 and kernel.shape[1] == 3:
-        fitting[_KERNEL] = kernel.sum(axis=1, keepdims=True)
-    return fitting
-
-
-def _bare(arrays: Mapping[str, Array]) -> dict[str, Array]:
-    """Entries without the ``backbone.`` of Fedward's own checkpoints; published ones have none."""
-    if not any(name.startswith(BACKBONE) for name in arrays):
-        return dict(arrays)
-    return {name.removeprefix(BACKBONE): array for name, array in arrays.items() if name.startswith(BACKBONE)}
