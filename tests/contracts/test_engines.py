@@ -131,6 +131,20 @@ def test_a_deployment_gives_the_bits_of_one_process(backbone: dict[str, Any], ru
     assert len(set(alone[0])) == 10
 
 
+@pytest.mark.slow
+def test_a_stage_that_sites_plan_from_the_one_before_has_the_bits_of_one_process(run: RunJob) -> None:
+    first = spec_of(VIT, rounds=1, method={"name": "mae", "decoder_width": 16, "decoder_heads": 2})
+    tuned = {"name": "tune", "method": "supervised", "start_from": "previous", "rounds": 1, "local": {"batch_size": 8}}
+    values = first.model_dump(mode="json")
+    spec = Spec.parse({**values, "stages": [*values["stages"], tuned]})
+    alone = results(run(spec, "alone"))
+    deployed = run(spec, "deployed", engine="deployment")
+    assert results(deployed) == alone
+    assert len(set(alone[0])) == 2
+    planned = [event.facts["planned_by"] for event in deployed if event.kind is EventKind.STAGE_STARTED]
+    assert planned == [["hill", "north"]] * 2
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_order_of_arrival_changes_no_digit(workers: int, run: RunJob, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = spec_of(CNN, rounds=3)

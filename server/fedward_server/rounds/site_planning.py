@@ -17,6 +17,7 @@ import numpy as np
 from fedward_core.arrays import Arrays, digest
 from fedward_core.cards import Contract
 from fedward_core.errors import QuorumError, RoundError, UpdateError
+from fedward_core.manifest import Kind
 from fedward_core.order import Failure, Order, Work
 from fedward_core.plan import WEIGHTS
 from fedward_core.update import check_form
@@ -148,7 +149,7 @@ def _proposal(answer: Answer, contract: Contract) -> Planned:
         check_form(weights, reply.plan.manifest)
     except TypeError:
         raise UpdateError("its plan names types that numpy does not know") from None
-    if not all(np.isfinite(array).all() for array in weights.values()):
+    if not all(np.isfinite(weights[name]).all() for name in reply.plan.manifest.names(Kind.PARAMETER)):
         raise UpdateError("its first weights are not finite")
     return Planned(plan=reply.plan, weights=weights)
 

@@ -106,9 +106,7 @@ def test_a_site_plans_a_stage_of_a_run_that_it_serves_and_of_no_other(
     assert Refusal.model_validate_json(ask(work=Work.PLAN).error.reason or "").ground is Ground.NO_CONSENT
 
 
-def test_what_builds_trains_or_evaluates_holds_the_slot_of_the_site(
-    site: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_builds_trains_or_evaluates_holds_the_sites_slot(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
     hold = Slot.for_order
 
