@@ -2,6 +2,7 @@
 
     ssl_fl_code/covid_fl_mae     what the released code of a paper runs
     ssl_fl_paper/covid_fl_mae    what the paper is reported to say, where the two differ; they are never mixed
+    fgsm_at_tricks/mask          what a paper names without its strength, which is decided here
 
 Each is a YAML file of this package, in which every value names its source. There is no torch here.
 """

@@ -38,7 +38,7 @@ def rate_of(stage: Stage) -> float:
 
 
 def test_every_recipe_is_in_the_table() -> None:
-    assert set(recipes()) == set(PRE_TRAINING)
+    assert {name for name in recipes() if name.startswith("ssl_fl")} == set(PRE_TRAINING)
 
 
 @every_recipe
@@ -91,7 +91,7 @@ def test_code_and_paper_differ_where_they_are_reported_to(kind: str, second_mome
 
 def test_the_test_split_is_read_at_the_end_only() -> None:
     """Nothing can be selected on it (SSL-FL, Sec. 9, check 18)."""
-    for name in recipes():
+    for name in PRE_TRAINING:
         spec = read_recipe(name)
         assert spec.evaluate.every == spec.stages[1].rounds
 
