@@ -256,7 +256,7 @@ def _crosses_channels(node: fx.Node) -> bool:
     named = (axes,) if isinstance(axes, int) else axes
     source = _shape(node.all_input_nodes[0])
     assert source is not None
-    return not isinstance(named, list | tuple) or any(int(axis) % len(source) < 2 for axis in named)  # type: ignore[call-overload]
+    return not isinstance(named, list | tuple) or any(int(axis) % len(source) < 2 for axis in named)
 
 
 def _refusal(what: str) -> SpecError:

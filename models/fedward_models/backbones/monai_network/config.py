@@ -1,22 +1,15 @@
 """The settings of networks of MONAI, without torch."""
 
-from typing import ClassVar, Literal, Self
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from fedward_core.cards import DataNeed
-from fedward_core.spec import BackboneConfig
-from fedward_models.backbones.library_arguments import Arguments
-from fedward_models.frozen import FrozenWeights
-
-_SET_ELSEWHERE = {
-    "spatial_dims": "it follows from the backbone's name: monai reads images, monai_volume reads volumes",
-    **dict.fromkeys(("in_channels", "n_input_channels"), "the dataset says how many channels its images have"),
-    **dict.fromkeys(("out_channels", "num_classes"), "the head is the method's: set 'features' for networks of maps"),
-}
+from fedward_models.backbones.library_config import LibraryConfig
 
 
-class MONAIConfig(BackboneConfig):
+class MONAIConfig(LibraryConfig):
     """Any network of MONAI over images, by its name there.
 
     Attributes:
@@ -31,19 +24,15 @@ class MONAIConfig(BackboneConfig):
 
     implementation: ClassVar[str] = "fedward_models.backbones.monai_network.monai_network:MONAINetwork"
     spatial_dims: ClassVar[int] = 2
+    set_elsewhere: ClassVar[Mapping[str, str]] = {
+        "spatial_dims": "it follows from the backbone's name: monai reads images, monai_volume reads volumes",
+        **dict.fromkeys(("in_channels", "n_input_channels"), "the dataset says how many channels its images have"),
+        **dict.fromkeys(("out_channels", "num_classes"), "the head is the method's: networks of maps take 'features'"),
+    }
 
     name: Literal["monai"] = "monai"
     network: str = Field(default="DenseNet121", pattern=r"^[A-Za-z][A-Za-z0-9_]*$")
-    arguments: Arguments = Field(default_factory=dict)
     features: int | None = Field(default=None, ge=1)
-    weights: FrozenWeights | None = None
-
-    @model_validator(mode="after")
-    def _check_arguments(self) -> Self:
-        for key, reason in _SET_ELSEWHERE.items():
-            if key in self.arguments:
-                raise ValueError(f"argument '{key}' is not yours to set, since {reason}")
-        return self
 
 
 class MONAIVolumeConfig(MONAIConfig):

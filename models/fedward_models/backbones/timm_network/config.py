@@ -1,21 +1,14 @@
 """The settings of networks of timm, without torch."""
 
-from typing import ClassVar, Literal, Self
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from fedward_core.spec import BackboneConfig
-from fedward_models.backbones.library_arguments import Arguments
-from fedward_models.frozen import FrozenWeights
-
-_SET_ELSEWHERE = {
-    "num_classes": "the head is the method's",
-    "in_chans": "the dataset says how many channels its images have",
-    "features_only": "features are taken from the last map",
-}
+from fedward_models.backbones.library_config import LibraryConfig
 
 
-class TimmConfig(BackboneConfig):
+class TimmConfig(LibraryConfig):
     """Any image network of timm, by its name there.
 
     Attributes:
@@ -27,15 +20,11 @@ class TimmConfig(BackboneConfig):
     """
 
     implementation: ClassVar[str] = "fedward_models.backbones.timm_network.timm_network:TimmNetwork"
+    set_elsewhere: ClassVar[Mapping[str, str]] = {
+        "num_classes": "the head is the method's",
+        "in_chans": "the dataset says how many channels its images have",
+        "features_only": "features are taken from the last map",
+    }
 
     name: Literal["timm"] = "timm"
     network: str = Field(default="resnet18", pattern=r"^[a-z0-9_]+$")
-    arguments: Arguments = Field(default_factory=dict)
-    weights: FrozenWeights | None = None
-
-    @model_validator(mode="after")
-    def _check_arguments(self) -> Self:
-        for key, reason in _SET_ELSEWHERE.items():
-            if key in self.arguments:
-                raise ValueError(f"argument '{key}' is not yours to set, since {reason}: leave it out")
-        return self

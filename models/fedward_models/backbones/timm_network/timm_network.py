@@ -10,6 +10,7 @@ Letters: B batch, C channel, H height, W width, N tokens, E features, h and w th
 """
 
 from math import isqrt
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +35,8 @@ class TimmNetwork(Backbone):
         SpecError: There is no such network, it does not take an argument, or it does not read such images.
         CheckpointError: The weights are missing, or of another network.
     """
+
+    network: Any  # what timm adds to a module, such as forward_features, has no type of its own
 
     def __init__(self, config: TimmConfig, *, image_px: int, channels: int) -> None:
         super().__init__()
@@ -66,7 +69,8 @@ class TimmNetwork(Backbone):
         Raises:
             SpecError: The network does more than that, e.g. attention or concatenation.
         """
-        from timm.layers import DropPath, SelectAdaptivePool2d  # noqa: PLC0415 - timm is slow to import
+        from timm.layers.adaptive_avgmax_pool import SelectAdaptivePool2d  # noqa: PLC0415 - timm is slow to import
+        from timm.layers.drop import DropPath  # noqa: PLC0415 - as above
 
         example = torch.zeros(1, self.channels, self.image_px, self.image_px)
         return traced_groups(self, example, keeping=(DropPath, SelectAdaptivePool2d))
@@ -102,25 +106,22 @@ class TimmNetwork(Backbone):
         return patches.flatten(0, 1).unsqueeze(1).expand(-1, 1 + first, -1), (side, side)
 
 
-def _network(config: TimmConfig, image_px: int, channels: int) -> nn.Module:
+def _network(config: TimmConfig, image_px: int, channels: int) -> Any:
     import timm  # noqa: PLC0415 - it is slow to import
 
     if not timm.is_model(config.network):
         raise unknown_network("timm", config.network, timm.list_models())
-    arguments = dict(config.arguments)
+    arguments: dict[str, Any] = dict(config.arguments)
     published = timm.get_pretrained_cfg(config.network)
     if published is not None and published.fixed_input_size:
         arguments.setdefault("img_size", image_px)
     try:
-        network: nn.Module = timm.create_model(
-            config.network, pretrained=False, num_classes=0, in_chans=channels, **arguments
-        )
+        return timm.create_model(config.network, pretrained=False, num_classes=0, in_chans=channels, **arguments)
     except (AssertionError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise SpecError(
             f"timm cannot build '{config.network}' for images of {image_px} pixels with the arguments "
             f"{', '.join(sorted(arguments)) or 'none'}: {error}"
         ) from error
-    return network
 
 
 def _num_features(network: nn.Module, image_px: int, channels: int) -> int:
@@ -138,7 +139,7 @@ def _num_features(network: nn.Module, image_px: int, channels: int) -> int:
     return features.shape[1]
 
 
-def _load(network: nn.Module, weights: FrozenWeights, channels: int) -> None:
+def _load(network: Any, weights: FrozenWeights, channels: int) -> None:
     """Load a checkpoint as timm publishes it: of three channels, and with a classifier."""
     from timm.models import adapt_input_conv  # noqa: PLC0415 - as above
 
