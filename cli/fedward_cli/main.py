@@ -6,6 +6,7 @@ import typer
 
 from fedward_cli import (
     agent,
+    class_map,
     compare,
     data,
     demo,
@@ -34,6 +35,7 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
 )
 zoo.app.command("export")(export.export)
+zoo.app.command("map")(class_map.map_classes)
 app.add_typer(zoo.app, name="zoo")
 app.add_typer(data.app, name="data")
 app.add_typer(runs_remote.app, name="run")

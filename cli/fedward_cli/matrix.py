@@ -215,7 +215,7 @@ def _spec(cell: Cell) -> Spec:
         "name": "cell",
         "method": {"name": cell.method, **settings["methods"].get(cell.method, {})},
         "rounds": ROUNDS,
-        "local": settings["local"],
+        "local": settings["local"] | settings["locals"].get(cell.method, {}),
     }
     if cell.backbone:
         stage["backbone"] = {"name": cell.backbone, **settings["backbones"].get(cell.backbone, {})}

@@ -26,6 +26,5 @@ def impression_and_findings(report: str) -> str:
 
 def _sections(report: str) -> list[tuple[str, str]]:
     """Headings with what stands beneath them, up to the next."""
-    headings = list(_HEADING.finditer(report))
-    ends = [heading.start() for heading in headings[1:]] + [len(report)]
-    return [(heading[1], report[heading.end() : end].strip()) for heading, end in zip(headings, ends, strict=True)]
+    parts = _HEADING.split(report)[1:]  # heading, what stands beneath, heading, ...
+    return [(heading, text.strip()) for heading, text in zip(parts[::2], parts[1::2], strict=True)]

@@ -246,6 +246,36 @@ def test_grey_images_have_a_prompt_of_the_networks_channels() -> None:
     assert clip.predict_batch(pictures(channels=1)).shape == (6, 3)
 
 
+@pytest.mark.parametrize("settings", [{"policy": "rand"}, {"policy": "trivial"}, {"view": {"flip": 0}}])
+def test_diversity_changes_training_images_by_the_seed_alone(settings: dict[str, Any]) -> None:
+    method, batch = build(**settings), pictures()
+    before, drawn = batch.images.clone(), torch.get_rng_state()
+    seen = [method.prepare(batch, torch.Generator().manual_seed(seed)).images for seed in (0, 0, 1)]
+    assert torch.equal(seen[0], seen[1])
+    assert not torch.equal(seen[0], seen[2])
+    assert torch.equal(batch.images, before)
+    assert torch.equal(torch.get_rng_state(), drawn)
+    pixels = seen[0] * batch.std + batch.mean
+    assert seen[0].shape == before.shape
+    assert -1e-5 <= float(pixels.min()) <= float(pixels.max()) <= 1 + 1e-5
+
+
+def test_mirroring_is_said_once() -> None:
+    with pytest.raises(ValueError, match="both mirror images"):
+        EVPConfig.model_validate({"weights": "as_built", "view": {}})
+
+
+def test_evaluation_also_tells_what_the_network_knows_without_a_prompt() -> None:
+    """Zero-shot, on whole images: the prompt does not matter, and neither does its place."""
+    method, batch = build(), pictures()
+    plain = method.head(method.backbone(batch.images)).argmax(dim=1) == batch.labels
+    method.prompt.border.data.fill_(3.0)
+    (name, measured), *others = method.measures(batch).items()
+    assert (name, others) == ("accuracy_without_prompt", [])
+    assert measured.tolist() == plain.double().tolist()
+    assert not method.measures(Batch(images=batch.images))
+
+
 ANSWERS = torch.randn(40, 7, generator=torch.Generator().manual_seed(0))
 KINDS = torch.randint(0, 3, (40,), generator=torch.Generator().manual_seed(1))
 
@@ -358,6 +388,27 @@ def test_a_file_gives_the_network_and_only_the_border_is_state(folder: Path) -> 
     assert list(method.state_dict()) == ["prompt.border"]
     assert method.notes[0].startswith("frozen network: frozen weights 'tower', sha256 ")
     torch.testing.assert_close(method.predict_batch(pictures()), source.predict(pictures().images), atol=1e-5, rtol=0)
+
+
+def test_a_residual_network_of_torchvision_is_prompted_through_some_of_its_classes(folder: Path) -> None:
+    """With the names of the published file, ``fc`` for the classifier, and the standard of ImageNet."""
+    with seeded(2):
+        form = registry.resolve("backbones", "resnet").default(width=2, depths=(1, 1, 1, 1))
+        source = form.build(image_px=32, channels=3).eval()
+        classes = torch.nn.Linear(64, 7)
+    state = source.state_dict() | {f"fc.{name}": tensor for name, tensor in classes.state_dict().items()}
+    config = EVPConfig(
+        weights=stored(folder, state),
+        source_classes=7,
+        mapping=(5, 0, 3),
+        normalisation="imagenet",
+        placement="overlay",
+    )
+    method, batch = EVP(config, backbone=form.build(image_px=32, channels=3), contract=COLOUR), pictures()
+    pixels = (batch.images * batch.std + batch.mean).clamp(0, 1)
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    expected = classes(source((pixels - mean.view(3, 1, 1)) / std.view(3, 1, 1)))[:, [5, 0, 3]]
+    torch.testing.assert_close(method.scores(batch), expected, atol=1e-4, rtol=1e-4)
 
 
 def test_weights_of_another_network_are_refused(folder: Path) -> None:

@@ -14,10 +14,12 @@ from fedward_core.cards import Contract, Task
 from fedward_core.errors import DataError, SpecError
 from fedward_core.partition import Partition
 from fedward_core.spec import Local, Schedule
+from fedward_models.backbones.resnet.config import ResNetConfig
 from fedward_models.backbones.vit.config import ViTConfig
 from fedward_models.building import manifest_of, seeded
 from fedward_models.frozen import file_digest
 from fedward_models.method import Batch, Clock
+from fedward_models.methods.evp.config import EVPConfig
 from fedward_models.methods.mae.config import MAEConfig
 from fedward_models.methods.mae.mae import MAE
 from fedward_models.methods.mgca.config import MGCAConfig
@@ -25,6 +27,7 @@ from fedward_models.methods.mgca.heads import Projection
 from fedward_models.methods.mgca.mgca import MGCA
 from fedward_models.methods.supervised.config import SupervisedConfig
 from fedward_models.methods.supervised.supervised import Supervised
+from fedward_models.towers.places import place_features
 from fedward_models.towers.vocabulary import built_in_vocabulary
 from fedward_models.training.fit import fit
 from fedward_models.training.phase import Phase
@@ -172,6 +175,65 @@ def test_reports_that_lose_their_end_are_counted() -> None:
     method = build()
     figures = method.training_step(prepared(method, "left nodule seen", "left " * 30), Clock()).figures
     assert float(figures["cut_reports"]) == 0.5
+
+
+REPORT = "INDICATION: A cough for weeks.\nFINDINGS: Clear lungs seen.\nIMPRESSION: No effusion."
+
+
+def test_of_reports_with_headings_only_what_was_seen_may_be_read() -> None:
+    method, parts = build(), build(report_part="impression_findings")
+    plain = "no effusion clear lungs seen"
+    assert torch.equal(prepared(parts, REPORT).drawn["numbers"], prepared(method, plain).drawn["numbers"])
+    assert not torch.equal(prepared(method, REPORT).drawn["numbers"], prepared(method, plain).drawn["numbers"])
+
+
+def test_reports_without_what_is_read_of_them_are_left_out_and_counted() -> None:
+    method = build(report_part="impression_findings")
+    ready = prepared(method, REPORT, REPORT, "INDICATION: A cough for weeks.", "Clear lungs without headings.")
+    assert ready.drawn["usable"].tolist() == [True, True, False, False]
+    assert float(method.training_step(ready, Clock()).figures["usable_reports"]) == 0.5
+
+
+def test_a_residual_network_has_finer_places_than_its_last_map_and_uniform_weights() -> None:
+    """MGCA's other tower, whose places are those of the stage before the last."""
+    with seeded(0):
+        backbone = ResNetConfig(width=2, depths=(1, 1, 1, 1), input_px=64).build(image_px=16, channels=1)
+        method = MGCA(MGCAConfig.model_validate({**FORM, "text": TEXT}), backbone=backbone, contract=CONTRACT)
+    pairs = method.pairs(prepared(method))
+    assert pairs.places.shape == (4, 16, 8)
+    assert (backbone.num_features, method.place_head.layers[0].in_features) == (64, 32)
+    torch.testing.assert_close(pairs.place_weights, torch.full((4, 16), 1 / 16))
+    assert pairs.norm_contexts
+    train(method)
+
+
+def test_both_published_systems_have_the_published_parameters() -> None:
+    """The residual one: 23,508,032 + 65,190,912 + heads of 2048, 1024 and twice 768 + prototypes."""
+    sizes = {"hidden": 2048, "width": 128}
+    with torch.device("meta"):
+        tower = ResNetConfig(width=64, depths=(3, 4, 6, 3), input_px=299).build(image_px=224, channels=3)
+        widths = (tower.num_features, place_features(tower), 768, 768)
+        heads = [Projection(features, **sizes) for features in widths]
+    parts = [sum(parameter.numel() for parameter in part.parameters()) for part in (tower, *heads)]
+    assert sum(parts) + 65_190_912 + 64_000 == 99_273_792
+
+
+def test_the_image_tower_starts_from_a_file_and_is_trained_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FEDWARD_WEIGHTS", str(tmp_path))
+    source = build(seed=7).backbone
+    save_file(source.state_dict(), path := tmp_path / "deit.safetensors")
+    weights = {"name": "deit", "sha256": file_digest(path)}
+    method = build(image_weights=weights)
+    assert digest(arrays_of(method.backbone)) == digest(arrays_of(source))
+    assert method.notes == (f"image tower: frozen weights 'deit', sha256 {file_digest(path)}",)
+    assert any(name.startswith("backbone.") for name, p in method.named_parameters() if p.requires_grad)
+    with pytest.raises(SpecError, match="image_weights have no effect"):
+        method.inherit(build().state_dict(), build())
+
+
+def test_settings_that_were_added_later_leave_older_specs_as_they_were() -> None:
+    assert not {"image_weights", "report_part"} & set(MGCAConfig().model_dump())
+    assert not {"policy", "view"} & set(EVPConfig().model_dump())
 
 
 @pytest.mark.parametrize(

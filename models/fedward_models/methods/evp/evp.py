@@ -90,11 +90,11 @@ class EVP(Method):
 
     def training_step(self, batch: Batch, clock: Clock) -> StepOutput:  # noqa: ARG002 - the signature of the family
         """The mean cross-entropy (Sec. 3), without smoothing or regulariser."""
-        return StepOutput(loss=classification_loss(self.scores(batch), self._labels(batch)).mean())
+        return StepOutput(loss=classification_loss(self.scores(batch), self.labels_of(batch)).mean())
 
     def evaluation_loss(self, batch: Batch) -> Tensor:
         """The loss of each image, whole and not mirrored, (B,)."""
-        return classification_loss(self.scores(replace(batch, drawn={})), self._labels(batch))
+        return classification_loss(self.scores(replace(batch, drawn={})), self.labels_of(batch))
 
     def predict(self, images: Tensor) -> Tensor:
         """:meth:`predict_batch` of images that were not standardised: pixels in [0, 1]."""
@@ -143,6 +143,21 @@ class EVP(Method):
             return {}
         right = self.head(self._plain_features(batch)).argmax(dim=1) == batch.labels
         return {"accuracy_without_prompt": right.double()}
+
+    def labels_of(self, batch: Batch) -> Tensor:
+        """(B,) class numbers, checked.
+
+        Raises:
+            DataError: There are none, or some are no class of the study.
+        """
+        if batch.labels is None:
+            raise DataError("evp learns from labels and found none in the dataset: label it")
+        outside = int(((batch.labels < 0) | (batch.labels >= self.num_classes)).sum())
+        if outside:
+            raise DataError(
+                f"{outside} labels are outside of the {self.num_classes} classes: expected 0 to {self.num_classes - 1}"
+            )
+        return batch.labels
 
     def before_step(self, clock: Clock) -> None:  # noqa: ARG002 - the signature of the family
         """Nothing has reached the canvas yet."""
@@ -220,16 +235,6 @@ class EVP(Method):
         if self.normalisation == "site":
             return (pixels - batch.mean) / batch.std
         return standardised(pixels, self.normalisation)
-
-    def _labels(self, batch: Batch) -> Tensor:
-        if batch.labels is None:
-            raise DataError("evp learns from labels and found none in the dataset: label it")
-        outside = int(((batch.labels < 0) | (batch.labels >= self.num_classes)).sum())
-        if outside:
-            raise DataError(
-                f"{outside} labels are outside of the {self.num_classes} classes: expected 0 to {self.num_classes - 1}"
-            )
-        return batch.labels
 
 
 def _resized(pixels: Tensor, side_px: int) -> Tensor:
