@@ -40,6 +40,8 @@ from fedward_models.data.shards import shard_split
 ROUNDS, LAST = 40, 5  # the rounds of a run, and those of fine-tuning in it
 SITES, MOVED, CLASSES_PER_SITE = 10, 4, 5
 TRAIN = {"label": 30, "feature": 100, "concept": 40}  # training images of a site
+# Of the larger images, at 0.2 the classifier of fedrep trained until nothing of the network was left.
+RATE = {"label": 0.2, "feature": 0.1, "concept": 0.2}
 TEST = 300  # at most so many test images of a source, so that all weigh alike
 SOURCES = ("mnist", "usps", "optdigits", "semeion")
 CD2 = {"name": "channel_decoupling", "coupling": "rows", "temporal_averaging": None}
@@ -99,7 +101,7 @@ def spec_of(skew: str, arm: str, seed: int, rounds: int) -> Spec:
     local = {
         "epochs": 2,
         "batch_size": 8,
-        "optimizer": {"name": "sgd", "lr": 0.2, "momentum": 0.5},
+        "optimizer": {"name": "sgd", "lr": RATE[skew], "momentum": 0.5},
         "optimizer_state": "reset",
     }
     backbone = {"name": "small_cnn", "widths": [16, 32], "hidden": [64], "norm": norm}
