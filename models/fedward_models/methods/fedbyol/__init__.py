@@ -1,0 +1,1 @@
+"""Learning without labels by predicting what a slow copy sees."""

@@ -1,0 +1,137 @@
+"""FedBYOL: each site predicts what a slow copy of the network makes of another view of the same image.
+
+    online    view --> backbone --> projector --> predictor --.
+                                                              | 2 - 2 cos, in both directions
+    target    other view --> backbone' --> projector' --------'      target <- m target + (1-m) online, after each step
+
+Paper: J.-B. Grill et al., "Bootstrap Your Own Latent: A New Approach to Self-Supervised Learning", NeurIPS 2020,
+https://arxiv.org/abs/2006.07733. Under federated averaging it is a baseline of R. Yan et al. (SSL-FL), IEEE TMI 2023,
+https://arxiv.org/abs/2205.08576.
+
+Faithful to BYOL: the symmetric loss, heads of two layers with batch norm between, a momentum that rises to 1 as half a
+cosine, no gradient into the target, no negatives.
+Differs: views of radiographs keep their colours, and the heads are smaller. Decided here, since how SSL-FL's authors
+federate it is not published: online network and predictor are averaged, and the target stays at its site.
+
+Letters: B batch, C channel, H height, W width, D what is predicted.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from math import cos, pi
+
+import torch
+from torch import Tensor, nn
+
+from fedward_core.cards import Contract, DataNeed
+from fedward_core.errors import DataError
+from fedward_core.partition import Role, Rule
+from fedward_models.backbones.backbone import Backbone
+from fedward_models.data.views import draw_view
+from fedward_models.layers.projection_heads import normed_head
+from fedward_models.layers.slow_copy import SlowCopy
+from fedward_models.losses.latent_prediction import latent_prediction
+from fedward_models.method import Batch, Clock, Inheritance, Method, StepOutput, take_over
+from fedward_models.methods.fedbyol.config import FedBYOLConfig
+
+
+class FedBYOL(Method):
+    """BYOL, over any backbone of images.
+
+    Attributes:
+        config: Its settings.
+        projector: From features to what is predicted.
+        predictor: From the online projection of one view to the target's of the other.
+        target: The slow copy of backbone and projector; it stays at the site.
+    """
+
+    need = DataNeed.TWO_VIEWS
+
+    def __init__(self, config: FedBYOLConfig, *, backbone: Backbone, contract: Contract) -> None:  # noqa: ARG002 - the family's
+        super().__init__()
+        self.config, self.backbone = config, backbone
+        # Without biases: before a batch norm they change nothing, and BYOL's last maps have none.
+        self.projector = normed_head(backbone.num_features, config.hidden, config.width, last_norm=False)
+        self.predictor = normed_head(config.width, config.hidden, config.width, last_norm=False)
+        self.target = SlowCopy(*self._followed())
+
+    def prepare(self, batch: Batch, rng: torch.Generator) -> Batch:
+        """Draw two views of each image."""
+        views = {
+            "first": draw_view(batch, self.config.first_view, rng),
+            "second": draw_view(batch, self.config.second_view, rng),
+        }
+        return replace(batch, drawn={**batch.drawn, **views})
+
+    def training_step(self, batch: Batch, clock: Clock) -> StepOutput:  # noqa: ARG002 - the signature of the family
+        """The mean loss of the batch.
+
+        Raises:
+            DataError: The batch has one image, over which no batch norm can be formed.
+        """
+        if len(batch) < 2:
+            raise DataError(
+                "the heads of fedbyol norm over the batch and need two images in it, found 1: raise local.batch_size, "
+                "or leave out sites with one training image"
+            )
+        return StepOutput(loss=self.evaluation_loss(batch).mean())
+
+    def evaluation_loss(self, batch: Batch) -> Tensor:
+        """The loss of each image of a prepared batch in both directions, (B,), in [0, 8]."""
+        first, second = batch.drawn["first"], batch.drawn["second"]
+        return latent_prediction(self._predicted(first), self.target(second)) + latent_prediction(
+            self._predicted(second), self.target(first)
+        )
+
+    def predict(self, images: Tensor) -> Tensor:
+        """The loss of each image, (B,), for pixels in [0, 1]; see :meth:`predict_batch` for others."""
+        return self.predict_batch(Batch(images=images))
+
+    def predict_batch(self, batch: Batch) -> Tensor:
+        """The loss of each image, (B,), under views that are the same at every call."""
+        return self.evaluation_loss(self.prepare(batch, torch.Generator().manual_seed(0)))
+
+    def rules(self) -> tuple[Rule, ...]:
+        """The online network and the predictor travel; the target stays at the site."""
+        return (Rule(pattern=r"target\..*", role=Role.PRIVATE), Rule(pattern=r".*", role=Role.SHARED))
+
+    def momentum_at(self, clock: Clock) -> float:
+        """What the target keeps of itself: from the setting up to 1 over the stage, as half a cosine (BYOL)."""
+        return 1 - (1 - self.config.momentum) * (1 + cos(pi * clock.position / clock.rounds)) / 2
+
+    def before_step(self, clock: Clock) -> None:
+        """Begin a round from the received weights, where the target is rebuilt."""
+        if self.config.target == "rebuild" and clock.epoch == clock.step == 0:
+            self.target.restart(*self._followed())
+
+    def after_step(self, clock: Clock) -> None:
+        """Move the target."""
+        self.target.follow(*self._followed(), momentum=self.momentum_at(clock))
+
+    def inherit(self, state: Mapping[str, Tensor], source: Method) -> Inheritance:
+        """Take the backbone over, copied into the target too; from another stage of ``fedbyol``, everything.
+
+        Raises:
+            CheckpointError: An entry is missing or has another shape.
+        """
+        whole = isinstance(source, FedBYOL)
+        taken = take_over(self, state, (n for n in self.state_dict() if whole or n.startswith("backbone.")))
+        cloned: tuple[str, ...] = ()
+        if not whole:
+            self.target.restart(*self._followed())
+            cloned = tuple(f"target.row.0.{name.removeprefix('backbone.')}" for name in taken)
+        known = {*taken, *cloned}
+        return Inheritance(
+            taken=taken,
+            cloned=cloned,
+            new=tuple(name for name in self.state_dict() if name not in known),
+            dropped=tuple(name for name in state if name not in known),
+        )
+
+    def _followed(self) -> tuple[nn.Module, nn.Module]:
+        return self.backbone, self.projector
+
+    def _predicted(self, images: Tensor) -> Tensor:
+        """The online network: (B, C, H, W) to (B, D)."""
+        predicted: Tensor = self.predictor(self.projector(self.backbone(images)))
+        return predicted
