@@ -28,6 +28,7 @@ _OF_A_RUN = (
     "stages",
     "sites",
     "network",
+    "ray",
     "metrics.csv",
     "metrics.json",
     "curves.png",

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from fedward_cli.agent import HOME, HomeFolder
 from fedward_cli.consoles import errors, output, tell
-from fedward_cli.options import AsJson, SpecFile
+from fedward_cli.options import AsJson, RayWorkers, SpecFile
 from fedward_core.spec import Spec
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ JobId = Annotated[str, typer.Argument(help="The job's id, see `fedward job list`
 
 
 @app.command("submit")
-def submit(spec: SpecFile, home: HomeFolder = HOME, as_json: AsJson = False) -> None:
+def submit(spec: SpecFile, home: HomeFolder = HOME, ray_workers: RayWorkers = 1, as_json: AsJson = False) -> None:
     """Queue a spec: the agent runs it on the site's own data, a federation of one. Its policy says on which data.
 
     For example `fedward job submit my-study.yaml --home /srv/fedward-agent`
@@ -33,7 +33,7 @@ def submit(spec: SpecFile, home: HomeFolder = HOME, as_json: AsJson = False) -> 
     from fedward_client.agent.policy import read_policy  # noqa: PLC0415 - most commands need no client
 
     policy = read_policy(home.absolute() / "site.yaml")
-    _print(_queue(home).submit(Spec.read(spec), policy), machine=as_json)
+    _print(_queue(home).submit(Spec.read(spec), policy, ray_workers=ray_workers), machine=as_json)
 
 
 @app.command("list")

@@ -52,6 +52,14 @@ EngineName = Annotated[
 Workers = Annotated[
     int, typer.Option("--workers", min=1, help="Sites that train side by side. Results do not depend on it.")
 ]
+RayWorkers = Annotated[
+    int,
+    typer.Option(
+        "--ray-workers",
+        min=1,
+        help="Workers that share every batch by Ray Train: GPUs of this machine, or of the cluster at RAY_ADDRESS.",
+    ),
+]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Remove the run that the folder holds, and start anew.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 FinishedRun = Annotated[

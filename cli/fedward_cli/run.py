@@ -11,7 +11,7 @@ from fedward_cli import hospitals
 from fedward_cli.comparison import site_prior
 from fedward_cli.consoles import output, tell
 from fedward_cli.execution import execute, find_run, job_for
-from fedward_cli.options import AsJson, DataFolderOrNone, EngineName, Fresh, OutFolder, SpecFile, Workers
+from fedward_cli.options import AsJson, DataFolderOrNone, EngineName, Fresh, OutFolder, RayWorkers, SpecFile, Workers
 from fedward_cli.results import Results, as_json
 from fedward_cli.tables import NOTE, results_table
 from fedward_core.cards import DatasetCard, Split, Task
@@ -20,6 +20,7 @@ from fedward_core.errors import CheckpointError
 from fedward_core.metric import Metrics
 from fedward_core.spec import Spec
 
+RAY_TRAIN = "ray_train"
 Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Takes the place of the spec's seed.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Only go on with a run that is there; never start one.")]
 
@@ -59,6 +60,7 @@ def train(  # noqa: PLR0913, PLR0917 - one argument for each option
     data: DataFolderOrNone = None,
     out: OutFolder = None,
     engine: EngineName = "inline",
+    ray_workers: RayWorkers = 1,
     seed: Seed = None,
     resume: Resume = False,
     fresh: Fresh = False,
@@ -71,6 +73,7 @@ def train(  # noqa: PLR0913, PLR0917 - one argument for each option
 
     For example `fedward train examples/quickstart.yaml --data hospitals/ --site north`
     """
+    engine = _engine_for(engine, ray_workers)
     chosen = _with_seed(Spec.read(spec), seed)
     site = site or hospitals.only_site(data)
     alone = chosen.cohort.model_copy(update={"sites": (site,), "min_sites": 1})
@@ -79,7 +82,7 @@ def train(  # noqa: PLR0913, PLR0917 - one argument for each option
     _check_choice(out, resume=resume, fresh=fresh)
     data = data or hospitals.simulated(out / "data", chosen)
     sites = hospitals.taking_part(data, chosen)
-    job = job_for(chosen, sites=sites, data=data, out=out)
+    job = job_for(chosen, sites=sites, data=data, out=out, workers=ray_workers)
     show_results(execute(job, engine=engine, fresh=fresh), job, machine=as_json)
 
 
@@ -104,6 +107,14 @@ def _prior(job: Job, split: Split) -> dict[str, Metrics]:
 
 def _with_seed(spec: Spec, seed: int | None) -> Spec:
     return spec if seed is None else spec.model_copy(update={"seed": seed})
+
+
+def _engine_for(engine: str, ray_workers: int) -> str:
+    if ray_workers == 1:
+        return engine
+    if engine not in {"inline", RAY_TRAIN}:
+        raise typer.BadParameter(f"--ray-workers is for the engine {RAY_TRAIN}: leave --engine {engine} out")
+    return RAY_TRAIN
 
 
 def _check_choice(out: Path, *, resume: bool, fresh: bool) -> None:

@@ -1,6 +1,8 @@
 """A hospital trains for itself while it takes part in a federation of real processes."""
 
+import signal
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +15,9 @@ from fedward_client.agent.home import AgentHome
 from fedward_client.agent.policy import read_policy
 from fedward_client.jobs.job import JobState
 from fedward_client.jobs.queue import JobQueue
+from fedward_client.jobs.release import release
 from fedward_core.arrays import digest, read_arrays
+from fedward_core.processes import end_child
 from fedward_core.spec import Spec
 from fedward_models.data import sites_in
 
@@ -46,6 +50,40 @@ def test_a_job_and_a_run_go_on_side_by_side_and_neither_changes_the_other(hospit
     final = "stages/only/final.safetensors"
     ours, theirs = (digest(read_arrays(tmp_path / kind / final)[0]) for kind in ("deployed", "simulated"))
     assert ours == theirs
+
+
+@pytest.mark.slow
+def test_a_job_outlives_the_kill_of_its_agent_and_its_own_and_stays_at_the_site(
+    hospitals: Path, tmp_path: Path
+) -> None:
+    """A hospital's agent is killed, then it takes part in a run, then the job's process is killed too."""
+    sites = ("hill", "north")
+    with network(tmp_path / "network", sites_of(hospitals, sites), dataset="simulated") as running:
+        home = AgentHome(tmp_path / "network" / "agents" / "north")
+        queue = JobQueue(home.jobs)
+        job = queue.submit(spec("own", 1500), read_policy(home.policy))
+        events = queue.folder_of(job.id) / "run" / "events.jsonl"
+        wait_until(lambda: events.exists() and "round_finished" in events.read_text())
+        before = queue.read(job.id).process
+        killed = running.children["agent of north"]
+        killed.kill()
+        end_child(killed)
+        running.start_agent("north")
+        running.wait_for_sites(2)
+        Deployed(running)(job_for(spec("together", 2), sites=sites, data=hospitals, out=tmp_path / "deployed"))
+        wait_until(lambda: queue.read(job.id).state is JobState.RUNNING)
+        process = queue.read(job.id).process
+        assert process is not None
+        assert process == before
+        process.signal_group(signal.SIGKILL)
+        wait_until(lambda: queue.read(job.id).state.is_end)
+        found = queue.read(job.id)
+        assert (found.state, found.deaths) == (JobState.COMPLETED, 1)
+        assert "run_resumed" in events.read_text()
+        assert [run["name"] for run in running.coordinator.get("/runs")] == ["together"]
+    assert not list((tmp_path / "network" / "coordinator").rglob(f"*{job.id}*"))
+    release(queue, job.id, tmp_path / "own.zip")
+    assert "stages/only/final.safetensors" in zipfile.ZipFile(tmp_path / "own.zip").namelist()
 
 
 def wait_until(holds: Callable[[], bool]) -> None:

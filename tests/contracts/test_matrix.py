@@ -74,7 +74,7 @@ def test_an_interrupted_record_is_completed_and_what_is_refused_is_tried_on_one_
         if len(tried) == 20:
             raise KeyboardInterrupt
         state = "refused" if backbone == "lenet" else "trained"
-        return Cell(method=method, backbone=backbone, mode=mode, engine=engine, state=state)  # type: ignore[arg-type]
+        return Cell(method=method, backbone=backbone, mode=mode, engine=engine, state=state)
 
     monkeypatch.setattr(matrix, "try_cell", stand_in)
     with pytest.raises(KeyboardInterrupt):

@@ -35,6 +35,7 @@ class LocalJob(Frozen):
         dataset: The dataset, by the name in the site's policy.
         spec_digest: The digest of its spec.
         submitted_s: When, in seconds since the epoch.
+        ray_workers: Workers that share every batch by Ray Train; 1 trains without it.
         state: Where it stands.
         reason: Why; empty where nothing needs saying. It may name what only the site may see.
         deaths: How often its process died before its end.
@@ -45,6 +46,7 @@ class LocalJob(Frozen):
     dataset: str
     spec_digest: str
     submitted_s: float
+    ray_workers: int = 1
     state: JobState = JobState.QUEUED
     reason: str = ""
     deaths: int = 0

@@ -30,8 +30,13 @@ class JobQueue:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def submit(self, spec: Spec, policy: SitePolicy) -> LocalJob:
+    def submit(self, spec: Spec, policy: SitePolicy, *, ray_workers: int = 1) -> LocalJob:
         """Queue a job.
+
+        Args:
+            spec: What it runs.
+            policy: The site's.
+            ray_workers: Workers that share every batch by Ray Train.
 
         Raises:
             AgentError: The site's policy gives the dataset to no job.
@@ -41,7 +46,13 @@ class JobQueue:
         id_ = self._new(spec.name)
         spec_text = yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False)
         (self._folder / id_ / "spec.yaml").write_text(spec_text, encoding="utf-8")
-        job = LocalJob(id=id_, dataset=spec.dataset.name, spec_digest=spec.digest(), submitted_s=time.time())
+        job = LocalJob(
+            id=id_,
+            dataset=spec.dataset.name,
+            spec_digest=spec.digest(),
+            submitted_s=time.time(),
+            ray_workers=ray_workers,
+        )
         self.write(job)
         return job
 

@@ -99,7 +99,7 @@ class JobRunner:
         if not data.is_dir():  # the catalogue is laid out soon after the agent's start
             return job
         folder = self._queue.folder_of(job.id)
-        process = start_service(self._command(folder, data), log=folder / "job.log", environment=self._environment)
+        process = start_service(self._command(job, data), log=folder / "job.log", environment=self._environment)
         return self._move(job.moved(JobState.RUNNING, process=process))
 
     def _refusal(self, job: LocalJob) -> str:
@@ -109,9 +109,12 @@ class JobRunner:
         except PolicyError as error:
             return str(error)
 
-    def _command(self, folder: Path, data: Path) -> list[str]:
+    def _command(self, job: LocalJob, data: Path) -> list[str]:
+        folder = self._queue.folder_of(job.id)
         train = [sys.executable, "-m", "fedward_cli", "train", str(folder / "spec.yaml")]
-        return [*train, "--site", self._site, "--data", str(data), "--out", str(folder / "run")]
+        where = ["--site", self._site, "--data", str(data), "--out", str(folder / "run")]
+        together = ["--ray-workers", str(job.ray_workers)] if job.ray_workers > 1 else []
+        return [*train, *where, *together]
 
     def _move(self, job: LocalJob) -> LocalJob:
         log.info("job '%s' is %s", job.id, job.state)

@@ -58,6 +58,6 @@ def average(tensors: Sequence[Tensor]) -> None:
     together = torch.cat([tensor.reshape(-1) for tensor in tensors])
     distributed.all_reduce(together)
     together /= distributed.get_world_size()
-    parts = together.split([tensor.numel() for tensor in tensors])
+    parts = torch.split(together, [tensor.numel() for tensor in tensors])
     for tensor, part in zip(tensors, parts, strict=True):
         tensor.copy_(part.view_as(tensor))

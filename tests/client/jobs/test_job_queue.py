@@ -89,7 +89,8 @@ def real_desk(tmp_path: Path) -> Iterator[Desk]:
 @pytest.fixture
 def desk(real_desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Desk:
     command = [sys.executable, "-c", PROGRAM]
-    monkeypatch.setattr(JobRunner, "_command", lambda _, folder, __: [*command, str(folder)])
+    queue = real_desk.queue
+    monkeypatch.setattr(JobRunner, "_command", lambda _, job, __: [*command, str(queue.folder_of(job.id))])
     return real_desk
 
 
@@ -170,6 +171,16 @@ def test_the_policy_says_which_datasets_jobs_may_use(desk: Desk) -> None:
     found = desk.wait(job, ended)
     assert found.state is JobState.FAILED
     assert "to no job" in found.reason
+
+
+def test_a_job_that_asks_for_workers_is_started_with_them(real_desk: Desk) -> None:
+    stage = {"name": "only", "method": "rehearsal", "rounds": 1}
+    spec = Spec.parse({"name": "two", "dataset": {"name": "chest", "image_px": 16}, "stages": [stage]})
+    policy = read_policy(real_desk.home.policy)
+    alone, together = real_desk.queue.submit(spec, policy), real_desk.queue.submit(spec, policy, ray_workers=2)
+    assert "--ray-workers" not in real_desk.runner._command(alone, Path("data"))
+    assert real_desk.runner._command(together, Path("data"))[-2:] == ["--ray-workers", "2"]
+    assert real_desk.queue.read(together.id).moved(JobState.RUNNING).ray_workers == 2
 
 
 def test_what_is_no_job_is_said_to_be_none(desk: Desk) -> None:

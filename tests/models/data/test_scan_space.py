@@ -40,14 +40,14 @@ def blob(affine: Array, shape: tuple[int, ...], centre_mm: Array) -> Array:
     """A bright ball, 12 mm wide, around a place in the world."""
     indices = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), axis=-1)
     places = indices @ affine[:3, :3].T + affine[:3, 3]
-    return np.exp(-((places - centre_mm) ** 2).sum(axis=-1) / (2 * 6.0**2)).astype(np.float32)
+    return np.asarray(np.exp(-((places - centre_mm) ** 2).sum(axis=-1) / (2 * 6.0**2)), dtype=np.float32)
 
 
 def centre_of(values: Array, affine: Array) -> Array:
     """The centre of mass, in millimetres of the world."""
     indices = np.stack(np.meshgrid(*map(np.arange, values.shape), indexing="ij"), axis=-1)
     mean = (indices * values[..., None]).sum(axis=(0, 1, 2)) / values.sum()
-    return affine[:3, :3] @ mean + affine[:3, 3]
+    return np.asarray(affine[:3, :3] @ mean + affine[:3, 3])
 
 
 @settings(max_examples=25, deadline=None)
