@@ -45,6 +45,7 @@ TINY: dict[str, dict[str, Any]] = {
     "nit": {"width": 24, "depth": 3, "heads": 3, "hidden": 16, "dropout": 0.1},
     "sts_resnet": {"width": 4, "depths": (1, 1), "stem": "small"},
     "mae": {"decoder_width": 16, "decoder_depth": 1, "decoder_heads": 2},
+    "fedbyol": {"hidden": 16, "width": 8},
     "mgca": {
         "text": {"width": 16, "depth": 1, "heads": 2, "max_tokens": 12},
         "hidden": 16,
