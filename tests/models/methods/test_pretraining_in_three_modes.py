@@ -1,4 +1,4 @@
-"""DMAE, SDMP and MGCA in all three modes: a federation of one site trains the numbers that the site trains alone, as
+"""DMAE, SDMP, FedBYOL and MGCA in all three modes: a federation of one site trains the numbers that the site trains alone, as
 what is private comes back each round, and what stays at a site stays there under a personalisation too.
 """
 
@@ -31,11 +31,15 @@ DINO = {"name": "sdmp", "base": {"name": "dino", "hidden": 8, "bottleneck": 4, "
 TEXT = {"width": 8, "depth": 1, "heads": 2, "max_tokens": 8}
 MGCA = {"name": "mgca", "text": TEXT, "hidden": 8, "width": 4, "prototypes": 6}
 EVP = {"name": "evp", "weights": "as_built"}
-METHODS = pytest.mark.parametrize("settings", [DMAE, MOCO, DINO, MGCA], ids=["dmae", "sdmp-moco", "sdmp-dino", "mgca"])
+FEDBYOL = {"name": "fedbyol", "hidden": 8, "width": 4}
+METHODS = pytest.mark.parametrize(
+    "settings", [DMAE, MOCO, DINO, FEDBYOL, MGCA], ids=["dmae", "sdmp-moco", "sdmp-dino", "fedbyol", "mgca"]
+)
 STAYS = (
     "teacher.",
     "backbone.held.",
     "momentum.",
+    "target.",
     "base.centre",
     "image_head.layers.1.running",
     "word_head.layers.4.running",
