@@ -1,4 +1,4 @@
-"""DMAE, SDMP, FedBYOL and MGCA in all three modes: a federation of one site trains the numbers that the site trains alone, as
+"""DMAE, SDMP, FedBYOL and MGCA in all three modes: a federation of one site trains what the site trains alone, as
 what is private comes back each round, and what stays at a site stays there under a personalisation too.
 """
 
