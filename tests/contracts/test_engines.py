@@ -26,8 +26,10 @@ from fedward_models.data.loader import Loader
 from fedward_models.training.fit import fit
 from fedward_models.training.phase import Phase
 from fedward_models.weights import arrays_of
+from fedward_server.engines import inline
 from fedward_server.flower.exchange import GridExchange
 from fedward_server.flower.inline_grid import InlineGrid
+from fedward_server.rounds.site_planning import plan_at_sites
 from fedward_server.rounds.stage_state import read_final
 
 VIT = {"name": "vit", "width": 16, "depth": 2, "heads": 2, "patch_px": 8, "drop_path": 0.2}
@@ -131,18 +133,29 @@ def test_a_deployment_gives_the_bits_of_one_process(backbone: dict[str, Any], ru
     assert len(set(alone[0])) == 10
 
 
-@pytest.mark.slow
-def test_a_stage_that_sites_plan_from_the_one_before_has_the_bits_of_one_process(run: RunJob) -> None:
+def two_stages() -> Spec:
+    """Pre-training, and fine-tuning from it, a round of each."""
     first = spec_of(VIT, rounds=1, method={"name": "mae", "decoder_width": 16, "decoder_heads": 2})
     tuned = {"name": "tune", "method": "supervised", "start_from": "previous", "rounds": 1, "local": {"batch_size": 8}}
     values = first.model_dump(mode="json")
-    spec = Spec.parse({**values, "stages": [*values["stages"], tuned]})
-    alone = results(run(spec, "alone"))
-    deployed = run(spec, "deployed", engine="deployment")
-    assert results(deployed) == alone
-    assert len(set(alone[0])) == 2
-    planned = [event.facts["planned_by"] for event in deployed if event.kind is EventKind.STAGE_STARTED]
+    return Spec.parse({**values, "stages": [*values["stages"], tuned]})
+
+
+def test_sites_plan_stages_to_the_bits_of_the_engine(run: RunJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    by_engine = results(run(two_stages(), "engine"))
+    monkeypatch.setattr(inline, "plan_here", plan_at_sites)
+    by_sites = run(two_stages(), "sites")
+    assert results(by_sites) == by_engine
+    planned = [event.facts["planned_by"] for event in by_sites if event.kind is EventKind.STAGE_STARTED]
     assert planned == [["hill", "north"]] * 2
+
+
+@pytest.mark.slow
+def test_a_deployment_plans_a_stage_from_the_one_before_to_the_bits_of_one_process(run: RunJob) -> None:
+    spec = two_stages()
+    alone = results(run(spec, "alone"))
+    assert results(run(spec, "deployed", engine="deployment")) == alone
+    assert len(set(alone[0])) == 2
 
 
 @pytest.mark.parametrize("workers", [1, 2])
