@@ -29,7 +29,7 @@ def main() -> None:
     print(machine(), flush=True)
     student = ViTConfig(width=64, depth=1, heads=1, patch_px=16).build(image_px=224, channels=3)
     early, whole = (
-        Teacher(VIT_L, taps=(tap,), student=student, channels=3)  # type: ignore[arg-type]
+        Teacher(VIT_L, taps=(tap,), student=student, channels=3)
         for tap in (three_quarters(VIT_L.depth), VIT_L.depth - 1)
     )
     decoder = PatchDecoder(encoder_width=1024, width=512, depth=8, heads=16, side=14, num_values=768)

@@ -90,7 +90,7 @@ def test_a_file_of_transformers_gives_the_tokens_of_its_own_encoder(tmp_path: Pa
         hidden_size=24, num_attention_heads=3, num_hidden_layers=2, intermediate_size=96, image_size=32, patch_size=8,
         mask_ratio=0.5, layer_norm_eps=1e-6,
     )  # fmt: skip
-    theirs = ViTMAEModel(config).eval()
+    theirs = ViTMAEModel(config).train(mode=False)
     theirs.save_pretrained(tmp_path)
     stored = load_file(tmp_path / "model.safetensors")
     named = stored if any(name.startswith("vit.") for name in stored) else {f"vit.{n}": a for n, a in stored.items()}
