@@ -254,6 +254,13 @@ def test_a_label_fraction_without_labels_has_no_effect_and_is_refused() -> None:
     assert "label_fraction has no effect" in refused({**values, "dataset": {"name": "x", "label_fraction": 0.5}})
 
 
+def test_a_stage_may_use_another_part_of_the_labels_and_says_so_only_then() -> None:
+    assert "label_fraction" not in Spec.parse(SPEC).stages[0].model_dump()
+    assert Spec.parse({**SPEC, "stages": [{**STAGE, "label_fraction": 0.1}]}).stages[0].label_fraction == 0.1
+    without = {**STAGE, "method": "mae", "backbone": "vit", "label_fraction": 0.1}
+    assert "reads no labels, so that label_fraction has no effect" in refused({**SPEC, "stages": [without]})
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [

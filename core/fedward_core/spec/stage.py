@@ -32,6 +32,7 @@ class Stage(Frozen):
         personalise: What stays private; nothing by default.
         aggregate: How updates are folded.
         filters: Applied in this order at the site, undone in reverse on the server.
+        label_fraction: The part of each site's training labels that is used in this stage; by default the dataset's.
     """
 
     name: str = Field(pattern=NAME)
@@ -43,6 +44,8 @@ class Stage(Frozen):
     personalise: PersonalisationChoice | None = None
     aggregate: AggregatorChoice = Field(default_factory=lambda: chosen_from("aggregators")("weighted_mean"))
     filters: tuple[FilterChoice, ...] = ()
+    # Left out of the text where it is not set, so that specs from before it keep their digests.
+    label_fraction: float | None = Field(default=None, gt=0, le=1, exclude_if=lambda value: value is None)
 
     @model_validator(mode="after")
     def _check_backbone_and_schedule(self) -> Self:
@@ -61,6 +64,11 @@ class Stage(Frozen):
         if self.backbone and not self.method.needs_backbone:
             raise ValueError(
                 f"stage '{self.name}': method '{self.method.name}' trains no backbone: leave 'backbone' out"
+            )
+        if self.label_fraction is not None and not self.method.needs_labels:
+            raise ValueError(
+                f"stage '{self.name}': method '{self.method.name}' reads no labels, so that label_fraction has no "
+                "effect: leave it out"
             )
         if self.local.balanced and not self.method.needs_labels:
             raise ValueError(

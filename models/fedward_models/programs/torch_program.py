@@ -176,12 +176,12 @@ class TorchProgram:
         return images if self._spec.need_of(self._index) is DataNeed.IMAGE_REPORT else replace(images, reports=None)
 
     def _training_images(self, site: Site) -> ImageSet:
-        dataset = self._spec.dataset
         images = self._open(site, Split.TRAIN)
         if not self._stage.method.needs_labels:
             return replace(images, labels=None)
-        if dataset.label_fraction < 1:
-            return label_subset(images, dataset.label_fraction, derive_seed(self._spec.seed, "labels", site.name))
+        fraction = self._stage.label_fraction or self._spec.dataset.label_fraction
+        if fraction < 1:
+            return label_subset(images, fraction, derive_seed(self._spec.seed, "labels", site.name))
         return images
 
 

@@ -35,8 +35,8 @@ class FrozenBackbone(Backbone):
         if hasattr(network, "image_px"):  # of flat images only
             self.image_px = network.image_px
         self.held: nn.Module = network.eval().requires_grad_(False) if inside else FrozenModule(network)
-        self.register_state_dict_post_hook(_without_holder)
-        self.register_load_state_dict_pre_hook(_with_holder)
+        self.register_state_dict_post_hook(_without_holder)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(_with_holder)  # type: ignore[no-untyped-call]
 
     @property
     def network(self) -> Backbone:

@@ -31,19 +31,21 @@ DINO = {"name": "sdmp", "base": {"name": "dino", "hidden": 8, "bottleneck": 4, "
 TEXT = {"width": 8, "depth": 1, "heads": 2, "max_tokens": 8}
 MGCA = {"name": "mgca", "text": TEXT, "hidden": 8, "width": 4, "prototypes": 6}
 EVP = {"name": "evp", "weights": "as_built"}
+PROBE = {"name": "probe", "weights": "as_built"}
 FEDBYOL = {"name": "fedbyol", "hidden": 8, "width": 4}
 METHODS = pytest.mark.parametrize(
     "settings", [DMAE, MOCO, DINO, FEDBYOL, MGCA], ids=["dmae", "sdmp-moco", "sdmp-dino", "fedbyol", "mgca"]
 )
 STAYS = (
     "teacher.",
-    "backbone.held.",
     "momentum.",
     "target.",
     "base.centre",
     "image_head.layers.1.running",
     "word_head.layers.4.running",
 )
+BESIDE_A_FROZEN_BACKBONE = {"evp": "prompt.", "probe": "head."}
+"""Beside one, this is all that travels."""
 
 
 class Memory:
@@ -116,11 +118,12 @@ def federated(method: Method, spec: Spec, phases: tuple[Phase, ...]) -> dict[str
         update = train_round(method, incoming, store, Images(), work)
         incoming = {name: np.copy(array) for name, array in update.groups["shared"].items()}
         assert not [name for name in incoming if name.startswith(STAYS)]
+        assert all(name.startswith(BESIDE_A_FROZEN_BACKBONE.get(work.stage.method.name, "")) for name in incoming)
         base = Base(round=round_, parent=parent)
     return {name: array.copy() for name, array in arrays_of(method).items()}
 
 
-@pytest.mark.parametrize("settings", [*METHODS.args[1], EVP], ids=[*METHODS.kwargs["ids"], "evp"])
+@pytest.mark.parametrize("settings", [*METHODS.args[1], EVP, PROBE], ids=[*METHODS.kwargs["ids"], "evp", "probe"])
 def test_one_site_federated_equals_the_site_alone(settings: dict[str, Any]) -> None:
     spec = spec_of(settings)
     phases = (Phase(local=spec.stages[1].local),)

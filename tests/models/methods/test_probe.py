@@ -199,6 +199,19 @@ def test_a_probe_follows_pre_training_and_hands_the_backbone_on() -> None:
     assert set(taken) == {name for name in classifier.state_dict() if name.startswith("backbone.")}
 
 
+def test_several_probes_in_a_row_may_each_begin_with_a_new_head() -> None:
+    first = build(weights="previous", seed=1)
+    steps(first, batch())
+    on, anew = build(weights="previous"), build(weights="previous", new_head=True)
+    for probe, keeps in ((on, True), (anew, False)):
+        inheritance = probe.inherit(first.state_dict(), first)
+        assert torch.equal(probe.head.get_parameter("weight"), first.head.get_parameter("weight")) is keeps
+        assert ("head.weight" in inheritance.new) is not keeps
+        assert digest(arrays_of(probe.backbone)) == digest(arrays_of(first.backbone))
+    with pytest.raises(ValueError, match="follows no other"):
+        ProbeConfig(weights="as_built", new_head=True)
+
+
 def test_weights_of_its_own_are_not_replaced_by_a_previous_stage() -> None:
     source = Supervised(SupervisedConfig(), backbone=network(), contract=CLASSES)
     with pytest.raises(SpecError, match="weights of its own"):

@@ -1,8 +1,8 @@
 """The settings of probing."""
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from fedward_core.config import Frozen
 from fedward_core.spec import MethodConfig
@@ -41,6 +41,8 @@ class ProbeConfig(MethodConfig):
             standardises its images. None for ``clip`` with the backbone ``clip_vit``, else ``site``.
         decoder: Of segmentation only; None for that of MGCA, narrower.
         view: How a random view of each image is drawn; None to take images as they come.
+        new_head: Whether the head starts anew after another probe, as several probes of one backbone in a row need;
+            otherwise that one's is trained on.
     """
 
     implementation: ClassVar[str] = "fedward_models.methods.probe.probe:Probe"
@@ -51,6 +53,13 @@ class ProbeConfig(MethodConfig):
     normalisation: Literal["site", "clip", "imagenet"] | None = None
     decoder: DecoderSettings | None = None
     view: ViewSettings | None = None
+    new_head: bool = False
+
+    @model_validator(mode="after")
+    def _check_head(self) -> Self:
+        if self.new_head and self.weights != "previous":
+            raise ValueError("new_head has no effect on a probe that follows no other: leave it out")
+        return self
 
     @property
     def needs_previous(self) -> bool:

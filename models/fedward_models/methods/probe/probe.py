@@ -139,7 +139,7 @@ class Probe(Method):
         return (f"frozen backbone: {origin}, digest {digest(arrays_of(self.backbone.network))}",)
 
     def inherit(self, state: Mapping[str, Tensor], source: Method) -> Inheritance:
-        """Freeze the backbone of the stage before; a stage of the same kind is taken over whole.
+        """Freeze the backbone of the stage before; of another probe the head is taken over too, if settings say so.
 
         What serves pooled features only starts as it is built where the stage before had none of it.
 
@@ -157,7 +157,8 @@ class Probe(Method):
             for own, theirs in self.backbone.clones.items()
             if f"backbone.{own}" not in state and f"backbone.{theirs}" in state
         }
-        wanted = self.state_dict() if isinstance(source, Probe) else self._backbone_entries(state)
+        whole = isinstance(source, Probe) and not self.config.new_head
+        wanted = self.state_dict() if whole else self._backbone_entries(state)
         taken = take_over(self, {**state, **copies}, wanted)
         return Inheritance(
             taken=tuple(name for name in taken if name not in copies),
