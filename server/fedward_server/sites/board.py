@@ -57,11 +57,12 @@ class Board:
     async def wishes(self, database: Database) -> Wishes:
         """What is wanted; read anew if half a second has passed, once for all who ask."""
         async with self._lock:
-            if self._wishes is None or time.monotonic() - self._read_s > FRESH_S:
+            wishes = self._wishes
+            if wishes is None or time.monotonic() - self._read_s > FRESH_S:
                 async with database.reading() as session:
-                    self._wishes = await _read(session)
+                    self._wishes = wishes = await _read(session)
                 self._read_s = time.monotonic()
-            return self._wishes
+            return wishes  # the board may have been told to forget them meanwhile
 
     def forget(self) -> None:
         """Read anew when somebody asks next: a site has told something that changes what is wanted of it."""
