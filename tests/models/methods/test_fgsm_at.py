@@ -548,6 +548,13 @@ def test_evaluation_also_measures_attacks_without_gradients_on_demand() -> None:
     assert set(method.measures(batch())) == {"square_accuracy"}
 
 
+@pytest.mark.parametrize("settings", [{"evaluation_square": 5}, {"evaluation_auto_attack": True}])
+def test_attacks_that_paint_squares_are_refused_for_volumes(settings: dict[str, Any]) -> None:
+    volumes = Batch(images=torch.randn(5, 1, 4, 4, 4), labels=torch.arange(5) % 3, mean=0.5, std=0.1)
+    with pytest.raises(SpecError, match="found volumes or clips"):
+        build(Linear(), **settings).measures(volumes)
+
+
 @pytest.mark.slow
 def test_evaluation_measures_auto_attack_on_demand() -> None:
     """Check 17: no more than under each of the others."""

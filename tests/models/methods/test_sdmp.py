@@ -413,3 +413,16 @@ def test_local_crops_change_the_step_and_the_centre_is_that_of_clean_views_alone
         step(one, drawn(one), Clock(round=0, rounds=4))
     assert torch.equal(method.base.get_buffer("centre"), alone.base.get_buffer("centre"))
     assert not torch.allclose(method.backbone.get_parameter("cls_token"), alone.backbone.get_parameter("cls_token"))
+
+
+def test_prototypes_stand_still_for_as_long_as_asked_even_under_decay() -> None:
+    method = build(base={**DINO_BASE, "frozen_rounds": 1.5})
+    prototypes = method.base.get_parameter("projector.prototypes")
+    start = prototypes.detach().clone()
+    optimizer = torch.optim.AdamW([p for p in method.parameters() if p.requires_grad], weight_decay=0.5)
+    for clock, still in ((Clock(rounds=3), True), (Clock(round=1, rounds=3), True), (Clock(round=2, rounds=3), False)):
+        optimizer.zero_grad()
+        method.training_step(drawn(method), clock).loss.backward()  # type: ignore[no-untyped-call]
+        method.after_backward(clock)
+        optimizer.step()
+        assert torch.equal(prototypes, start) == still

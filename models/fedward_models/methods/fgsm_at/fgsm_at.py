@@ -38,6 +38,7 @@ from fedward_models.methods.fgsm_at.hiding import draw_kept, with_hidden_pixels
 from fedward_models.methods.fgsm_at.pixel_space import classifier_of_pixels, perturbed, pixels_of
 from fedward_models.methods.fgsm_at.under_attack import (
     Attack,
+    check_images,
     description,
     evaluation_attacks,
     gradient_attacks,
@@ -148,7 +149,11 @@ class FGSMAT(Method):
         """Whether each image is classified right under each attack of the settings: (B,) zeros and ones.
 
         The random starts are the same in every evaluation.
+
+        Raises:
+            SpecError: An attack of the settings is for images only, and these are volumes or clips.
         """
+        check_images(self.config, batch.images)
         return self._under_attack(batch, evaluation_attacks(self.config, num_classes=self.num_classes))
 
     @property

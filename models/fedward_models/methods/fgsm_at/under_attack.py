@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from fedward_core.errors import SpecError
 from fedward_core.robustness import FGSM_ACCURACY, PGD_ACCURACY
 from fedward_models.attacks.auto_attack import auto_attack, ensemble
 from fedward_models.attacks.gradient import LogitsOf, input_gradient
@@ -61,6 +62,19 @@ def evaluation_attacks(config: FGSMATConfig, *, num_classes: int) -> dict[str, A
             logits_of, pixels, labels, radius=radius, num_classes=num_classes
         )
     return attacks
+
+
+def check_images(config: FGSMATConfig, pixels: Tensor) -> None:
+    """Refuse to paint squares into volumes and clips.
+
+    Raises:
+        SpecError: Pixels are not (B, C, H, W), and the settings ask for Square or for AutoAttack, which contains it.
+    """
+    if pixels.ndim != 4 and (config.evaluation_square or config.evaluation_auto_attack):
+        raise SpecError(
+            "Square and AutoAttack attack images, found volumes or clips: set evaluation_square: 0 and "
+            "evaluation_auto_attack: false"
+        )
 
 
 def right_under(

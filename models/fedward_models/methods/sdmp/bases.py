@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from fedward_models.layers.projection_heads import PrototypeHead, normed_head
 from fedward_models.losses.two_targets import contrast, cross_entropy_of_two
+from fedward_models.method import Clock
 from fedward_models.methods.sdmp.config import DINOConfig, MoCoConfig
 
 
@@ -46,6 +47,9 @@ class Base(nn.Module):
     def settle(self) -> None:
         """Take in what was noted, after the step. By default nothing."""
 
+    def after_backward(self, clock: Clock) -> None:
+        """Called between backward and the optimiser. By default nothing is done."""
+
 
 class MoCo(Base):
     """MoCo v3 (Chen et al., ICCV 2021): contrast with the keys of the batch, without a queue.
@@ -75,8 +79,6 @@ class MoCo(Base):
 
 class DINO(Base):
     """DINO (Caron et al., ICCV 2021): the teacher's centred and sharpened distribution is what the student predicts.
-
-    Differs: the last layer is trained from the first round on.
 
     Args:
         config: Its settings.
@@ -112,6 +114,11 @@ class DINO(Base):
         if self._seen is not None:
             self.centre.lerp_(self._seen.to(self.centre), 1 - self.config.centre_momentum)
         self._seen = None
+
+    def after_backward(self, clock: Clock) -> None:
+        """Let prototypes stand still at first, and decay as little: what has no gradient is passed over."""
+        if clock.position < self.config.frozen_rounds:
+            self.projector.prototypes.grad = None
 
 
 def build_base(config: MoCoConfig | DINOConfig, *, features: int, transformer: bool) -> Base:

@@ -54,6 +54,8 @@ class DINOConfig(Frozen):
         teacher_temperature: Divides the teacher's; 0.04 in DINO.
         centre_momentum: What the centre keeps of itself in a step; 0.9 in DINO.
         momentum: As for MoCo; 0.996 in DINO.
+        frozen_rounds: Rounds during which prototypes stand still; DINO's last layer does for one epoch. Decided here:
+            none, since they have no length here that could run away.
         local_crops: Small crops of each image, which also predict what the momentum branch makes of both views; they
             are not mixed. 8 in DINO. Decided here: none, since a crop of a twentieth seldom shows the lesion.
         local_px: Their height and width, 96 of 224 in DINO; None for those of the images.
@@ -68,6 +70,7 @@ class DINOConfig(Frozen):
     teacher_temperature: float = Field(default=0.04, gt=0)
     centre_momentum: float = Field(default=0.9, ge=0, le=1)
     momentum: float = Field(default=0.996, ge=0, le=1)
+    frozen_rounds: float = Field(default=0.0, ge=0)
     local_crops: int = Field(default=0, ge=0)
     local_px: int | None = Field(default=None, ge=1)
     local_view: ViewSettings = LOCAL_VIEW

@@ -153,6 +153,10 @@ class SDMP(Method):
             self.momentum.restart(self._online())
         self.momentum.follow(self._online(), self.momentum_at(clock))
 
+    def after_backward(self, clock: Clock) -> None:
+        """Let DINO's prototypes stand still at first, where the settings say so."""
+        self.base.after_backward(clock)
+
     def after_step(self, clock: Clock) -> None:  # noqa: ARG002 - the signature of the family
         """Move DINO's centre."""
         self.base.settle()
