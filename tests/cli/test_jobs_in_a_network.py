@@ -57,7 +57,7 @@ def test_a_job_outlives_the_kill_of_its_agent_and_its_own_and_stays_at_the_site(
     hospitals: Path, tmp_path: Path
 ) -> None:
     """A hospital's agent is killed, then it takes part in a run, then the job's process is killed too."""
-    sites = ("hill", "north")
+    sites = sites_in(hospitals)
     with network(tmp_path / "network", sites_of(hospitals, sites), dataset="simulated") as running:
         home = AgentHome(tmp_path / "network" / "agents" / "north")
         queue = JobQueue(home.jobs)
@@ -69,7 +69,7 @@ def test_a_job_outlives_the_kill_of_its_agent_and_its_own_and_stays_at_the_site(
         killed.kill()
         end_child(killed)
         running.start_agent("north")
-        running.wait_for_sites(2)
+        running.wait_for_sites(len(sites))
         Deployed(running)(job_for(spec("together", 2), sites=sites, data=hospitals, out=tmp_path / "deployed"))
         wait_until(lambda: queue.read(job.id).state is JobState.RUNNING)
         process = queue.read(job.id).process

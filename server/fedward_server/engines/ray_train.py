@@ -20,18 +20,18 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
-from ray.train import RunConfig, ScalingConfig, get_context
-from ray.train.collective import barrier
-from ray.train.torch import TorchConfig, TorchTrainer
 from ray.util.queue import Empty, Queue
 
 from fedward_core.engine import Job
 from fedward_core.errors import FedwardError, RoundError, SpecError
 from fedward_core.events import Event, Listener
 from fedward_server.engines.inline import InlineEngine
+
+if TYPE_CHECKING:
+    from ray.train.torch import TorchTrainer
 
 POLL_S = 0.2
 # A worker waits for the others at every step, and all of them while a site's job gives way to a federation.
@@ -54,18 +54,26 @@ class RayTrainEngine:
         shutil.rmtree(job.out / OWN_FOLDER, ignore_errors=True)
         with _ray_for(job) as with_gpus:
             told, heard = (Queue(actor_options={"num_cpus": 0}) for _ in range(2))
-            trainer = TorchTrainer(
-                _work,
-                train_loop_config={"job": job, "told": told, "heard": heard},
-                scaling_config=ScalingConfig(num_workers=job.workers, use_gpu=with_gpus),
-                torch_config=TorchConfig(timeout_s=PATIENCE_S),
-                run_config=RunConfig(name=job.run, storage_path=str(job.out / OWN_FOLDER)),
-            )
-            _follow(_started(trainer), told, heard, listen)
+            given = {"job": job, "told": told, "heard": heard}
+            _follow(_started(_trainer(given, with_gpus=with_gpus)), told, heard, listen)
         shutil.rmtree(job.out / OWN_FOLDER, ignore_errors=True)
 
 
-def _started(trainer: TorchTrainer) -> "Future[Any]":
+def _trainer(given: dict[str, Any], *, with_gpus: bool) -> "TorchTrainer":
+    from ray.train import RunConfig, ScalingConfig  # noqa: PLC0415 - an extra
+    from ray.train.torch import TorchConfig, TorchTrainer  # noqa: PLC0415 - torch
+
+    job: Job = given["job"]
+    return TorchTrainer(
+        _work,
+        train_loop_config=given,
+        scaling_config=ScalingConfig(num_workers=job.workers, use_gpu=with_gpus),
+        torch_config=TorchConfig(timeout_s=PATIENCE_S),
+        run_config=RunConfig(name=job.run, storage_path=str(job.out / OWN_FOLDER)),
+    )
+
+
+def _started(trainer: "TorchTrainer") -> "Future[Any]":
     """Train in a thread, so that this one hears of events; one that nobody waits for, so that Ctrl-C ends at once."""
     training: Future[Any] = Future()
 
@@ -103,6 +111,9 @@ def _follow(training: "Future[Any]", told: Queue, heard: Queue, listen: Listener
 
 def _work(given: dict[str, Any]) -> None:
     """What each worker does."""
+    from ray.train import get_context  # noqa: PLC0415 - an extra
+    from ray.train.collective import barrier  # noqa: PLC0415
+
     job, told, heard = given["job"], given["told"], given["heard"]
 
     def tell(event: Event) -> None:
