@@ -1,6 +1,6 @@
-"""What an evaluation should warn of: figures that look well and hide a model of no use."""
+"""What training and evaluation should warn of: figures that look well and hide a model of no use."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from fedward_core.metric import Metrics
 from fedward_core.robustness import FGSM_ACCURACY, PGD_ACCURACY, overfits_catastrophically
@@ -17,6 +17,15 @@ def alarms(evaluation: Metrics) -> Iterator[str]:
     one, several = (
         metric.value if (metric := evaluation.get(name)) else None for name in (FGSM_ACCURACY, PGD_ACCURACY)
     )
+    yield from _overfitting(one, several)
+
+
+def training_alarms(figures: Mapping[str, float]) -> Iterator[str]:
+    """Sentences about one site's round of training, before it is evaluated anywhere; none where all is well."""
+    yield from _overfitting(figures.get(FGSM_ACCURACY), figures.get(PGD_ACCURACY))
+
+
+def _overfitting(one: float | None, several: float | None) -> Iterator[str]:
     if one is None or several is None:
         return
     if overfits_catastrophically(fgsm_accuracy=one, pgd_accuracy=several):

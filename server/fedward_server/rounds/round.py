@@ -13,6 +13,7 @@ from fedward_core.partition import Partition
 from fedward_core.plan import StagePlan
 from fedward_core.spec import Cohort, Stage
 from fedward_core.update import Update, check_update
+from fedward_server.rounds.alarms import training_alarms
 from fedward_server.rounds.exchange import Answer, Errand, Exchange
 from fedward_server.rounds.fold import OrderedFold
 from fedward_server.rounds.inbox import Inbox
@@ -191,6 +192,8 @@ class Round:
         self.replies[answer.site] = answer.reply
         facts = {"num_examples": update.num_examples, "num_steps": update.num_steps, "bytes": received}
         self._tell(EventKind.SITE_TRAINED, answer.site, **facts, **update.metrics)
+        for reason in training_alarms(update.metrics):
+            self._tell(EventKind.WARNING, answer.site, reason=reason)
 
     def _drop(self, site: str, reason: str) -> None:
         self._pending.discard(site)
