@@ -147,7 +147,7 @@ def _by_site(counts: Mapping[Moment, int]) -> dict[str, int]:
     totals: dict[str, int] = {}
     for moment, count in counts.items():
         totals[moment.site] = totals.get(moment.site, 0) + count
-    return totals
+    return dict(sorted(totals.items()))  # and not in the order in which sites happened to answer
 
 
 def as_json(results: Results) -> dict[str, object]:

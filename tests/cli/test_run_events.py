@@ -7,7 +7,7 @@ import pytest
 
 from fedward_cli import run_events
 from fedward_cli.coordinator import Coordinator
-from fedward_cli.results import EVENTS, read_results
+from fedward_cli.results import EVENTS, gather, read_results
 from fedward_cli.run_events import event_of, fetch_results
 from fedward_core.events import Event, EventKind
 
@@ -61,3 +61,9 @@ def test_results_told_in_pieces_are_those_of_the_folder(
 
 def test_the_coordinators_own_events_are_none_of_the_run() -> None:
     assert [event_of(told) is None for told in TOLD] == [told["kind"] == "run_moved" for told in TOLD]
+
+
+def test_bytes_are_told_by_the_names_of_sites_and_not_by_who_came_first() -> None:
+    came = [own(1, EventKind.SITE_TRAINED, site, 0, bytes=1, num_steps=1, loss=0.5) for site in ("south", "hill")]
+    results = gather(event for told in came if (event := event_of(told)))
+    assert list(results.bytes_sent) == ["hill", "south"]
