@@ -18,6 +18,10 @@ from fedward_models.building import seeded
 IMAGE_PX, CHANNELS, FRAMES = 32, 3, 8
 # What comes before height and width, by what a backbone says that it reads.
 LEADING = {DataNeed.IMAGE: (), DataNeed.VOLUME: (IMAGE_PX,), DataNeed.CLIP: (FRAMES,)}
+MONAI_RESNET: dict[str, Any] = {
+    "network": "ResNet",
+    "arguments": {"block": "basic", "layers": [1, 1, 1, 1], "block_inplanes": [4, 8, 16, 32], "no_max_pool": True},
+}
 # Small enough for a test; a backbone that is not named here is tried with its defaults.
 TINY: dict[str, dict[str, Any]] = {
     "vit": {"width": 24, "depth": 2, "heads": 3, "patch_px": 8},
@@ -25,11 +29,14 @@ TINY: dict[str, dict[str, Any]] = {
     "clip_vit": {"width": 24, "depth": 2, "heads": 3, "patch_px": 8, "features": 16},
     "lenet": {"hidden": (10,)},
     "minit": {"width": 24, "depth": 2, "heads": 3, "hidden": 16, "block_px": 16, "patch_px": 8},
+    "monai": MONAI_RESNET,
+    "monai_volume": MONAI_RESNET,
     "nit": {"width": 24, "depth": 2, "heads": 3, "hidden": 16},
     "preact_resnet": {"width": 4},
     "resnet": {"width": 2, "depths": (2, 1, 1, 1), "input_px": 64},
     "robust_cnn": {"width": 4, "depths": (1, 1, 2, 1), "patch_px": 4, "kernel_px": 3},
     "sts_resnet": {"width": 4, "depths": (1, 1), "stem": "small"},
+    "timm": {"network": "test_resnet", "arguments": {"output_stride": 8, "zero_init_last": False}},
     "small_cnn": {"widths": (6, 8), "hidden": (10,)},
 }
 
