@@ -28,6 +28,7 @@ from fedward_models.methods.dmae.config import DMAEConfig
 from fedward_models.methods.dmae.dmae import DMAE, three_quarters
 from fedward_models.methods.mae.config import MAEConfig
 from fedward_models.methods.mae.mae import MAE
+from fedward_models.methods.sdmp.config import SDMPConfig
 from fedward_models.methods.supervised.config import SupervisedConfig
 from fedward_models.training.optimizer import build_optimizer
 from fedward_models.training.schedule import learning_rate
@@ -366,6 +367,18 @@ def test_the_stage_before_becomes_the_teacher() -> None:
     (note,) = method.notes
     assert note.startswith("teacher: the previous stage's network, digest ")
     assert note != build().notes[0]
+
+
+@pytest.mark.parametrize("base", ["moco", "dino"])
+def test_a_stage_that_tells_images_apart_becomes_the_teacher_too(base: str) -> None:
+    """The paper also distils MoCo v3 and DINO."""
+    backbone = student(**TEACHER).build(image_px=32, channels=3)
+    source = SDMPConfig.model_validate({"base": base}).build(backbone=backbone, contract=COLOUR)
+    method = build()
+    inheritance = method.inherit(source.state_dict(), source)
+    assert set(inheritance.cloned) == {name for name in method.state_dict() if name.startswith("teacher.")}
+    last = "blocks.2.mlp.fc1.weight"
+    assert torch.equal(method.teacher.network.get_parameter(last), backbone.get_parameter(last))
 
 
 def test_a_previous_stage_of_another_form_is_refused() -> None:
