@@ -15,7 +15,7 @@ from pathlib import Path
 from fedward_client.private_store import FilePrivateStore
 from fedward_core.arrays import Arrays
 from fedward_core.errors import CheckpointError, DataError, PrivateStateError, SpecError, UpdateError
-from fedward_core.order import Failure, Order, Reply, Work
+from fedward_core.order import PUBLIC, Failure, Order, Reply, Work
 from fedward_core.plan import WEIGHTS, StagePlan
 from fedward_core.spec import Spec
 from fedward_models.programs.program import PREDICTIONS, Program, Site, open_program
@@ -36,6 +36,7 @@ class SiteSettings:
         spec: The run's spec.
         data: The folder with the site's datasets.
         private: The folder with the site's private state of this run.
+        public: The folder with the spec's public dataset, where the site has consented to send predictions on it.
         durable: Whether private state must survive a loss of power; simulated sites do without.
     """
 
@@ -43,6 +44,7 @@ class SiteSettings:
     spec: Spec
     data: Path
     private: Path
+    public: Path | None = None
     durable: bool = True
 
 
@@ -66,11 +68,18 @@ def answer(order: Order, incoming: Arrays, settings: SiteSettings) -> tuple[Repl
 
 
 def _do(order: Order, incoming: Arrays, settings: SiteSettings) -> tuple[Reply, Groups]:
+    _check_consent(settings)
     program = _program(settings.spec, order.stage)
     stage = settings.spec.stages[order.stage].name
     folder = settings.private / stage
     store = FilePrivateStore(folder, durable=settings.durable)
-    site = Site(name=settings.site, data=settings.data, store=store, predictions=folder / PREDICTIONS)
+    site = Site(
+        name=settings.site,
+        data=settings.data,
+        store=store,
+        predictions=folder / PREDICTIONS,
+        public=settings.public,
+    )
     heading = _heading(order, settings)
     if order.work is Work.DESCRIBE:
         return Reply(**heading, card=program.describe(site)), {}
@@ -78,10 +87,29 @@ def _do(order: Order, incoming: Arrays, settings: SiteSettings) -> tuple[Reply, 
         plan, weights = _plan(program, order, incoming, settings.spec)
         return Reply(**heading, plan=plan), {WEIGHTS: weights}
     if order.work is Work.EVALUATE:
-        return Reply(**heading, evaluation=program.evaluate(order, incoming, site)), {}
+        reply = Reply(**heading, evaluation=program.evaluate(order, incoming, site))
+        return reply, _on_public(program, order, incoming, site, settings.spec)
     update = program.train(order, incoming, site)
     counts = {"num_examples": update.num_examples, "num_steps": update.num_steps}
     return Reply(**heading, **counts, metrics=dict(update.metrics)), update.groups
+
+
+def _check_consent(settings: SiteSettings) -> None:
+    public = settings.spec.evaluate.public
+    if public is not None and settings.public is None:
+        raise SpecError(
+            f"the spec wants predictions on the public dataset '{public.name}', to which this site has not consented: "
+            "name it under 'public' in site.yaml, or leave evaluate.public out. Simulated sites consent to nothing: "
+            "the private models of a simulation are put side by side without it"
+        )
+
+
+def _on_public(program: Program, order: Order, incoming: Arrays, site: Site, spec: Spec) -> Groups:
+    """Predictions on the spec's public dataset, after a stage's last round."""
+    stage = spec.stages[order.stage]
+    if spec.evaluate.public is None or order.round < stage.rounds - 1 or not stage.method.needs_labels:
+        return {}
+    return {PUBLIC: program.predict_public(order, incoming, site)}
 
 
 def _plan(program: Program, order: Order, incoming: Arrays, spec: Spec) -> tuple[StagePlan, Arrays]:

@@ -20,6 +20,7 @@ class EventKind(StrEnum):
     SITE_DROPPED = "site_dropped"  # left out of this round, with the reason
     ROUND_FINISHED = "round_finished"
     EVALUATED = "evaluated"
+    PUBLIC_EVALUATED = "public_evaluated"  # all personal models together, on the spec's public dataset
     WARNING = "warning"
     RUN_RESUMED = "run_resumed"
     RUN_FINISHED = "run_finished"

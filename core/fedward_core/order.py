@@ -14,6 +14,8 @@ from fedward_core.config import Frozen
 from fedward_core.metric import Metric
 from fedward_core.plan import StagePlan
 
+PUBLIC = "public"  # the group of an evaluation's reply that holds predictions on the spec's public dataset
+
 
 class Work(StrEnum):
     """What a site is asked to do."""

@@ -19,6 +19,8 @@ from fedward_core.spec import Cohort, Dataset, Evaluate, Local, Schedule, Spec, 
 STAGE: dict[str, Any] = {"name": "only", "method": "supervised", "backbone": "small_cnn", "rounds": 4}
 SPEC: dict[str, Any] = {"name": "trial", "dataset": {"name": "chest-xray"}, "stages": [STAGE]}
 
+PUBLIC = {"name": "open-chest", "sha256": "a" * 64}
+
 # Another value for every field, by the table it stands in.
 OTHER: dict[type[Frozen], dict[str, Any]] = {
     Spec: {
@@ -77,7 +79,7 @@ OTHER: dict[type[Frozen], dict[str, Any]] = {
         "balanced": True,
     },
     Schedule: {"shape": "cosine", "warmup_rounds": 1, "first_lr": 0.1, "final_lr": 0.1, "peak_at": 0.5},
-    Evaluate: {"every": 6, "split": "val", "bootstrap": 0, "best": "auroc", "keep_predictions": True},
+    Evaluate: {"every": 6, "split": "val", "bootstrap": 0, "best": "auroc", "keep_predictions": True, "public": PUBLIC},
 }
 # Fields whose other value needs a second field to make sense.
 VOLUME, CLIP = {"kind": "volume", "depth": 8}, {"kind": "clip", "frames": 8}
@@ -142,8 +144,23 @@ def test_the_digest_is_stable() -> None:
     assert len(Spec.parse(SPEC).digest()) == 64
 
 
-def test_a_scale_that_is_not_set_leaves_digests_as_they_were_before_there_was_one() -> None:
-    assert "standardisation" not in Spec.parse(SPEC).model_dump_json()
+@pytest.mark.parametrize("key", ["standardisation", "public"])
+def test_a_key_that_came_later_leaves_digests_alone_where_it_is_not_set(key: str) -> None:
+    assert key not in Spec.parse(SPEC).model_dump_json()
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"evaluate": {"public": {**PUBLIC, "name": "chest-xray"}}}, "which is the dataset that the sites train on"),
+        ({"evaluate": {"public": {**PUBLIC, "sha256": "short"}}}, "public.sha256"),
+        ({"evaluate": {"public": PUBLIC}, "dataset": {"name": "d", "task": "segmentation"}}, "no effect"),
+        ({"evaluate": {"public": PUBLIC}, "stages": [{**STAGE, "method": "mae", "backbone": "vit"}]}, "no effect"),
+    ],
+)
+def test_a_public_dataset_that_cannot_be_predicted_is_refused(changes: dict[str, Any], expected: str) -> None:
+    with pytest.raises(SpecError, match=expected):
+        Spec.parse({**SPEC, **changes})
 
 
 def test_defaults_written_out_do_not_change_the_digest() -> None:

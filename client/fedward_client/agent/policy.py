@@ -41,6 +41,7 @@ class SitePolicy(Frozen):
 
     Attributes:
         datasets: The datasets that the site offers, by the names that specs use.
+        public: Of these, the public ones: a run may ask what the site's own model predicts for each of their images.
         studies: Studies that it takes part in, or ``all``.
         methods: Methods that may train here, or ``all``.
         labels: Whether runs may read labels.
@@ -55,6 +56,7 @@ class SitePolicy(Frozen):
     """
 
     datasets: dict[str, Offer] = Field(default_factory=dict)
+    public: tuple[str, ...] = ()
     studies: Literal["all"] | tuple[str, ...] = "all"
     methods: Literal["all"] | tuple[str, ...] = "all"
     labels: bool = True

@@ -109,6 +109,13 @@ def _dataset_is_offered(request: Request) -> str:
     return "" if name in request.terms.policy.datasets else f"the site offers no dataset '{name}'"
 
 
+def _public_dataset_is_public_here(request: Request) -> str:
+    public, policy = request.spec.evaluate.public, request.terms.policy
+    if public is None or (public.name in policy.public and public.name in policy.datasets):
+        return ""
+    return f"the site does not send predictions on dataset '{public.name}': its policy offers no such public dataset"
+
+
 def _methods_are_allowed(request: Request) -> str:
     allowed = request.terms.policy.methods
     wanted = [stage.method.name for stage in request.spec.stages]
@@ -156,6 +163,7 @@ RULES: tuple[Rule, ...] = (
     _app_is_approved,
     _study_is_allowed,
     _dataset_is_offered,
+    _public_dataset_is_public_here,
     _methods_are_allowed,
     _labels_may_be_read,
     _rounds_are_within_bounds,

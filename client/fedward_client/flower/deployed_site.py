@@ -3,6 +3,7 @@
 import logging
 import re
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 
 from flwr.app import Context, Error, Message, MessageType
 from flwr.clientapp import ClientApp
@@ -81,7 +82,19 @@ def _refuse(message: Message, settings: AppSettings, ground: Ground) -> Message:
 def _locate(context: Context) -> SiteSettings:
     settings = read_settings()
     spec, private = _spec(context), settings.private / str(context.run_config["run"])
-    return SiteSettings(site=settings.site, spec=spec, data=settings.data_of(spec.dataset.name), private=private)
+    return SiteSettings(
+        site=settings.site,
+        spec=spec,
+        data=settings.data_of(spec.dataset.name),
+        private=private,
+        public=_public(spec, settings),
+    )
+
+
+def _public(spec: Spec, settings: AppSettings) -> Path | None:
+    """The spec's public dataset. Only a site that agreed to this very spec by its policy has consented to it."""
+    public = spec.evaluate.public
+    return settings.data_of(public.name) if public and settings.consents else None
 
 
 def _spec(context: Context) -> Spec:

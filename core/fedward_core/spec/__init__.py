@@ -27,7 +27,7 @@ from fedward_core.spec.choices import (
 )
 from fedward_core.spec.cohort import Cohort
 from fedward_core.spec.dataset import Dataset, Standardisation
-from fedward_core.spec.evaluate import Evaluate
+from fedward_core.spec.evaluate import Evaluate, PublicSet
 from fedward_core.spec.local import Local, Schedule
 from fedward_core.spec.spec import Spec
 from fedward_core.spec.stage import Stage
@@ -43,6 +43,7 @@ __all__ = [
     "Local",
     "MethodConfig",
     "PersonalisationConfig",
+    "PublicSet",
     "Schedule",
     "Spec",
     "Stage",

@@ -7,7 +7,7 @@ from typing import Any, Self
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from fedward_core.cards import SERVES, DataNeed
+from fedward_core.cards import SERVES, DataNeed, Task
 from fedward_core.config import Config, Frozen
 from fedward_core.errors import SpecError
 from fedward_core.spec.choices import NAME, BackboneConfig
@@ -39,6 +39,21 @@ class Spec(Frozen):
                 self._check_continues(index)
         if self.dataset.label_fraction < 1 and not any(stage.method.needs_labels for stage in self.stages):
             raise ValueError("dataset.label_fraction has no effect: no stage of this spec reads labels")
+        return self
+
+    @model_validator(mode="after")
+    def _check_public(self) -> Self:
+        if self.evaluate.public is None:
+            return self
+        if self.evaluate.public.name == self.dataset.name:
+            raise ValueError(
+                f"evaluate.public names '{self.dataset.name}', which is the dataset that the sites train on: name one "
+                "that is public"
+            )
+        if self.dataset.task is Task.SEGMENTATION or not any(stage.method.needs_labels for stage in self.stages):
+            raise ValueError(
+                "evaluate.public has no effect: no stage of this spec predicts classes of whole images. Leave it out"
+            )
         return self
 
     def _check_continues(self, index: int) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from fedward_core.arrays import Array
 from fedward_core.cards import Contract, Split
 from fedward_core.errors import DataError
-from fedward_core.spec import Dataset, Standardisation
+from fedward_core.spec import Dataset, PublicSet, Standardisation
 from fedward_models.data.labels import counted_classes
 from fedward_models.data.site_data import SiteData, read_site, refuse_bad_files
 from fedward_models.data.splits import choose_fraction
@@ -72,7 +72,37 @@ def open_split(data: Path, site: str, dataset: Dataset, split: Split) -> ImageSe
     if not len(part):
         raise DataError(f"site '{site}' has no image in the split '{split}' of dataset '{dataset.name}'")
     own = _statistics(content)
-    scale = dataset.standardisation or own
+    return _images(content, part, dataset.standardisation or own)
+
+
+def open_public(data: Path, site: str, dataset: Dataset, public: PublicSet, own: ImageSet) -> ImageSet:
+    """Every image of a public dataset, as a site's own model has to see them: standardised as the site's images are.
+
+    Args:
+        data: The folder with the public dataset, under the site's name.
+        site: The site.
+        dataset: The study's dataset, for sizes and classes.
+        public: Which dataset.
+        own: The site's training images.
+
+    Raises:
+        DataError: The dataset is missing or another one, or its images or classes are not those of the study.
+    """
+    content = read_site(data, site, dataset.model_copy(update={"name": public.name}))
+    if content.digest != public.sha256:
+        raise DataError(
+            f"the public dataset '{public.name}' is not the one that the spec names: expected sha256 {public.sha256}, "
+            f"found {content.digest}. Fetch the right one, or correct the digest in the spec"
+        )
+    if content.contract != own.contract:
+        raise DataError(
+            f"the public dataset '{public.name}' has other classes or images than the study: expected "
+            f"{own.contract}, found {content.contract}"
+        )
+    return _images(content, np.arange(len(content.images)), Standardisation(mean=own.mean, std=own.std))
+
+
+def _images(content: SiteData, part: Array, scale: Standardisation) -> ImageSet:
     return ImageSet(
         stored=torch.from_numpy(np.asarray(content.images)),
         rows=torch.from_numpy(part),

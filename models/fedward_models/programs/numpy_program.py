@@ -2,6 +2,7 @@
 
 from fedward_core.arrays import Array, Arrays
 from fedward_core.cards import Contract, DatasetCard
+from fedward_core.errors import SpecError
 from fedward_core.manifest import Manifest
 from fedward_core.metric import Metric, Metrics
 from fedward_core.order import Order
@@ -66,3 +67,11 @@ class NumpyProgram:
         """The mean weight; there is nothing else to measure."""
         means = [float(array.mean()) for array in incoming.values()]
         return {"mean_weight": Metric(value=sum(means) / len(means), n=len(means))}
+
+    def predict_public(self, order: Order, incoming: Arrays, site: Site) -> Arrays:  # noqa: ARG002 - the contract's
+        """There is nothing that could predict.
+
+        Raises:
+            SpecError: Always.
+        """
+        raise SpecError("this stage moves weights and predicts nothing: leave evaluate.public out")

@@ -27,12 +27,14 @@ class Site:
         data: The folder with its datasets.
         store: Its private state in this stage of this run.
         predictions: The file for what its newest evaluation predicted, written if the spec asks for it.
+        public: The folder with the spec's public dataset, where the site has consented to send predictions on it.
     """
 
     name: str
     data: Path
     store: PrivateStore
     predictions: Path | None = None
+    public: Path | None = None
 
 
 class Program(Protocol):
@@ -77,6 +79,17 @@ class Program(Protocol):
 
     def evaluate(self, order: Order, incoming: Arrays, site: Site) -> Metrics:
         """Evaluate at a site; arguments and errors as in :meth:`train`."""
+
+    def predict_public(self, order: Order, incoming: Arrays, site: Site) -> Arrays:
+        """What the site's own model predicts for every image of the spec's public dataset, and the labels there.
+
+        Returns:
+            ``probabilities``, (N, K), and ``labels``: nothing of the model and nothing of the site's own images.
+
+        Raises:
+            DataError: The site lacks that very dataset.
+            SpecError: The stage predicts no classes.
+        """
 
 
 def open_program(spec: Spec, stage: int) -> Program:

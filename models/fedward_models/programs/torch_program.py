@@ -19,7 +19,7 @@ from fedward_core.spec import PersonalisationConfig, Spec, Stage
 from fedward_core.update import Update
 from fedward_models.building import build_method, manifest_of
 from fedward_models.data import describe, label_subset, open_split
-from fedward_models.data.image_set import ImageSet
+from fedward_models.data.image_set import ImageSet, open_public
 from fedward_models.data.loader import Loader
 from fedward_models.method import Inheritance, Method
 from fedward_models.personalisation.personalisation import Personalisation
@@ -30,6 +30,8 @@ from fedward_models.training.surroundings import threads
 from fedward_models.training.train_round import RoundWork, starting_entry, starting_state, train_round
 from fedward_models.training.workers import joined_share
 from fedward_models.weights import arrays_of, load_arrays
+
+PUBLIC_ROWS = ("probabilities", "labels")  # all that is told of a public image
 
 
 class TorchProgram:
@@ -77,6 +79,11 @@ class TorchProgram:
         with self._threads():
             return self._evaluate(order, incoming, site)
 
+    def predict_public(self, order: Order, incoming: Arrays, site: Site) -> Arrays:
+        """The site's own model, on a public dataset; it sees the images as it sees its own."""
+        with self._threads():
+            return self._predict_public(order, incoming, site)
+
     def personal(self, order: Order, incoming: Arrays, site: Site) -> Method:
         """The site's own model, shared and private parts together; the next call overwrites it.
 
@@ -123,6 +130,22 @@ class TorchProgram:
             seed=derive_seed(self._spec.seed, "evaluation", site.name),
             keep=self._keeper(site, order),
         )
+
+    def _predict_public(self, order: Order, incoming: Arrays, site: Site) -> Arrays:
+        public, noted = self._spec.evaluate.public, dict[str, Array]()
+        assert public is not None
+        assert site.public is not None
+        images = open_public(site.public, site.name, self._spec.dataset, public, self._open(site, Split.TRAIN))
+        evaluate(
+            self.personal(order, incoming, site).to(self._device),
+            Loader(images, batch_size=BATCH_SIZE, augment=False, prepare_ahead=self._device.type == "cuda"),
+            _contract(order),
+            device=self._device,
+            bootstrap=0,
+            seed=0,
+            keep=noted.update,
+        )
+        return {name: noted[name] for name in PUBLIC_ROWS}
 
     def _keeper(self, site: Site, order: Order) -> Callable[[Arrays], None] | None:
         if not self._spec.evaluate.keep_predictions or site.predictions is None:

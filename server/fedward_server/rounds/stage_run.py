@@ -7,15 +7,17 @@ from typing import Any
 
 from fedward_core.aggregation.base import Aggregator
 from fedward_core.arrays import Array
+from fedward_core.errors import UpdateError
 from fedward_core.events import EventKind
 from fedward_core.metric import Metric
-from fedward_core.order import Work
+from fedward_core.order import PUBLIC, Work
 from fedward_core.seeds import generator
 from fedward_core.spec import Evaluate
 from fedward_server.rounds.alarms import alarms
 from fedward_server.rounds.best import BestModel
 from fedward_server.rounds.exchange import Answer
 from fedward_server.rounds.inbox import Inbox
+from fedward_server.rounds.public_ensemble import PublicEnsemble
 from fedward_server.rounds.round import Round, StageContext
 from fedward_server.rounds.stage_state import StageFolder, StageState
 
@@ -96,13 +98,39 @@ class StageRun:
         self._tell(EventKind.ROUND_FINISHED, state.round - 1, **{**state.report, **facts, "digest": state.digest})
 
     def _evaluate_if_due(self, state: StageState) -> None:
-        if state.round % self._evaluate.every and state.round != self._context.stage.rounds:
+        if state.round % self._evaluate.every and not self._is_over(state):
             return
         self._context.exchange.send(self._context.errands(Work.EVALUATE, self._context.sites, state))
-        answers = self._context.exchange.receive(self._context.cohort.round_deadline_s)
-        fault = self._best.consider(state, [self._tell_evaluation(answer, state.round - 1) for answer in answers])
+        answers, told = list[Answer](), list[Mapping[str, Metric]]()
+        for answer in self._context.exchange.receive(self._context.cohort.round_deadline_s):
+            told.append(self._tell_evaluation(answer, state.round - 1))
+            answers.append(answer)
+        fault = self._best.consider(state, told)
         if fault is not None:
             self._tell(EventKind.WARNING, state.round - 1, reason=fault)
+        if self._evaluate.public is not None and self._is_over(state) and self._context.stage.method.needs_labels:
+            self._evaluate_on_public(state, [answer for answer in answers if answer.site in state.bases])
+
+    def _is_over(self, state: StageState) -> bool:
+        return state.round == self._context.stage.rounds
+
+    def _evaluate_on_public(self, state: StageState, answers: list[Answer]) -> None:
+        """Put the predictions of all personal models together; too few of them tell too much of each."""
+        ensemble = PublicEnsemble(self._context.plan.contract.task)
+        for answer in answers:
+            try:
+                ensemble.add(answer.site, answer.groups.get(PUBLIC, {}))
+            except UpdateError as error:
+                self._tell(EventKind.WARNING, state.round - 1, answer.site, reason=f"left out of the ensemble: {error}")
+        if len(ensemble.sites) < self._context.cohort.min_sites:
+            reason = (
+                f"no ensemble: {len(ensemble.sites)} sites predicted, min_sites is {self._context.cohort.min_sites}"
+            )
+            self._tell(EventKind.WARNING, state.round - 1, reason=reason)
+            return
+        ensemble.write(self._folder.folder)
+        metrics = {name: metric.model_dump() for name, metric in ensemble.metrics().items()}
+        self._tell(EventKind.PUBLIC_EVALUATED, state.round - 1, sites=sorted(ensemble.sites), metrics=metrics)
 
     def _tell_evaluation(self, answer: Answer, round_: int) -> Mapping[str, Metric]:
         """Tell a site's figures, and give them; none if it could not evaluate."""

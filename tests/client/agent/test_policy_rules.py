@@ -51,6 +51,24 @@ def test_a_run_that_asks_for_more_is_refused_with_the_reason(
     assert "secret-ward" not in found
 
 
+@pytest.mark.parametrize(
+    ("policy", "agreed"),
+    [
+        ({}, False),
+        ({"public": ("open-chest",)}, False),
+        ({"public": ("open-chest",), "datasets": {**GENEROUS.datasets, "open-chest": Offer(path=Path("/x"))}}, True),
+        ({"public": (), "datasets": {**GENEROUS.datasets, "open-chest": Offer(path=Path("/x"))}}, False),
+    ],
+)
+def test_predictions_on_a_public_dataset_are_sent_only_where_the_policy_names_it(
+    policy: dict[str, Any], agreed: bool, propose: Propose
+) -> None:
+    public = {"name": "open-chest", "sha256": "c" * 64}
+    found = reason(propose(stage=SUPERVISED, evaluate={"public": public}), **policy)
+    assert (found == "") is agreed
+    assert agreed or "policy offers no such public dataset" in found
+
+
 def test_a_run_within_a_bound_is_not_refused_for_it(propose: Propose) -> None:
     assert reason(propose(stage=SUPERVISED), studies=("chest",), methods=("supervised",), max_rounds=3) == ""
 

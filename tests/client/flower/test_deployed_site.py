@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flwr.app import ConfigRecord, Context, Message, RecordDict
@@ -19,14 +20,14 @@ from fedward_client.jobs.slot import Slot
 from fedward_core.cards import Contract
 from fedward_core.errors import DataError
 from fedward_core.fleet import Proposal
-from fedward_core.order import Order, Reply, Work
+from fedward_core.order import Failure, Order, Reply, Work
 from fedward_core.plan import WEIGHTS
 from fedward_core.process import Process
 from fedward_core.refusal import REFUSED, Ground, Refusal
 from fedward_core.spec import Spec
 from fedward_models.data import generate
 
-SPEC = {
+SPEC: dict[str, Any] = {
     "name": "drill",
     "dataset": {"name": "simulated", "image_px": 16},
     "stages": [{"name": "only", "method": "rehearsal", "rounds": 1}],
@@ -45,11 +46,11 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def ask(*, attempt: int = 1, run: str = "drill", work: Work = Work.DESCRIBE) -> Message:
+def ask(*, attempt: int = 1, run: str = "drill", work: Work = Work.DESCRIBE, spec: dict[str, Any] = SPEC) -> Message:
     order = Order(run=run, attempt=attempt, work=work, contract=Contract(classes=())).model_dump_json()
     kind = {Work.DESCRIBE: "query", Work.PLAN: "query.plan"}.get(work, str(work))
     message = Message(content=RecordDict({"order": ConfigRecord({"json": order})}), dst_node_id=1, message_type=kind)
-    config: dict[str, bool | float | int | str] = {"run": run, "spec": Spec.parse(SPEC).model_dump_json()}
+    config: dict[str, bool | float | int | str] = {"run": run, "spec": Spec.parse(spec).model_dump_json()}
     return app(message, Context(run_id=1, node_id=1, node_config={}, state=RecordDict(), run_config=config))
 
 
@@ -80,6 +81,27 @@ def test_without_a_consent_to_the_spec_a_run_is_refused(site: Path, monkeypatch:
     assert not ask().has_error()
     Consents(site / "consents").give(proposal.model_copy(update={"spec_digest": "other"}))
     assert Refusal.model_validate_json(ask().error.reason or "").ground is Ground.NO_CONSENT
+
+
+def test_predictions_on_a_public_dataset_need_a_consent_even_where_runs_need_none(
+    site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = {"name": "only", "method": "supervised", "backbone": "small_cnn", "rounds": 1}
+    evaluate = {"public": {"name": "open-chest", "sha256": "a" * 64}}
+    spec = {**SPEC, "stages": [stage], "evaluate": evaluate}
+
+    def failure() -> Failure | None:
+        text = str(ask(spec=spec).content.config_records["reply"]["json"])
+        return Reply.model_validate_json(text).failure
+
+    assert failure() is Failure.SPEC
+    settings = AppSettings(site="north", data=site / "data", private=site / "private", consents=site / "consents")
+    monkeypatch.setenv(SETTINGS, settings.model_dump_json())
+    digest = Spec.parse(spec).digest()
+    Consents(site / "consents").give(
+        Proposal(run="drill", study="s", spec={}, spec_digest=digest, app="", expires_s=0.0)
+    )
+    assert failure() is None
 
 
 def test_no_text_of_an_exception_leaves_the_site(
