@@ -156,6 +156,11 @@ class Method(nn.Module):
             (B, K) class probabilities, (B, K, H, W) for segmentation, or whatever ``evaluate`` of the method reads.
         """
 
+    @property
+    def standardises(self) -> bool:
+        """Whether it standardises pixels itself, so that :meth:`predict` reads them from 0 to 1. By default not."""
+        return False
+
     def predict_batch(self, batch: Batch) -> Tensor:
         """What is evaluated, for a method that reads more of a batch than its images. By default :meth:`predict`."""
         return self.predict(batch.images)

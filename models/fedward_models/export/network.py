@@ -41,9 +41,15 @@ def traced(model: FinishedModel) -> ExportedProgram:
     """The graph of a model, for any number of images.
 
     Raises:
-        SpecError: It names no classes, or it is no graph: it decides by the values of images, or fixes their number.
+        SpecError: It names no classes, it reads no standardised images, or it is no graph: it decides by the values of
+            images, or fixes their number.
     """
     model.check_classes()
+    if model.method.standardises:
+        raise SpecError(
+            f"'{model.stage.method.name}' standardises pixels itself, which a graph of standardised images would hide: "
+            "take it home as safetensors"
+        )
     example = (examples(model, 3),)
     try:
         with torch.no_grad(), _plain_attention(model.method):

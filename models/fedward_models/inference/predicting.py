@@ -97,7 +97,7 @@ def predict_site(model: FinishedModel, data: Path, site: str, split: Split) -> P
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     method = model.method.to(device)
     batches = Loader(images, batch_size=BATCH_SIZE, augment=False).in_order(BATCH_SIZE)
-    found = [method.predict(batch.to(device).images).cpu().numpy() for batch in batches]
+    found = [method.predict_batch(batch.to(device)).cpu().numpy() for batch in batches]
     return Predictions(
         site=site,
         contract=model.plan.contract,

@@ -201,7 +201,8 @@ def test_a_residual_network_has_finer_places_than_its_last_map_and_uniform_weigh
         method = MGCA(MGCAConfig.model_validate({**FORM, "text": TEXT}), backbone=backbone, contract=CONTRACT)
     pairs = method.pairs(prepared(method))
     assert pairs.places.shape == (4, 16, 8)
-    assert (backbone.num_features, method.place_head.layers[0].in_features) == (64, 32)
+    assert method.image_head.get_parameter("layers.0.weight").shape[1] == 64
+    assert method.place_head.get_parameter("layers.0.weight").shape[1] == 32
     torch.testing.assert_close(pairs.place_weights, torch.full((4, 16), 1 / 16))
     assert pairs.norm_contexts
     train(method)

@@ -106,7 +106,7 @@ def test_class_tokens_are_those_that_mgca_aligns_and_clip_has_before_its_project
     of_vit, of_clip = build("vit", features="class_token"), build("clip_vit", features="class_token")
     expected = of_vit.head(read_places(of_vit.backbone.network, given.images).image)
     torch.testing.assert_close(of_vit.scores(given), expected)
-    assert (of_clip.head.in_features, of_clip.backbone.num_features) == (16, 8)
+    assert (of_clip.head.get_parameter("weight").shape[1], of_clip.backbone.num_features) == (16, 8)
     with pytest.raises(SpecError, match="has none: leave features out"):
         build("small_cnn", features="class_token")
 
@@ -119,6 +119,9 @@ def test_pixels_are_standardised_as_the_network_expects() -> None:
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     seen = (pixels - mean.view(3, 1, 1)) / std.view(3, 1, 1)
     torch.testing.assert_close(imagenet.scores(given), site.logits(seen))
+    assert (site.standardises, imagenet.standardises) == (False, True)
+    with pytest.raises(SpecError, match="reads pixels"):
+        imagenet.logits(given.images)
     with pytest.raises(SpecError, match="for colour images"):
         Probe(
             ProbeConfig(weights="as_built", normalisation="imagenet"),

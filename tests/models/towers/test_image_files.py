@@ -23,7 +23,7 @@ def test_a_transformer_of_timm_becomes_the_image_tower() -> None:
         published = VisionTransformer(
             img_size=16, patch_size=8, embed_dim=16, depth=2, num_heads=2, num_classes=5
         ).eval()
-        nn.init.normal_(published.norm.weight)
+        nn.init.normal_(published.get_parameter("norm.weight"))
     backbone = ViTConfig(width=16, depth=2, heads=2, patch_px=8).build(image_px=16, channels=3).eval()
     load_backbone(backbone, arrays_of(published), name="deit")
     images = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))

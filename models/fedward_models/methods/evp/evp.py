@@ -96,6 +96,11 @@ class EVP(Method):
         """The loss of each image, whole and not mirrored, (B,)."""
         return classification_loss(self.scores(replace(batch, drawn={})), self.labels_of(batch))
 
+    @property
+    def standardises(self) -> bool:
+        """The prompt is added to pixels, and the sum is standardised."""
+        return True
+
     def predict(self, images: Tensor) -> Tensor:
         """:meth:`predict_batch` of images that were not standardised: pixels in [0, 1]."""
         return self.predict_batch(Batch(images=images))

@@ -93,6 +93,11 @@ class Probe(Method):
         dice = soft_dice(scores, labels, smooth=self.decoder.dice_smooth)
         return self.decoder.focal_weight * focal - dice.log()
 
+    @property
+    def standardises(self) -> bool:
+        """Where the network has a standard of its own."""
+        return self.normalisation != "site"
+
     def predict(self, images: Tensor) -> Tensor:
         """:meth:`predict_batch` of images; where the network has a standard of its own, of pixels in [0, 1]."""
         return self.predict_batch(Batch(images=images))
@@ -103,7 +108,15 @@ class Probe(Method):
         return scores.sigmoid() if self.task is Task.MULTI_LABEL else scores.softmax(dim=1)
 
     def logits(self, images: Tensor) -> Tensor:
-        """(B, K) or (B, K, H, W)."""
+        """(B, K) or (B, K, H, W).
+
+        Raises:
+            SpecError: The network has a standard of its own, so that standardised images say too little.
+        """
+        if self.standardises:
+            raise SpecError(
+                f"a probe with normalisation '{self.normalisation}' reads pixels: compare predictions instead"
+            )
         return self.scores(Batch(images=images))
 
     def scores(self, batch: Batch) -> Tensor:
