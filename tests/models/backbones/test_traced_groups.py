@@ -1,5 +1,7 @@
 """Channels that are read off a graph are those that the zoo's own networks declare by hand."""
 
+import re
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -7,14 +9,16 @@ import torch
 from torch import Tensor, nn
 
 from fedward_core import registry
+from fedward_core.arrays import Arrays
 from fedward_core.errors import SpecError
+from fedward_core.manifest import Manifest
+from fedward_core.partition import Cut, Partition, Role, Rule
 from fedward_models.backbones.backbone import ChannelGroup
 from fedward_models.backbones.traced_groups import traced_groups
 
 DECLARED: dict[str, dict[str, Any]] = {
     "lenet": {"hidden": (10,)},
     "preact_resnet": {"width": 4},
-    "robust_cnn": {"width": 4, "depths": (1, 1, 2, 1), "patch_px": 4, "kernel_px": 3},
     "small_cnn": {"widths": (6, 8), "hidden": (10,)},
 }
 IMAGES = torch.zeros(1, 3, 32, 32)
@@ -30,6 +34,32 @@ def test_what_is_traced_is_what_was_declared_by_hand(name: str) -> None:
     network = registry.resolve("backbones", name).default(**DECLARED[name]).build(image_px=32, channels=3)
     found, declared = traced_groups(network, IMAGES), network.channel_groups()
     assert {essence(group) for group in found} == {essence(group) for group in declared}
+
+
+def test_a_depth_wise_layer_in_the_group_of_what_it_reads_cuts_the_same_entries() -> None:
+    """The robust CNN declares a group of its own for it; the last channels of both are the same ones."""
+    settings = {"width": 4, "depths": (1, 1, 2, 1), "patch_px": 4, "kernel_px": 3}
+    network = registry.resolve("backbones", "robust_cnn").default(**settings).build(image_px=32, channels=3)
+    state = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+    found, declared = (
+        partition(groups, state) for groups in (traced_groups(network, IMAGES), network.channel_groups())
+    )
+    for name in state:
+        ours, theirs = found.shared_mask(name), declared.shared_mask(name)
+        assert (ours is None) == (theirs is None)
+        assert ours is None or theirs is None or (ours == theirs).all()
+
+
+def partition(groups: tuple[ChannelGroup, ...], state: Arrays) -> Partition:
+    """Half of the channels of every group are private."""
+    cuts: dict[str, list[Cut]] = {}
+    for group in groups:
+        for axis in (*group.outputs, *group.inputs):
+            cut = Cut(channels=group.channels, dims=(axis.dim,), unit=axis.unit, tiles=axis.tiles)
+            cuts.setdefault(axis.tensor, []).append(cut)
+    rules = [Rule(pattern=re.escape(name), role=Role.PRIVATE, cuts=tuple(found)) for name, found in cuts.items()]
+    everything_else = Rule(pattern=".*", role=Role.SHARED)
+    return Partition(Manifest.of(state), [*rules, everything_else], share=Fraction(1, 2))
 
 
 class Net(nn.Module):

@@ -25,15 +25,22 @@ pytest.importorskip("onnxscript")
 
 IMAGE_PX, LENGTH = 32, 8
 KINDS = {DataNeed.IMAGE: DataKind.IMAGE, DataNeed.VOLUME: DataKind.VOLUME, DataNeed.CLIP: DataKind.CLIP}
+MONAI_RESNET: dict[str, Any] = {
+    "network": "ResNet",
+    "arguments": {"block": "basic", "layers": [1, 1, 1, 1], "block_inplanes": [4, 8, 16, 32], "no_max_pool": True},
+}
 SMALL: dict[str, dict[str, Any]] = {
     "vit": {"width": 24, "depth": 2, "heads": 3, "patch_px": 8},
     "beit_vit": {"width": 24, "depth": 2, "heads": 3, "patch_px": 8},
     "clip_vit": {"width": 24, "depth": 2, "heads": 3, "patch_px": 8, "features": 16},
     "minit": {"width": 24, "depth": 2, "heads": 3, "hidden": 16, "block_px": 16, "patch_px": 8},
+    "monai": MONAI_RESNET,
+    "monai_volume": MONAI_RESNET,
     "nit": {"width": 24, "depth": 2, "heads": 3, "hidden": 16},
     "preact_resnet": {"width": 4},
     "robust_cnn": {"width": 4, "depths": (1, 1, 2, 1), "patch_px": 4, "kernel_px": 3},
     "sts_resnet": {"width": 4, "depths": (1, 1), "stem": "small"},
+    "timm": {"network": "test_resnet", "arguments": {"output_stride": 8}},
 }
 STRANGER = """
 import sys
@@ -62,10 +69,15 @@ def test_a_stranger_reads_the_graph_of_every_network_of_clips(settings: dict[str
     check_as_a_stranger(finished("sts_resnet", **settings), tmp_path)
 
 
+UNET = {"network": "UNet", "arguments": {"channels": [4, 8], "strides": [2]}, "features": 6}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["clip_vit", "vit"])
-def test_a_stranger_reads_the_graph_of_a_network_that_segments(name: str, tmp_path: Path) -> None:
-    check_as_a_stranger(finished(name, task=Task.SEGMENTATION), tmp_path)
+@pytest.mark.parametrize(("name", "settings"), [("clip_vit", {}), ("vit", {}), ("monai", UNET)])
+def test_a_stranger_reads_the_graph_of_a_network_that_segments(
+    name: str, settings: dict[str, Any], tmp_path: Path
+) -> None:
+    check_as_a_stranger(finished(name, task=Task.SEGMENTATION, **settings), tmp_path)
 
 
 def finished(name: str, *, task: Task = Task.CLASSIFICATION, **settings: Any) -> FinishedModel:
