@@ -15,6 +15,7 @@ from fedward_core.cards import DatasetCard, Split, agreed_contract
 from fedward_core.config import Frozen
 from fedward_core.errors import DataError
 from fedward_core.metric import Metric, Metrics
+from fedward_core.robustness import AUTO_ATTACK_ACCURACY, PGD_ACCURACY
 
 SITE_PRIOR = "site prior only"
 COLLAPSED = "largest_class_share"
@@ -87,11 +88,11 @@ def site_prior(cards: Sequence[DatasetCard], split: Split = Split.TEST) -> dict[
 def pooled(sites: Mapping[str, Metrics], metric: str) -> Figure:
     """A figure over all test images together, put together from the sites' figures.
 
-    Accuracy adds up over sites, and so does the recall of each class, whose mean is the balanced accuracy. AUROC does
-    not: it would need every prediction.
+    Accuracy adds up over sites, under attack too, and so does the recall of each class, whose mean is the balanced
+    accuracy. AUROC does not: it would need every prediction.
     """
-    if metric == "accuracy":
-        return _weighted([metrics["accuracy"] for metrics in sites.values() if "accuracy" in metrics])
+    if metric in ("accuracy", PGD_ACCURACY, AUTO_ATTACK_ACCURACY):
+        return _weighted([metrics[metric] for metrics in sites.values() if metric in metrics])
     if metric != "balanced_accuracy":
         return Figure(value=None, n=0)
     names = sorted({name for metrics in sites.values() for name in metrics if name.startswith(RECALL)})

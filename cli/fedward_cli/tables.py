@@ -7,8 +7,10 @@ from rich.table import Table
 from fedward_cli.comparison import SITE_PRIOR, pooled
 from fedward_cli.results import Results, mean_over_sites
 from fedward_core.metric import Metrics
+from fedward_core.robustness import AUTO_ATTACK_ACCURACY, PGD_ACCURACY
 
-FIGURES = ("accuracy", "balanced_accuracy", "auroc", "dice")
+FIGURES = ("accuracy", "balanced_accuracy", "auroc", "dice", PGD_ACCURACY, AUTO_ATTACK_ACCURACY)
+_WORDS = {"auroc": "AUROC", PGD_ACCURACY: "accuracy under PGD", AUTO_ATTACK_ACCURACY: "accuracy under AutoAttack"}
 FIGURES_NOTE = (
     "Intervals are of 95 % and resample patients; n counts images. '-' is not defined at a site, such as AUROC with "
     "one class, and not part of the mean; a site with one class shows its recall."
@@ -65,7 +67,7 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def words(name: str) -> str:
     """A key as words."""
-    return "AUROC" if name == "auroc" else name.replace("_", " ")
+    return _WORDS.get(name, name.replace("_", " "))
 
 
 def as_bytes(count: int) -> str:

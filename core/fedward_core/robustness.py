@@ -3,6 +3,9 @@
 FGSM_ACCURACY, PGD_ACCURACY = "fgsm_accuracy", "pgd_accuracy"
 """The names under which a site reports accuracy under one step and under several."""
 
+SQUARE_ACCURACY, AUTO_ATTACK_ACCURACY = "square_accuracy", "auto_attack_accuracy"
+"""The same under an attack without gradients, and under the worst of several attacks."""
+
 GAP = 0.2
 """Points of accuracy that several steps must take beyond one (Wong et al., ICLR 2020, section 5: what stops them)."""
 

@@ -13,15 +13,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from fedward_core.errors import SpecError
-from fedward_core.robustness import FGSM_ACCURACY, PGD_ACCURACY
+from fedward_core.robustness import AUTO_ATTACK_ACCURACY, FGSM_ACCURACY, PGD_ACCURACY, SQUARE_ACCURACY
 from fedward_models.attacks.auto_attack import auto_attack, ensemble
 from fedward_models.attacks.gradient import LogitsOf, input_gradient
 from fedward_models.attacks.perturbation import uniform_starts
 from fedward_models.attacks.pgd import PGD
 from fedward_models.attacks.square import Square
 from fedward_models.methods.fgsm_at.config import FGSMATConfig
-
-SQUARE_ACCURACY, AUTO_ATTACK_ACCURACY = "square_accuracy", "auto_attack_accuracy"
 
 Attack: TypeAlias = Callable[[LogitsOf, Tensor, Tensor], Tensor]
 """From a classifier, (B, C, H, W) pixels in [0, 1] and (B,) labels to a perturbation of the pixels."""
