@@ -21,6 +21,7 @@ from fedward_core.cards import Contract
 from fedward_core.errors import DataError
 from fedward_core.fleet import Proposal
 from fedward_core.order import Failure, Order, Reply, Work
+from fedward_core.packages import Package
 from fedward_core.plan import WEIGHTS
 from fedward_core.process import Process
 from fedward_core.refusal import REFUSED, Ground, Refusal
@@ -174,3 +175,16 @@ def test_a_fence_outlives_the_process(tmp_path: Path) -> None:
 @pytest.mark.parametrize("ground", Ground)
 def test_every_ground_has_a_sentence(ground: Ground) -> None:
     assert Refusal(site="north", ground=ground).sentence().startswith("the site ")
+
+
+def test_a_run_whose_packages_are_others_than_agreed_is_refused_before_its_spec_is_read(
+    site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = AppSettings(site="north", data=site / "data", private=site / "private", consents=site / "consents")
+    monkeypatch.setenv(SETTINGS, settings.model_dump_json())
+    package = Package(name="own-method", version="1.0", sha256="0" * 64)
+    digest = Spec.parse(SPEC).digest()
+    proposal = Proposal(run="drill", study="s", spec={}, spec_digest=digest, app="", packages=(package,), expires_s=0.0)
+    Consents(site / "consents").give(proposal)
+    monkeypatch.setattr("fedward_client.flower.deployed_site._spec", lambda context: pytest.fail("it was read"))
+    assert Refusal.model_validate_json(ask().error.reason or "").ground is Ground.NO_CONSENT
