@@ -40,10 +40,10 @@ class Teacher(nn.Module):
     def __init__(self, config: TeacherConfig, *, student: Backbone, contract: Contract) -> None:
         super().__init__()
         _check_study(student, contract)
+        arrays = read_frozen(config.weights)
         _check_classes(config, contract)
         self.config = config
-        network = _network(config, read_frozen(config.weights), image_px=student.image_px, contract=contract)
-        self.held = FrozenModule(network)
+        self.held = FrozenModule(_network(config, arrays, image_px=student.image_px, contract=contract))
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
