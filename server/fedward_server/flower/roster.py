@@ -71,7 +71,8 @@ class NamedRoster:
 class CalledRoster:
     """Asks every node that comes up for its card, and so learns who it is.
 
-    The first node that answers for a site is the site's while it is there.
+    The first node that answers for a site is the site's while it is there, and then the next one: a node whose site was
+    killed counts as there for a minute more, while its successor has answered already.
 
     Args:
         grid: The SuperLink's grid.
@@ -88,13 +89,12 @@ class CalledRoster:
         self._online: dict[int, str] = {}
         self._asked: set[int] = set()
         self._out: dict[str, int] = {}
-        self._nodes: dict[str, int] = {}
+        self._claims: dict[int, str] = {}  # the site that each node says it is, in the order of their answers
         self._answers: dict[str, Answer] = {}
 
     def look(self) -> None:
         """Look who is there, ask whoever is new, and hear what those who were asked have answered."""
         self._online = {node.node_id: node.last_activated_at for node in self._grid.get_nodes()}
-        self._nodes = {site: node for site, node in self._nodes.items() if node in self._online}
         self._ask(sorted(self._online.keys() - self._asked))
         for message_id in list(self._out):
             for reply in self._grid.pull_messages([message_id]):
@@ -102,8 +102,8 @@ class CalledRoster:
 
     def standing(self, site: str) -> Standing | None:
         """The node of a site; None while it is not there."""
-        node = self._nodes.get(site)
-        return None if node is None else Standing(node=node, since=self._online[node])
+        nodes = (node for node, claimed in self._claims.items() if claimed == site and node in self._online)
+        return next((Standing(node=node, since=self._online[node]) for node in nodes), None)
 
     def answer(self, site: str) -> Answer | None:
         """What a site has answered to being asked, once."""
@@ -123,9 +123,11 @@ class CalledRoster:
 
     def _take(self, node: int, message: Message) -> None:
         answer = _who(message)
-        if answer and answer.site in self._sites and answer.site not in self._nodes and node in self._online:
-            self._nodes[answer.site] = node
+        if answer is None or answer.site not in self._sites or node not in self._online:
+            return
+        if self.standing(answer.site) is None:
             self._answers[answer.site] = answer
+        self._claims[node] = answer.site
 
 
 def wait_for(roster: Roster, sites: Iterable[str], *, timeout_s: float, poll_s: float) -> None:

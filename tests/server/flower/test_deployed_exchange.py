@@ -154,6 +154,20 @@ def test_a_site_whose_node_went_gets_its_errand_again_at_the_node_that_comes(tmp
     assert (7, "train") in grid.pushed
 
 
+def test_a_killed_sites_next_node_is_known_though_it_answered_while_the_first_still_counted_as_there(
+    tmp_path: Path, clock: Clock
+) -> None:
+    grid = Grid()
+    grid.add(1, "north")
+    grid.add(2, "south")
+    exchange = DeployedExchange(grid, job(tmp_path))
+    ask(exchange, Work.DESCRIBE)
+    grid.ways[2] = lambda message: None
+    clock += [lambda: None, lambda: grid.add(7, "south"), *[lambda: None] * 100, lambda: grid.nodes.pop(2)]
+    assert ask(exchange, Work.TRAIN)["south"].reply is not None
+    assert grid.pushed.count((7, "query")) == grid.pushed.count((7, "train")) == 1
+
+
 def test_a_node_that_was_started_anew_under_its_name_gets_its_errand_again(tmp_path: Path, clock: Clock) -> None:
     (tmp_path / "authority.pem").touch()
     grid = Grid()
