@@ -4,6 +4,9 @@ Numbers in brackets are those of the checks in docs/zoo/ssl_fl.md.
 """
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,6 +113,18 @@ def test_the_seed_and_not_the_number_of_workers_decides(
     together = run(spec_of(variant), tmp_path, hospitals, workers=2)
     for stage in ("pretrain", "finetune"):
         assert together.digests(stage) == done.digests(stage)
+
+
+@pytest.mark.slow
+def test_the_hash_seed_of_a_process_decides_nothing(variant: str, done: Done, hospitals: Path, tmp_path: Path) -> None:
+    """(17) SSL-FL's lists of files went through sets, so that their order was that of the hash seed (Sec. 8, B6)."""
+    (tmp_path / "spec.yaml").write_text(spec_of(variant).model_dump_json())
+    command = [sys.executable, "-m", "fedward_cli", "simulate", "spec.yaml", "--data", str(hospitals), "--out", "run"]
+    subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONHASHSEED": "4242"}, check=True, capture_output=True)
+    lines = (tmp_path / "run" / "events.jsonl").read_text().splitlines()
+    there = Done(out=tmp_path / "run", events=[Event.model_validate_json(line) for line in lines])
+    for stage in ("pretrain", "finetune"):
+        assert there.digests(stage) == done.digests(stage)
 
 
 def test_moments_stay_at_the_site_and_count_its_steps(done: Done) -> None:
