@@ -2,7 +2,7 @@
 
     Fedward        backbone.blocks.0.attn.qkv.weight
     MAE, timm      blocks.0.attn.qkv.weight
-    transformers   vit.encoder.layer.0.attention.attention.{query,key,value}.weight
+    transformers   vit.encoder.layer.0.attention.attention.{query,key,value}.weight      or without the first word
 
 What is left over, e.g. a decoder or upper blocks, stays as it is and is not needed.
 """
@@ -55,8 +55,9 @@ def mae_names(arrays: Mapping[str, Array]) -> dict[str, Array]:
     """Entries under the names of MAE and timm, whichever of the three forms theirs have."""
     if any(name.startswith(BACKBONE) for name in arrays):
         return {name.removeprefix(BACKBONE): array for name, array in arrays.items() if name.startswith(BACKBONE)}
-    if any(name.startswith("vit.") for name in arrays):
-        return {**_renamed(arrays), **_fused(arrays)}
+    if any("embeddings.cls_token" in name for name in arrays):
+        theirs = {f"vit.{name.removeprefix('vit.')}": array for name, array in arrays.items()}
+        return {**_renamed(theirs), **_fused(theirs)}
     return dict(arrays)
 
 
