@@ -2,7 +2,7 @@
 
 import hashlib
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from flwr.app import Context
 
 from fedward_cli.personal_models import SimulatedRun
 from fedward_client.flower import client_app
+from fedward_client.flower.messages import write_reply
 from fedward_client.flower.simulated_site import SimulatedNetwork
 from fedward_client.site_work import SiteSettings
 from fedward_core import registry
@@ -87,12 +88,11 @@ def consenting(hospitals: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Reply, dict[str, dict[str, tuple[int, ...]]]]]:
     """Every reply, with the shapes of its arrays by group."""
     told: list[tuple[Reply, dict[str, dict[str, tuple[int, ...]]]]] = []
-    write: Callable[..., Any] = client_app.write_reply
 
     def spy(message: Any, reply: Reply, groups: Mapping[str, Any]) -> Any:
         shapes = {group: {name: np.shape(array) for name, array in arrays.items()} for group, arrays in groups.items()}
         told.append((reply, shapes))
-        return write(message, reply, groups)
+        return write_reply(message, reply, groups)
 
     monkeypatch.setattr(client_app, "write_reply", spy)
     return told
