@@ -16,11 +16,11 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from fedward_core.arrays import Arrays
+from fedward_core.arrays import Array, Arrays
 
 FOLDER = "FEDWARD_CACHE"
 MAPPED = "images"  # the only array that may be larger than memory
@@ -83,7 +83,7 @@ def find(stamp: str) -> Entry | None:
 def keep(stamp: str, key: str, entry: Entry) -> Entry:
     """Write an entry, unless it is there, and give it back as :func:`find` does.
 
-    Where the disk does not take it, the entry is given back as it came, and the log says so: every process then reads
+    Where the disk does not take it, the entry is given back from memory, and the log says so: every process then reads
     the site anew.
     """
     folder = _root() / "decoded" / key
@@ -96,7 +96,16 @@ def keep(stamp: str, key: str, entry: Entry) -> Entry:
         return _load(folder)
     except (OSError, ValueError) as error:
         _log.warning("decoded images cannot be kept on disk, and will be decoded again: %s", type(error).__name__)
-        return entry
+        return Entry(facts=entry.facts, arrays={name: _as_written(array) for name, array in entry.arrays.items()})
+
+
+def _as_written(array: Array) -> Array:
+    """An array with the strides that it would have if it were read from a file.
+
+    Those of axes with one entry are free, and torch takes some for another memory format, in which it rounds otherwise.
+    """
+    order: Literal["F", "C"] = "F" if array.flags.fnc else "C"
+    return array.reshape(-1, order=order).reshape(array.shape, order=order)
 
 
 def _root() -> Path:

@@ -155,6 +155,7 @@ def test_an_unwritable_cache_is_told_and_changes_nothing(  # noqa: PLR0917 - one
     with caplog.at_level(logging.WARNING):
         second = read_anew(data, "north", dataset)
     assert (first.images == second.images).all()
+    assert first.images.strides == second.images.strides  # torch takes other ones for another memory format
     assert "cannot be kept on disk" in caplog.text
     assert str(folder) not in caplog.text
 
@@ -189,3 +190,15 @@ def test_the_entry_that_was_not_used_for_longest_makes_room(
     read_anew(write_site("coast"), "coast", dataset)
     assert not first.exists()
     assert len(list((folder / "decoded").iterdir())) == 1
+
+
+@pytest.mark.parametrize("shape", [(3, 1, 4, 4), (3, 4, 4, 1), (1, 1, 5), (6,), (2, 3)])
+@pytest.mark.parametrize("axes", ["as they are", "turned"])
+def test_an_array_that_stays_in_memory_lies_there_as_its_file_would(
+    shape: tuple[int, ...], axes: str, tmp_path: Path
+) -> None:
+    array = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape)
+    array = array if axes == "as they are" else np.moveaxis(array, 0, -1)
+    np.save(tmp_path / "array.npy", array)
+    written, kept = np.load(tmp_path / "array.npy"), cache._as_written(array)
+    assert (kept.strides, kept.tobytes()) == (written.strides, written.tobytes())
