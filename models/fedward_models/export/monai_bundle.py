@@ -117,7 +117,7 @@ def _pipeline(model: FinishedModel, description: dict[str, Any]) -> dict[str, An
         # Pillow's axes are width and height unless they are reversed.
         {"_target_": "LoadImage", "image_only": True, "reader": "PILReader", "reverse_indexing": False},
         {"_target_": "EnsureChannelFirst"},
-        *_resizing(model.spec.dataset),
+        *resizing(model.spec.dataset),
         {"_target_": "ScaleIntensityRange", "a_min": 0, "a_max": 255, "b_min": 0, "b_max": 1, "clip": True},
         {"_target_": "NormalizeIntensity", "subtrahend": "@mean", "divisor": "@std"},
         {"_target_": "EnsureType", "dtype": "$torch.float32"},
@@ -139,7 +139,8 @@ def _pipeline(model: FinishedModel, description: dict[str, Any]) -> dict[str, An
     }
 
 
-def _resizing(dataset: Dataset) -> list[dict[str, Any]]:
+def resizing(dataset: Dataset) -> list[dict[str, Any]]:
+    """MONAI's transforms that bring an image, (C, H, W), to the study's size and proportions."""
     px, how = dataset.image_px, {"_target_": "Resize", "mode": "bilinear", "anti_aliasing": False}
     if not dataset.keep_proportions:
         return [how | {"spatial_size": [px, px]}]
