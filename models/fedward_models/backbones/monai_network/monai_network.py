@@ -47,13 +47,10 @@ class MONAINetwork(Backbone):
         outputs = config.features or _FEATURES
         self.network = build_network(config, image_px=image_px, channels=channels, outputs=outputs)
         given = self._seen()
-        self._gives_maps, self._pools = given.ndim > 2, False
-        without: tuple[str, ...] = ()
-        if given.ndim == 2:
-            without = self._become_headless(given)
+        self._gives_maps = given.ndim > 2
+        without = () if self._gives_maps else (self._take_classifier_off(given),)
         self.num_features = outputs if self._gives_maps else self._seen().shape[1]
-        if given.ndim == 2:
-            self._pools = self._became_unpooled()
+        self._pools_here = not self._gives_maps and self._pooling_came_off()
         if config.weights:
             load_library_weights(self.network, config.weights, without=without, fit=lambda _, tensor: tensor)
         self._layers = layers_of(self.network, prefix="network.")
@@ -63,18 +60,18 @@ class MONAINetwork(Backbone):
         features: Tensor = self.network(images)
         if self._gives_maps:
             return features.flatten(2).mean(dim=2)
-        return torch.unflatten(features, 1, (self.num_features, -1)).mean(dim=2) if self._pools else features
+        return torch.unflatten(features, 1, (self.num_features, -1)).mean(dim=2) if self._pools_here else features
 
     def feature_map(self, images: Tensor) -> Tensor:
         """Features of places: (B, C, H, W) to (B, E, h, w), as fine as the network's map.
 
         Raises:
-            SpecError: The network gives no map.
+            SpecError: The network gives no map, or it is one of volumes whose places lie in one row.
         """
         features: Tensor = self.network(images)
         if self._gives_maps:
             return features
-        if not self._pools:
+        if not self._pools_here or self.config.spatial_dims == 3:
             raise SpecError(
                 f"MONAI's '{self.config.network}' gives one vector for each image and no map, so it cannot segment: "
                 "choose a network of maps, such as UNet"
@@ -122,8 +119,8 @@ class MONAINetwork(Backbone):
             )
         return given
 
-    def _become_headless(self, classes: Tensor) -> tuple[str, ...]:
-        """Replace the classifier by nothing; its name."""
+    def _take_classifier_off(self, classes: Tensor) -> str:
+        """Put nothing in place of the classifier, which gave these classes for the example; its name."""
         if self.config.features is not None:
             raise SpecError(
                 f"MONAI's '{self.config.network}' gives one vector for each image, as wide as what its classifier "
@@ -134,14 +131,14 @@ class MONAINetwork(Backbone):
         if classifier is not None:
             self.network.set_submodule(name, nn.Identity())
             if torch.equal(classifier(self._seen()), classes):
-                return (name,)
+                return name
         raise SpecError(
             f"the last step of MONAI's '{self.config.network}' is no linear classifier, so it cannot be a backbone: "
             "choose another network"
         )
 
-    def _became_unpooled(self) -> bool:
-        """Take the global pooling away, if the mean over places then gives the same features."""
+    def _pooling_came_off(self) -> bool:
+        """Put nothing in place of the global pooling, if the mean over places then gives the same features."""
         pools = [n for n, module in self.network.named_modules() if isinstance(module, _AdaptiveAvgPoolNd)]
         if not pools:
             return False
