@@ -20,7 +20,8 @@ from typing import Any
 
 import httpx
 from flwr.app import Message
-from flwr.supercore.inflatable.inflatable_utils import ObjectPushError, iterate_object_tree
+from flwr.supercore.inflatable.inflatable_object import iterate_object_tree
+from flwr.supercore.inflatable.inflatable_utils import ObjectPushError
 
 PUSH, CONTENTS = "_push_messages", "push_object_contents_from_iterable"
 ANY_SESSION = ""  # the SuperLink looks for one that waits for the piece

@@ -1,6 +1,5 @@
 """Each stage trains on its own part of a site's labels, where it says so."""
 
-
 import pytest
 
 from fedward_core.arrays import digest

@@ -45,6 +45,9 @@ class Grid:
         self.nodes[node] = (name, since)
         self.ways[node] = way or (lambda message: reply_of(site, message))
 
+    def remove(self, node: int) -> None:
+        del self.nodes[node]
+
     def get_nodes(self) -> Iterable[NodeInfo]:
         return [NodeInfo(node_id=n, name=name, last_activated_at=since) for n, (name, since) in self.nodes.items()]
 
@@ -148,7 +151,7 @@ def test_a_site_whose_node_went_gets_its_errand_again_at_the_node_that_comes(tmp
     exchange = DeployedExchange(grid, job(tmp_path))
     ask(exchange, Work.DESCRIBE)
     grid.ways[2] = error_of(ErrorCode.NODE_UNAVAILABLE)
-    del grid.nodes[2]
+    grid.remove(2)
     clock += [lambda: None, lambda: grid.add(7, "south")]
     assert ask(exchange, Work.TRAIN)["south"].reply is not None
     assert (7, "train") in grid.pushed
@@ -163,7 +166,7 @@ def test_a_killed_sites_next_node_is_known_though_it_answered_while_the_first_st
     exchange = DeployedExchange(grid, job(tmp_path))
     ask(exchange, Work.DESCRIBE)
     grid.ways[2] = lambda message: None
-    clock += [lambda: None, lambda: grid.add(7, "south"), *[lambda: None] * 100, lambda: grid.nodes.pop(2)]
+    clock += [lambda: None, lambda: grid.add(7, "south"), *[lambda: None] * 100, lambda: grid.remove(2)]
     assert ask(exchange, Work.TRAIN)["south"].reply is not None
     assert grid.pushed.count((7, "query")) == grid.pushed.count((7, "train")) == 1
 
