@@ -39,6 +39,7 @@ TINY: dict[str, dict[str, Any]] = {
     "timm": {"network": "test_resnet", "arguments": {"output_stride": 8, "zero_init_last": False}},
     "small_cnn": {"widths": (6, 8), "hidden": (10,)},
 }
+UNFIT = {"resnet": 65}  # which enlarges images to 64 pixels, and shrinks none
 
 every_backbone = pytest.mark.parametrize("name", registry.names("backbones"))
 IMAGE_BACKBONES = [n for n in registry.names("backbones") if registry.resolve("backbones", n).need is DataNeed.IMAGE]
@@ -152,7 +153,9 @@ def test_groups_make_a_partition_that_splits_and_merges(name: str) -> None:
 @every_backbone
 def test_an_image_of_no_size_that_fits_is_refused(name: str) -> None:
     with pytest.raises(SpecError):
-        registry.resolve("backbones", name).default(**TINY.get(name, {})).build(image_px=3, channels=CHANNELS)
+        registry.resolve("backbones", name).default(**TINY.get(name, {})).build(
+            image_px=UNFIT.get(name, 3), channels=CHANNELS
+        )
 
 
 def _wide(backbone: Backbone) -> list[ChannelGroup]:

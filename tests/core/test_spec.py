@@ -50,6 +50,7 @@ OTHER: dict[type[Frozen], dict[str, Any]] = {
         "classes": ["a", "b"],
         "task": "multi_label",
         "label_fraction": 0.5,
+        "keep_proportions": True,
         "standardisation": {"mean": 0.5, "std": 0.25},
     },
     Stage: {
@@ -57,6 +58,7 @@ OTHER: dict[type[Frozen], dict[str, Any]] = {
         "method": "mae",
         "backbone": "vit",
         "rounds": 5,
+        "label_fraction": 0.5,
         "local": {"epochs": 2},
         "personalise": "fedper",
         "aggregate": "median",
