@@ -40,6 +40,14 @@ def processes_of(folder: Path) -> list[str]:
     return list(_processes_naming(str(folder).encode()))
 
 
+def wait_for_processes(folder: Path, count: int) -> None:
+    """Agents start their nodes after they have been heard of."""
+    deadline = time.monotonic() + 60
+    while len(processes_of(folder)) < count:
+        assert time.monotonic() < deadline, processes_of(folder)
+        time.sleep(0.1)
+
+
 def _processes_naming(word: bytes) -> Iterator[str]:
     for process in Path("/proc").iterdir():
         if not process.name.isdigit() or process.name == str(os.getpid()):
@@ -85,9 +93,7 @@ def test_a_network_of_processes_gives_the_bits_of_a_simulation(hospitals: Path, 
 def test_ctrl_c_ends_every_process_of_a_network_and_the_same_command_takes_it_up(tmp_path: Path) -> None:
     for _ in range(2):
         started = up(tmp_path)
-        assert (
-            len(processes_of(tmp_path)) >= 9
-        )  # coordinator, SuperLink, and an agent, a node and a helper for each site
+        wait_for_processes(tmp_path, 9)  # coordinator, SuperLink, and an agent, a node and a helper for each site
         started.send_signal(signal.SIGINT)
         assert started.wait(60) == 130
         assert processes_of(tmp_path) == []
