@@ -24,12 +24,12 @@ _NOTE = (
     "This shows that the parts work together. The settings were chosen so that every arm learns within minutes; at "
     "this size, and with one seed, nothing here proves that any arm is better."
 )
-_ANY_RUN = "ARM/seed-0/"  # stands for a folder of each arm
+_SIMULATED = "data/"
 _PLACES = {
-    "data/": "the simulated hospitals",
+    _SIMULATED: "the simulated hospitals",
     "comparison.md": "the table; also as .csv, .json and .png",
     "reconstructions.png": "what the masked autoencoder paints at each hospital",
-    _ANY_RUN: "each run: spec.yaml, events.jsonl, metrics.csv, curves.png, weights under stages/",
+    "ARM/seed-0/": "each run: spec.yaml, events.jsonl, metrics.csv, curves.png, weights under stages/",
 }
 
 
@@ -118,6 +118,6 @@ def final_digest(stage: Path) -> str:
 def _tell_places(out: Path) -> None:
     tell(f"\nEverything is in '{escape(str(out))}':")
     for name, meaning in _PLACES.items():
-        if name == _ANY_RUN or (out / name).exists():  # there are no simulated hospitals beside data of the user's
+        if name != _SIMULATED or (out / name).exists():  # there are no simulated hospitals beside data of the user's
             tell(f"  {name:<24}{meaning}")
     tell("Next: `fedward simulate examples/quickstart.yaml`, or `fedward data inspect` on data of your own.")

@@ -43,7 +43,9 @@ class MONAINetwork(Backbone):
     def __init__(self, config: MONAIConfig, *, image_px: int, channels: int) -> None:
         super().__init__()
         check_size(image_px)
-        self.config, self.image_px, self.channels = config, image_px, channels
+        self.config, self._side_px, self.channels = config, image_px, channels
+        if config.spatial_dims == 2:  # what reads volumes has no such size, and EVP then refuses it
+            self.image_px = image_px
         outputs = config.features or _FEATURES
         self.network = build_network(config, image_px=image_px, channels=channels, outputs=outputs)
         given = self._seen()
@@ -97,7 +99,7 @@ class MONAINetwork(Backbone):
 
     def _example(self) -> Tensor:
         """An image like those to come; of volumes, a cube."""
-        sides = (self.image_px,) * self.config.spatial_dims
+        sides = (self._side_px,) * self.config.spatial_dims
         return torch.rand(1, self.channels, *sides, generator=torch.Generator().manual_seed(0))
 
     def _seen(self) -> Tensor:
@@ -108,7 +110,7 @@ class MONAINetwork(Backbone):
                 given = self.network.eval()(self._example())
         except (AssertionError, IndexError, RuntimeError, TypeError, ValueError) as error:
             raise SpecError(
-                f"MONAI's '{self.config.network}' does not read images of {self.image_px} pixels: {error}"
+                f"MONAI's '{self.config.network}' does not read images of {self._side_px} pixels: {error}"
             ) from error
         finally:
             self.network.train(training)
