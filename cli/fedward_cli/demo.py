@@ -45,7 +45,7 @@ def demo(
     ] = None,
     fresh: Fresh = False,
 ) -> None:
-    """Start three hospitals and a coordinator, and compare four ways to train: in about six minutes.
+    """Start three hospitals and a coordinator, and compare four ways to train: in about seven minutes.
 
     Coordinator, SuperLink and every hospital's agent are processes of their own, and the runs go through REST. The arms
     are `local` (every hospital alone), `scratch` (federated averaging), `ssl_fl` (masked pre-training without labels,

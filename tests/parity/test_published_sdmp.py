@@ -99,7 +99,7 @@ def test_losses_and_gradients_are_equal(term: str, temperature: float, form: For
 def test_the_momentum_branch_follows_equally(momentum: str) -> None:
     method = build(MOMENTUM)
     (group,) = {name.split("/")[1] for name in MOMENTUM if name.startswith("out/m") and _is(name, momentum)}
-    method.momentum.follow(method._online(), float(momentum))
+    method.momentum.follow(method._online(), momentum=float(momentum))
     found = method.state_dict()
     for name, expected in values(MOMENTUM, f"out/{group}/").items():
         assert_near(found[our_name(name)], expected, 1e-7)
@@ -127,7 +127,7 @@ def stepped(order: str, form: Form) -> tuple[SDMP, Batch]:
     )
     drawn = {"first": first, "second": second, "source": first, "mixed_first": mixed_first,
              "mixed_second": mixed_second, "own": STEP[f"out/{order}/weight_own"]}  # fmt: skip
-    method.momentum.follow(method._online(), float(STEP["in/m"]))
+    method.momentum.follow(method._online(), momentum=float(STEP["in/m"]))
     return method, Batch(images=first, drawn=drawn)
 
 

@@ -1,7 +1,7 @@
 """The application: routes under ``/api/v1``, and what works behind them."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from fastapi import APIRouter, FastAPI
 from sqlalchemy import URL
@@ -108,6 +108,12 @@ def create_app(  # noqa: PLR0913 - the settings of a coordinator, each by its na
             ):
                 yield
 
+    app = _serving_routes(lifespan)
+    app.state.prepare = prepare
+    return app
+
+
+def _serving_routes(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]]) -> FastAPI:
     # The usual pages for trying routes out fetch scripts from elsewhere, which a hospital network does not allow.
     app = FastAPI(
         title="Fedward coordinator",
@@ -118,7 +124,6 @@ def create_app(  # noqa: PLR0913 - the settings of a coordinator, each by its na
         redoc_url=None,
         redirect_slashes=False,  # a path is right or it is not found; what is sent along is not sent twice
     )
-    app.state.prepare = prepare
     register_errors(app)
     routes = APIRouter(prefix=PREFIX)
     for router in ROUTERS:

@@ -6,7 +6,6 @@ as long as the block lasts its backend keeps what it has started; the exact pin 
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from unittest.mock import patch
 
 import ray
 from flwr.clientapp import ClientApp
@@ -18,7 +17,7 @@ from flwr.simulation.ray_transport.ray_actor import BasicActorPool
 def standing_ray() -> Iterator[None]:
     """Keep Ray and its workers while the block lasts; the first run within it says how many workers there are."""
     kept: list[BasicActorPool] = []
-    start = RayBackend.build
+    start, end = RayBackend.build, RayBackend.terminate
 
     def build(backend: RayBackend, app_fn: Callable[[], ClientApp]) -> None:
         if not kept:
@@ -27,8 +26,13 @@ def standing_ray() -> Iterator[None]:
             kept.append(backend.pool)
         backend.pool, backend.app_fn = kept[0], app_fn
 
+    _put(build, lambda _: None)
     try:
-        with patch.multiple(RayBackend, build=build, terminate=lambda _: None):
-            yield
+        yield
     finally:
+        _put(start, end)
         ray.shutdown()
+
+
+def _put(build: Callable[..., None], terminate: Callable[..., None]) -> None:
+    RayBackend.build, RayBackend.terminate = build, terminate  # type: ignore[method-assign]

@@ -41,7 +41,7 @@ def prepared(method: FedBYOL, seed: int = 0) -> Batch:
 def compared(method: FedBYOL, seen: Tensor, predicted: Tensor) -> Tensor:
     """One direction, number by number."""
     online = method.predictor(method.projector(method.backbone(predicted)))
-    target = method.target.row[1](method.target.row[0](seen))
+    target = method.target.get_submodule("projector")(method.target.get_submodule("backbone")(seen))
     return ((functional.normalize(online) - functional.normalize(target)) ** 2).sum(dim=1)
 
 
@@ -125,9 +125,9 @@ def test_from_another_method_it_takes_the_backbone_and_the_target_is_its_copy() 
     report = method.inherit(source.state_dict(), source)
     state = method.state_dict()
     assert report.taken == tuple(name for name in state if name.startswith("backbone."))
-    assert report.cloned == tuple(name for name in state if name.startswith("target.row.0."))
+    assert report.cloned == tuple(name for name in state if name.startswith("target.backbone."))
     assert report.dropped == ("head.weight", "head.bias")
-    assert all(torch.equal(state[f"target.row.0.{n.removeprefix('backbone.')}"], state[n]) for n in report.taken)
+    assert all(torch.equal(state[f"target.{n}"], state[n]) for n in report.taken)
 
 
 def test_a_classifier_takes_its_backbone_over() -> None:

@@ -18,7 +18,6 @@ Letters: B batch, C channel, H height, W width, D what is predicted.
 
 from collections.abc import Mapping
 from dataclasses import replace
-from math import cos, pi
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +28,7 @@ from fedward_core.partition import Role, Rule
 from fedward_models.backbones.backbone import Backbone
 from fedward_models.data.views import draw_view
 from fedward_models.layers.projection_heads import normed_head
-from fedward_models.layers.slow_copy import SlowCopy
+from fedward_models.layers.slow_copy import SlowCopy, rising_momentum
 from fedward_models.losses.latent_prediction import latent_prediction
 from fedward_models.method import Batch, Clock, Inheritance, Method, StepOutput, take_over
 from fedward_models.methods.fedbyol.config import FedBYOLConfig
@@ -53,7 +52,7 @@ class FedBYOL(Method):
         # Without biases: before a batch norm they change nothing, and BYOL's last maps have none.
         self.projector = normed_head(backbone.num_features, config.hidden, config.width, last_norm=False)
         self.predictor = normed_head(config.width, config.hidden, config.width, last_norm=False)
-        self.target = SlowCopy(*self._followed())
+        self.target = SlowCopy(self._followed())
 
     def prepare(self, batch: Batch, rng: torch.Generator) -> Batch:
         """Draw two views of each image."""
@@ -97,16 +96,16 @@ class FedBYOL(Method):
 
     def momentum_at(self, clock: Clock) -> float:
         """What the target keeps of itself: from the setting up to 1 over the stage, as half a cosine (BYOL)."""
-        return 1 - (1 - self.config.momentum) * (1 + cos(pi * clock.position / clock.rounds)) / 2
+        return rising_momentum(self.config.momentum, clock.position / clock.rounds)
 
     def before_step(self, clock: Clock) -> None:
         """Begin a round from the received weights, where the target is rebuilt."""
         if self.config.target == "rebuild" and clock.epoch == clock.step == 0:
-            self.target.restart(*self._followed())
+            self.target.restart(self._followed())
 
     def after_step(self, clock: Clock) -> None:
         """Move the target."""
-        self.target.follow(*self._followed(), momentum=self.momentum_at(clock))
+        self.target.follow(self._followed(), momentum=self.momentum_at(clock))
 
     def inherit(self, state: Mapping[str, Tensor], source: Method) -> Inheritance:
         """Take the backbone over, copied into the target too; from another stage of ``fedbyol``, everything.
@@ -118,8 +117,8 @@ class FedBYOL(Method):
         taken = take_over(self, state, (n for n in self.state_dict() if whole or n.startswith("backbone.")))
         cloned: tuple[str, ...] = ()
         if not whole:
-            self.target.restart(*self._followed())
-            cloned = tuple(f"target.row.0.{name.removeprefix('backbone.')}" for name in taken)
+            self.target.restart(self._followed())
+            cloned = tuple(f"target.{name}" for name in taken)
         known = {*taken, *cloned}
         return Inheritance(
             taken=taken,
@@ -128,8 +127,8 @@ class FedBYOL(Method):
             dropped=tuple(name for name in state if name not in known),
         )
 
-    def _followed(self) -> tuple[nn.Module, nn.Module]:
-        return self.backbone, self.projector
+    def _followed(self) -> dict[str, nn.Module]:
+        return {"backbone": self.backbone, "projector": self.projector}
 
     def _predicted(self, images: Tensor) -> Tensor:
         """The online network: (B, C, H, W) to (B, D)."""

@@ -1,14 +1,12 @@
 """The two branches: the one that is trained, and its slow copy."""
 
-from collections.abc import Iterable
-from copy import deepcopy
-
 import torch
 from torch import Tensor, nn
 
 from fedward_core.errors import SpecError
 from fedward_models.backbones.backbone import Backbone
 from fedward_models.backbones.vit.vit import ViT
+from fedward_models.layers.slow_copy import SlowCopy
 from fedward_models.layers.transformer import layer_norm
 from fedward_models.training.surroundings import mode
 
@@ -70,37 +68,15 @@ def prepare_backbone(backbone: Backbone, *, freeze_patches: bool) -> nn.Module:
     return layer_norm(backbone.num_features)
 
 
-class MomentumBranch(nn.Module):
-    """A copy of backbone, norm and projector that follows them slowly and gets no gradient.
+class MomentumBranch(SlowCopy):
+    """A slow copy of backbone, norm and projector."""
 
-    As in MoCo v3 parameters follow; the statistics of its batch norms are those of its own passes.
-    """
-
-    def __init__(self, backbone: Backbone, norm: nn.Module, projector: nn.Module) -> None:
-        super().__init__()
-        self.backbone: Backbone = deepcopy(backbone)
-        self.norm, self.projector = deepcopy(norm), deepcopy(projector)
-        self.requires_grad_(False)
+    backbone: Backbone
+    norm: nn.Module
+    projector: nn.Module
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, H, W) to (B, D)."""
         projected: Tensor = self.projector(features_of(self.backbone, self.norm, images))
         return projected
-
-    @torch.no_grad()
-    def follow(self, online: Iterable[nn.Module], momentum: float) -> None:
-        """Keep ``momentum`` of each parameter, and take the rest from the online branch.
-
-        Args:
-            online: Its backbone, norm and projector.
-            momentum: In [0, 1]: 1 stands still, 0 copies.
-        """
-        for own, theirs in zip(self.children(), online, strict=True):
-            for slow, fast in zip(own.parameters(), theirs.parameters(), strict=True):
-                slow.mul_(momentum).add_(fast, alpha=1 - momentum)
-
-    def restart(self, online: Iterable[nn.Module]) -> None:
-        """Become the online branch, statistics included."""
-        for own, theirs in zip(self.children(), online, strict=True):
-            own.load_state_dict(theirs.state_dict())

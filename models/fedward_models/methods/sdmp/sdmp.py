@@ -19,7 +19,6 @@ Letters: B batch, C channel, H height, W width, D what is compared.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import cos, pi
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +28,7 @@ from fedward_core.errors import DataError
 from fedward_core.partition import Role, Rule
 from fedward_models.backbones.backbone import Backbone
 from fedward_models.backbones.vit.vit import ViT
+from fedward_models.layers.slow_copy import rising_momentum
 from fedward_models.losses.two_targets import common_content
 from fedward_models.method import Batch, Clock, Inheritance, Method, StepOutput, take_over
 from fedward_models.methods.sdmp.bases import build_base
@@ -74,7 +74,7 @@ class SDMP(Method):
             check_takes(backbone, size_px=config.base.local_px, channels=contract.channels)
         self.norm = prepare_backbone(backbone, freeze_patches=config.freeze_patches)
         self.base = build_base(config.base, features=backbone.num_features, transformer=isinstance(backbone, ViT))
-        self.momentum = MomentumBranch(*self._online())
+        self.momentum = MomentumBranch(self._online())
         published = 0.5 if config.views == "swap" else 1.0
         self.source_weight, self.mixed_weight = (
             published if weight is None else weight for weight in (config.source_weight, config.mixed_weight)
@@ -145,13 +145,13 @@ class SDMP(Method):
 
     def momentum_at(self, clock: Clock) -> float:
         """What the momentum branch keeps of itself: from the setting up to 1 over the stage, as half a cosine."""
-        return 1 - (1 - self.config.base.momentum) * 0.5 * (1 + cos(pi * clock.position / clock.rounds))
+        return rising_momentum(self.config.base.momentum, clock.position / clock.rounds)
 
     def before_step(self, clock: Clock) -> None:
         """Move the momentum branch, as published before it sees the batch."""
         if self.config.momentum_branch == "rebuild" and clock.epoch == clock.step == 0:
             self.momentum.restart(self._online())
-        self.momentum.follow(self._online(), self.momentum_at(clock))
+        self.momentum.follow(self._online(), momentum=self.momentum_at(clock))
 
     def after_backward(self, clock: Clock) -> None:
         """Let DINO's prototypes stand still at first, where the settings say so."""
@@ -182,9 +182,9 @@ class SDMP(Method):
             dropped=tuple(name for name in state if name not in known),
         )
 
-    def _online(self) -> tuple[Backbone, nn.Module, nn.Module]:
+    def _online(self) -> dict[str, nn.Module]:
         """What the momentum branch follows."""
-        return self.backbone, self.norm, self.base.projector
+        return {"backbone": self.backbone, "norm": self.norm, "projector": self.base.projector}
 
     def _query(self, images: Tensor) -> Tensor:
         """The online branch: (B, C, H, W) to (B, D)."""
