@@ -45,8 +45,8 @@ def spec_of(width: int) -> Spec:
         "rounds": 2,
         "local": {"batch_size": 8, "optimizer": {"name": "adamw", "lr": 0.01}},
     }
-    dataset = {"name": "simulated", "image_px": 16}
-    return Spec.parse({"name": "toy", "dataset": dataset, "evaluate": {"bootstrap": 0}, "stages": [stage]})
+    values = {"name": "toy", "cohort": {"min_sites": 2}, "dataset": {"name": "simulated", "image_px": 16}}
+    return Spec.parse({**values, "evaluate": {"bootstrap": 0}, "stages": [stage]})
 
 
 @pytest.mark.slow
