@@ -13,7 +13,7 @@ A pass through one half is masked where a group is read, since norms fill zeros 
 
 import operator
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -24,6 +24,7 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from fedward_core.errors import SpecError
 from fedward_models.backbones.backbone import Activation, Axis, ChannelGroup
+from fedward_models.backbones.group_draft import GroupDraft
 
 _KEEPING_MODULES: tuple[type[nn.Module], ...] = (
     *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Mish, nn.Hardswish, nn.Hardsigmoid, nn.Sigmoid),
@@ -62,17 +63,6 @@ def traced_groups(
     return _Reading(network, (*_KEEPING_MODULES, *keeping)).groups(graph)
 
 
-@dataclass
-class _Group:
-    """A group while the graph is read."""
-
-    name: str
-    channels: int
-    outputs: list[Axis] = field(default_factory=list)
-    inputs: list[Axis] = field(default_factory=list)
-    activations: list[Activation] = field(default_factory=list)
-
-
 @dataclass(frozen=True, kw_only=True)
 class _Channels:
     """What axis 1 of an activation consists of: every channel of a group, in runs of ``unit`` entries."""
@@ -86,7 +76,7 @@ class _Reading:
 
     def __init__(self, network: nn.Module, keeping: tuple[type[nn.Module], ...]) -> None:
         self._network, self._keeping = network, keeping
-        self._groups: list[_Group] = []
+        self._groups: list[GroupDraft] = []
         self._joined: list[int] = []  # for each group the one that it was joined into, itself at first
         self._used: set[str] = set()
         self.seen: dict[fx.Node, _Channels | None] = {}
@@ -133,7 +123,7 @@ class _Reading:
                 return self._written(name, module, source)
         if source is not None:
             self._read(name, module, source)
-        self._groups.append(_Group(name, len(module.weight)))
+        self._groups.append(GroupDraft(name, len(module.weight)))
         self._joined.append(len(self._joined))
         return self._written(name, module, _Channels(group=len(self._groups) - 1))
 
@@ -190,19 +180,10 @@ class _Reading:
             raise _refusal("features that no layer gives")
         for index, group in enumerate(self._groups):
             if (root := self._root(_Channels(group=index))) != index:
-                for part in ("outputs", "inputs", "activations"):
-                    getattr(self._groups[root], part).extend(getattr(group, part))
+                self._groups[root].absorb(group)
         last = self._root(features)
         return tuple(
-            ChannelGroup(
-                name=group.name,
-                channels=group.channels,
-                outputs=tuple(group.outputs),
-                inputs=tuple(group.inputs),
-                activations=tuple(group.activations),
-                feeds_head=index == last,
-                head_unit=features.unit if index == last else 1,
-            )
+            group.group(feeds_head=index == last, head_unit=features.unit if index == last else 1)
             for index, group in enumerate(self._groups)
             if self._joined[index] == index
         )

@@ -6,33 +6,12 @@ channels on both of its sides.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 
 from fedward_models.backbones.backbone import Activation, Axis, ChannelGroup
+from fedward_models.backbones.group_draft import GroupDraft
 from fedward_models.backbones.robust_cnn.block import Block, Convolution
 
 _PARTS = {"batch": ("weight", "bias", "running_mean", "running_var"), "group": ("weight", "bias")}
-
-
-@dataclass
-class _Stream:
-    """A residual stream while it is followed."""
-
-    name: str
-    channels: int
-    outputs: list[Axis] = field(default_factory=list)
-    inputs: list[Axis] = field(default_factory=list)
-    activations: list[Activation] = field(default_factory=list)
-
-    def group(self, *, feeds_head: bool) -> ChannelGroup:
-        return ChannelGroup(
-            name=self.name,
-            channels=self.channels,
-            outputs=tuple(self.outputs),
-            inputs=tuple(self.inputs),
-            activations=tuple(self.activations),
-            feeds_head=feeds_head,
-        )
 
 
 def channel_groups_of(blocks: Mapping[str, Block], *, patch_stem: bool, norm: str) -> tuple[ChannelGroup, ...]:
@@ -47,19 +26,19 @@ def channel_groups_of(blocks: Mapping[str, Block], *, patch_stem: bool, norm: st
     for name, block in blocks.items():
         _read(streams[-1], name, block)
         if block.downsample is not None:
-            streams.append(_Stream(name=f"from {name}", channels=block.shape.outputs))
+            streams.append(GroupDraft(name=f"from {name}", channels=block.shape.outputs))
             streams[-1].outputs += [*_conv(f"{name}.downsample.0"), *_norm(f"{name}.downsample.1", norm)]
         _add_into(streams[-1], name, block, norm)
     groups = [stream.group(feeds_head=stream is streams[-1]) for stream in streams]
     return (*groups, *(group for name, block in blocks.items() for group in _within(name, block, norm)))
 
 
-def _of_stem(channels: int, *, patch_stem: bool, norm: str) -> _Stream:
+def _of_stem(channels: int, *, patch_stem: bool, norm: str) -> GroupDraft:
     outputs = list(_conv("stem")) if patch_stem else [*_conv("stem.0"), *_norm("stem.1", norm)]
-    return _Stream(name="stem", channels=channels, outputs=outputs, activations=[Activation(module="stem")])
+    return GroupDraft(name="stem", channels=channels, outputs=outputs, activations=[Activation(module="stem")])
 
 
-def _read(stream: _Stream, name: str, block: Block) -> None:
+def _read(stream: GroupDraft, name: str, block: Block) -> None:
     first = block.convolutions[0]
     if first.depthwise:  # output channel i reads input channel i // unit
         stream.inputs.append(Axis(tensor=f"{name}.{first.name}.weight", unit=first.outputs // first.inputs))
@@ -69,7 +48,7 @@ def _read(stream: _Stream, name: str, block: Block) -> None:
         stream.inputs.append(Axis(tensor=f"{name}.downsample.0.weight", dim=1))
 
 
-def _add_into(stream: _Stream, name: str, block: Block, norm: str) -> None:
+def _add_into(stream: GroupDraft, name: str, block: Block, norm: str) -> None:
     for conv in _adding(block):
         stream.outputs += [*_conv(f"{name}.{conv.name}"), *_norm_after(name, block, conv, norm)]
     if block.gamma is not None:
