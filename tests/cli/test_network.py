@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from waiting import wait_until
 
 from fedward_cli.deployed import Deployed
 from fedward_cli.execution import execute, job_for
@@ -38,14 +39,6 @@ STAGES = ("together", "apart")
 def processes_of(folder: Path) -> list[str]:
     """The command lines of every process that names a folder, in its command line or environment."""
     return list(_processes_naming(str(folder).encode()))
-
-
-def wait_for_processes(folder: Path, count: int) -> None:
-    """Agents start their nodes after they have been heard of."""
-    deadline = time.monotonic() + 60
-    while len(processes_of(folder)) < count:
-        assert time.monotonic() < deadline, processes_of(folder)
-        time.sleep(0.1)
 
 
 def _processes_naming(word: bytes) -> Iterator[str]:
@@ -93,7 +86,8 @@ def test_a_network_of_processes_gives_the_bits_of_a_simulation(hospitals: Path, 
 def test_ctrl_c_ends_every_process_of_a_network_and_the_same_command_takes_it_up(tmp_path: Path) -> None:
     for _ in range(2):
         started = up(tmp_path)
-        wait_for_processes(tmp_path, 9)  # coordinator, SuperLink, and an agent, a node and a helper for each site
+        # Coordinator, SuperLink, and an agent, a node and a helper for each site; agents start their nodes by and by.
+        wait_until(lambda: len(processes_of(tmp_path)) >= 9)
         started.send_signal(signal.SIGINT)
         assert started.wait(60) == 130
         assert processes_of(tmp_path) == []

@@ -5,12 +5,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock, call
 
 import pytest
+from waiting import wait_until
 
 from fedward_client.agent import node, service
 from fedward_client.agent.errors import AgentError
@@ -19,13 +19,6 @@ from fedward_client.agent.membership import read_enrolled
 from fedward_client.agent.node import Link, SuperNode
 from fedward_client.agent.service import AgentService
 from fedward_core.fleet import Instructions
-
-
-def wait_until(holds: Callable[[], Any], timeout_s: float = 120.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not holds():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
 
 
 def children_of(pid: int) -> list[str]:

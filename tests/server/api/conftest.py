@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+from waiting import wait_until
 
 from fedward_core.process import Process
 from fedward_server.sites.versions import our_versions
@@ -149,13 +149,6 @@ def rehearsal(rounds: int) -> dict[str, Any]:
     """A run that reads no images and trains nothing."""
     stage = {"name": "only", "method": "rehearsal", "rounds": rounds}
     return {"name": "drill", "seed": 7, "dataset": {"name": "none"}, "evaluate": {"every": 50}, "stages": [stage]}
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not holds():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
 
 
 @pytest.fixture

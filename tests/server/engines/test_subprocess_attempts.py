@@ -5,10 +5,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from waiting import wait_until
 
 from fedward_core.engine import Job
 from fedward_core.events import Listener
@@ -26,13 +27,6 @@ def job(folder: Path, *, rounds: int, sites: tuple[str, ...] = ("a", "b", "c")) 
     spec = Spec.parse({"name": "drill", "dataset": {"name": "none"}, "stages": [stage]})
     values = spec.model_dump(mode="json")
     return AttemptJob(run="run-1", spec=values, sites=sites, data=str(folder), engine="inline", workers=1)
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
 
 
 @pytest.fixture

@@ -15,11 +15,10 @@ from typing import Any, ClassVar
 
 import httpx
 import pytest
+from drill import drill, weights
 
-from fedward_core.arrays import digest, read_arrays
 from fedward_core.engine import Job
 from fedward_core.processes import LOOPBACK, end_child, start_child
-from fedward_core.spec import Spec
 from fedward_server.engines.attempts import AttemptJob, Outcome, Status
 from fedward_server.engines.inline import InlineEngine
 from fedward_server.engines.subprocess_attempts import SubprocessAttempts
@@ -85,17 +84,6 @@ def agent(site: str, superlink: str, home: Path) -> Iterator[None]:
     end_child(child, patience_s=30.0)
 
 
-def spec() -> Spec:
-    stage = {"name": "only", "method": "rehearsal", "rounds": ROUNDS}
-    cohort = {"min_sites": 2, "round_deadline_s": 300}
-    values = {"name": "drill", "seed": 7, "dataset": {"name": "none"}, "cohort": cohort, "stages": [stage]}
-    return Spec.parse({**values, "evaluate": {"every": ROUNDS}})
-
-
-def weights(run: Path) -> str:
-    return digest(read_arrays(run / "stages" / "only" / "final.safetensors")[0])
-
-
 def finished_rounds(run: RunFolder) -> list[float]:
     lines = run.events.read_text().splitlines(keepends=True) if run.events.exists() else []
     events = [json.loads(line) for line in lines if line.endswith("\n")]
@@ -110,7 +98,7 @@ def test_a_call_whose_answer_is_lost_costs_seconds_and_changes_no_digit(call: st
         stack.callback(keeper.end)
         stack.enter_context(agent("north", superlink, tmp_path / "north"))
         stack.enter_context(agent("south", stack.enter_context(relay(superlink)), tmp_path / "south"))
-        values = {"run": "drill", "spec": spec().model_dump(mode="json"), "sites": SITES, "data": str(tmp_path)}
+        values = {"run": "drill", "spec": drill(ROUNDS).model_dump(mode="json"), "sites": SITES, "data": str(tmp_path)}
         place = {"superlink": superlink, "superlink_keys": str(keeper.keys)}
         handle = attempts.start(run, AttemptJob(**values, **place, engine="deployment", workers=1))
         deadline = time.monotonic() + DEADLINE_S
@@ -122,6 +110,6 @@ def test_a_call_whose_answer_is_lost_costs_seconds_and_changes_no_digit(call: st
     assert attempts.outcome(run) == Outcome(state="completed")
     (cut_at,) = Relay.cut_at
     assert next(ended for ended in finished_rounds(run) if ended > cut_at) - cut_at < QUICK_S
-    alone = Job(spec=spec(), run="drill", sites=SITES, data=tmp_path, out=tmp_path / "alone")
+    alone = Job(spec=drill(ROUNDS), run="drill", sites=SITES, data=tmp_path, out=tmp_path / "alone")
     InlineEngine().run(alone, lambda event: None)
     assert weights(run.path) == weights(tmp_path / "alone")

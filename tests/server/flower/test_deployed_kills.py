@@ -14,12 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from drill import drill, weights
 
-from fedward_core.arrays import digest, read_arrays
 from fedward_core.engine import Job
 from fedward_core.process import Process
 from fedward_core.processes import Child, end_child, start_child
-from fedward_core.spec import Spec
 from fedward_server.engines.attempts import AttemptJob, Handle, Outcome, Status
 from fedward_server.engines.inline import InlineEngine
 from fedward_server.engines.subprocess_attempts import SubprocessAttempts
@@ -32,17 +31,6 @@ pytestmark = pytest.mark.slow
 SITES = ("north", "south")
 ROUNDS = 6
 DEADLINE_S = 400.0
-
-
-def drill() -> Spec:
-    stage = {"name": "only", "method": "rehearsal", "rounds": ROUNDS}
-    cohort = {"min_sites": 2, "round_deadline_s": 300}
-    values = {"name": "drill", "seed": 7, "dataset": {"name": "none"}, "cohort": cohort, "stages": [stage]}
-    return Spec.parse({**values, "evaluate": {"every": ROUNDS}})
-
-
-def weights(run: Path) -> str:
-    return digest(read_arrays(run / "stages" / "only" / "final.safetensors")[0])
 
 
 @dataclass
@@ -86,7 +74,7 @@ class Network:
     def job(self) -> AttemptJob:
         return AttemptJob(
             run="drill",
-            spec=drill().model_dump(mode="json"),
+            spec=drill(ROUNDS).model_dump(mode="json"),
             sites=SITES,
             data=str(self.home / "data"),
             engine="deployment",
@@ -134,7 +122,9 @@ def network(tmp_path: Path) -> Iterator[Network]:
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("undisturbed")
-    InlineEngine().run(Job(spec=drill(), run="drill", sites=SITES, data=folder, out=folder / "out"), lambda event: None)
+    InlineEngine().run(
+        Job(spec=drill(ROUNDS), run="drill", sites=SITES, data=folder, out=folder / "out"), lambda event: None
+    )
     return weights(folder / "out")
 
 

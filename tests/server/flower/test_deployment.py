@@ -4,13 +4,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
 import pytest
+from waiting import wait_until
 
 from fedward_core.engine import Job
 from fedward_core.errors import RoundError
@@ -107,7 +106,7 @@ def test_killing_what_started_the_network_ends_the_whole_network(hospitals: Path
     write_job(file, job)
     assert read_job(file) == job
     with subprocess.Popen([sys.executable, "-c", code, str(file)]) as starter:
-        wait_for(lambda: "round_finished" in events_text(job.out))
+        wait_until(lambda: "round_finished" in events_text(job.out))
         running = " ".join(processes_of(job.out).values())
         for program in (
             "flower-superlink",
@@ -118,19 +117,12 @@ def test_killing_what_started_the_network_ends_the_whole_network(hospitals: Path
         ):
             assert program in running
         starter.send_signal(signal.SIGKILL)
-    wait_for(lambda: not processes_of(job.out))
+    wait_until(lambda: not processes_of(job.out))
 
 
 def events_text(out: Path) -> str:
     path = out / "events.jsonl"
     return path.read_text() if path.exists() else ""
-
-
-def wait_for(condition: Callable[[], Any], timeout_s: float = 120.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def test_events_are_passed_on_once_each_and_only_when_whole(tmp_path: Path) -> None:
