@@ -52,6 +52,7 @@ class TorchProgram:
         self._index = stage
         self._stage = spec.stages[stage]
         self._method: Method | None = None
+        self._checked: StagePlan | None = None
 
     def describe(self, site: Site) -> DatasetCard:
         """The card of the spec's dataset."""
@@ -171,7 +172,19 @@ class TorchProgram:
         if self._method is None:
             self._method = build_method(self._spec, self._index, order.plan.contract)
             self._personalisation.extend(self._method)
+        self._check_plan(order.plan, self._method)
         return self._method, order.plan.partition(self._stage.share_at(order.round))
+
+    def _check_plan(self, plan: StagePlan, method: Method) -> None:
+        """What may travel follows from the spec that the site agreed to, whatever rules arrive with an order."""
+        if plan == self._checked:
+            return
+        if plan.rules != self._personalisation.rules(method) or plan.manifest != manifest_of(method):
+            raise SpecError(
+                f"the plan of stage '{self._stage.name}' shares other parts of the model than its spec does, or is of "
+                "another model: nothing is sent. Bring coordinator and sites to one release of Fedward"
+            )
+        self._checked = plan
 
     def _phases(self, method: Method, order: Order, partition: Partition) -> tuple[Phase, ...]:
         return self._personalisation.phases(

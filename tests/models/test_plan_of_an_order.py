@@ -1,0 +1,86 @@
+"""A site derives from the spec what may travel, and carries no order out whose plan says otherwise."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fedward_core.arrays import digest
+from fedward_core.errors import SpecError
+from fedward_core.order import Order, Work
+from fedward_core.partition import Role, Rule
+from fedward_core.plan import StagePlan
+from fedward_core.spec import Spec
+from fedward_core.store import PrivateEntry
+from fedward_core.update import SHARED
+from fedward_models.data import generate, sites_in
+from fedward_models.programs.program import Site
+from fedward_models.programs.torch_program import TorchProgram
+
+EVERYTHING = (Rule(pattern=r".*", role=Role.SHARED),)
+STAGE: dict[str, Any] = {
+    "name": "only",
+    "method": "supervised",
+    "backbone": {"name": "small_cnn", "widths": [2], "hidden": [4]},
+    "rounds": 1,
+    "local": {"batch_size": 8},
+}
+
+
+class Kept:
+    """A private store in memory."""
+
+    def __init__(self) -> None:
+        self.entries: list[PrivateEntry] = []
+
+    def read(self, round_: int, parent: str) -> PrivateEntry:
+        raise AssertionError("the first round reads nothing")
+
+    def write(self, entry: PrivateEntry) -> None:
+        self.entries.append(entry)
+
+
+def program_with(**stage: Any) -> TorchProgram:
+    values = {"name": "toy", "dataset": {"name": "films", "image_px": 16}, "evaluate": {"bootstrap": 0}}
+    return TorchProgram(Spec.parse({**values, "stages": [{**STAGE, **stage}]}), 0)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    generate(tmp_path, sites=1, images_per_site=24, image_px=16, seed=1)
+    return Site(name=sites_in(tmp_path)[0], data=tmp_path, store=Kept())
+
+
+@pytest.mark.parametrize("personalise", ["channel_decoupling", "fedper", "local_only"])
+@pytest.mark.parametrize("work", [Work.TRAIN, Work.EVALUATE])
+def test_a_plan_that_shares_more_than_the_spec_is_not_carried_out(personalise: str, work: Work, site: Site) -> None:
+    program = program_with(personalise=personalise)
+    plan, weights = program.plan(program.describe(site).contract, None)
+    carry_out = {Work.TRAIN: program.train, Work.EVALUATE: program.evaluate}[work]
+    with pytest.raises(SpecError, match="shares other parts"):
+        carry_out(order_with(plan.model_copy(update={"rules": EVERYTHING}), weights, work), weights, site)
+    assert isinstance(site.store, Kept)
+    assert not site.store.entries
+
+
+def test_a_plan_of_another_model_is_not_carried_out(site: Site) -> None:
+    program = program_with()
+    other, weights = program_with(backbone={"name": "small_cnn", "widths": [3]}).plan(
+        program.describe(site).contract, None
+    )
+    with pytest.raises(SpecError, match="another model"):
+        program.train(order_with(other, weights, Work.TRAIN), weights, site)
+
+
+def test_the_plan_of_the_spec_is_carried_out_after_a_wrong_one(site: Site) -> None:
+    program = program_with(personalise="fedper")
+    plan, weights = program.plan(program.describe(site).contract, None)
+    with pytest.raises(SpecError):
+        program.train(order_with(plan.model_copy(update={"rules": EVERYTHING}), weights, Work.TRAIN), weights, site)
+    update = program.train(order_with(plan, weights, Work.TRAIN), weights, site)
+    assert update.groups[SHARED]
+    assert not any(name.startswith("head.") for name in update.groups[SHARED])
+
+
+def order_with(plan: StagePlan, arrays: Any, work: Work) -> Order:
+    return Order(run="r", work=work, stage=0, round=0, parent=digest(arrays), base=None, plan=plan)
