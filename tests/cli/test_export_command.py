@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import yaml
 from PIL import Image
 from safetensors.torch import load_file
 from typer.testing import CliRunner
@@ -162,10 +161,7 @@ def test_an_unpacked_download_of_a_coordinator_is_as_good_as_the_folder_of_a_run
 
 
 def test_a_personalised_model_is_said_to_be_that_of_no_site(trained: Any, tmp_path: Path) -> None:
-    run = copied(trained(), tmp_path)
-    values = yaml.safe_load((run / "spec.yaml").read_text())
-    values["stages"][0]["personalise"] = "fedper"
-    (run / "spec.yaml").write_text(yaml.safe_dump(values))
+    run = trained(personalise="fedbn", **VIT)
     assert export(run, "--format", "safetensors", "--out", tmp_path / "home").exit_code == 0
     assert "the model of any site" in (tmp_path / "home" / "README.md").read_text()
 
