@@ -40,7 +40,7 @@ mutants: setup ## Break lines of SSL-FL and CD2-pFed one by one, and see which t
 	@$(BIN)/python tests/mutants/run.py
 
 matrix: setup ## Try every method on every backbone in every mode, and record what was seen
-	@$(BIN)/fedward zoo matrix --run --engine inline --engine ray --record cli/fedward_cli/matrix.json
+	@$(BIN)/fedward zoo matrix --run --engine inline --engine ray --record cli/fedward_cli/matrix/record.json
 
 lint: setup ## Check format, style, types and who imports whom
 	@$(BIN)/ruff format --check

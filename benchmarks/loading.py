@@ -15,8 +15,8 @@ from benchmarks.report import Spread, print_table
 from fedward_core.cards import DataKind, Split
 from fedward_core.spec import Dataset
 from fedward_models.data import generate, open_split, site_data
-from fedward_models.data.cache import FOLDER
-from fedward_models.data.loader import Loader
+from fedward_models.data.batches.loader import Loader
+from fedward_models.data.reading.cache import FOLDER
 
 REPEATS = 5
 EXAMPLES = 60

@@ -34,8 +34,8 @@ from fedward_core.arrays import Array
 from fedward_core.engine import Job
 from fedward_core.events import Event, EventKind
 from fedward_core.spec import Spec
-from fedward_models.data.npz_file import write_npz
-from fedward_models.data.shards import shard_split
+from fedward_models.data.reading.npz_file import write_npz
+from fedward_models.data.splitting.shards import shard_split
 
 ROUNDS, LAST = 40, 5  # the rounds of a run, and those of fine-tuning in it
 SITES, MOVED, CLASSES_PER_SITE = 10, 4, 5

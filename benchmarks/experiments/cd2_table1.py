@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from fedward_cli.personal_models import SimulatedRun
+from fedward_cli.simulation.personal_models import SimulatedRun
 from fedward_core import registry
 from fedward_core.arrays import Array
 from fedward_core.cards import Split
@@ -31,9 +31,9 @@ from fedward_core.engine import Job
 from fedward_core.errors import CheckpointError
 from fedward_core.events import Event, EventKind
 from fedward_core.spec import Spec
-from fedward_models.data.npz_file import write_npz
-from fedward_models.data.shards import shard_split
+from fedward_models.data.reading.npz_file import write_npz
 from fedward_models.data.source import sites_in
+from fedward_models.data.splitting.shards import shard_split
 
 SITES, PER_ROUND, CLASSES_PER_SITE = 100, 10, 2
 SCORES = 4  # New is computed so often, the last round included

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.panel import Panel
 from typer.core import TyperGroup
 
-from fedward_cli.consoles import errors
+from fedward_cli.display.consoles import errors
 from fedward_core.errors import FedwardError
 
 FAILED = 1

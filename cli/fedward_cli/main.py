@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from fedward_cli import (
+from fedward_cli.commands import (
     agent,
     class_map,
     compare,
@@ -13,14 +13,14 @@ from fedward_cli import (
     doctor,
     explain,
     export,
-    job,
-    keys_remote,
+    jobs,
+    keys,
     predict,
-    run,
-    runs_remote,
+    runs,
     server,
-    sites_remote,
-    studies_remote,
+    simulate,
+    sites,
+    studies,
     up,
     zoo,
 )
@@ -38,14 +38,14 @@ zoo.app.command("export")(export.export)
 zoo.app.command("map")(class_map.map_classes)
 app.add_typer(zoo.app, name="zoo")
 app.add_typer(data.app, name="data")
-app.add_typer(runs_remote.app, name="run")
-app.add_typer(studies_remote.app, name="study")
-app.add_typer(sites_remote.app, name="site")
-app.add_typer(keys_remote.app, name="key")
+app.add_typer(runs.app, name="run")
+app.add_typer(studies.app, name="study")
+app.add_typer(sites.app, name="site")
+app.add_typer(keys.app, name="key")
 app.add_typer(agent.app, name="agent")
-app.add_typer(job.app, name="job")
-app.command("train")(run.train)
-app.command("simulate")(run.simulate)
+app.add_typer(jobs.app, name="job")
+app.command("train")(simulate.train)
+app.command("simulate")(simulate.simulate)
 app.command("explain")(explain.explain)
 app.command("predict")(predict.predict)
 app.command("compare")(compare.compare)

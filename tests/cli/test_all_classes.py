@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fedward_cli.hospitals import all_classes
+from fedward_cli.simulation.hospitals import all_classes
 from fedward_core.errors import DataError
 from fedward_core.spec import Spec
 

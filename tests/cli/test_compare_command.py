@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from fedward_cli import plots
-from fedward_cli.comparison import Comparison
+from fedward_cli.comparison.comparison import Comparison
+from fedward_cli.display import plots
 from fedward_core.errors import FedwardError
 
 

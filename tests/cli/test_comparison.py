@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedward_cli.bootstrap import nested_interval, paired_interval
-from fedward_cli.comparison import SITE_PRIOR, compare_arms, pooled, site_prior
-from fedward_cli.comparison_report import notes
-from fedward_cli.comparison_row import Difference
-from fedward_cli.results import Moment, Results
+from fedward_cli.comparison.bootstrap import nested_interval, paired_interval
+from fedward_cli.comparison.comparison import SITE_PRIOR, compare_arms, pooled, site_prior
+from fedward_cli.comparison.report import notes
+from fedward_cli.comparison.row import Difference
+from fedward_cli.simulation.results import Moment, Results
 from fedward_core.cards import Contract, DatasetCard, Split
 from fedward_core.metric import Metric, Metrics
 

@@ -8,10 +8,10 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from fedward_cli import plots
-from fedward_cli.comparison import Comparison
+from fedward_cli.comparison.comparison import Comparison
+from fedward_cli.display import plots
 from fedward_cli.main import app
-from fedward_cli.results import read_results
+from fedward_cli.simulation.results import read_results
 from fedward_core.arrays import digest, read_arrays
 
 ARMS = sorted((Path(__file__).parents[2] / "examples" / "cxr").glob("*.yaml"))

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from fedward_cli import demo as demo_command
-from fedward_cli import plots, reconstructions
-from fedward_cli.demo import ARMS, DATASET_OF_OWN
-from fedward_cli.reconstructions import draw_reconstructions
+from fedward_cli.commands import demo as demo_command
+from fedward_cli.commands.demo import ARMS, DATASET_OF_OWN
+from fedward_cli.display import plots, reconstructions
+from fedward_cli.display.reconstructions import draw_reconstructions
 from fedward_core.engine import Job
 from fedward_core.spec import Spec
 from fedward_server.engines.inline import InlineEngine

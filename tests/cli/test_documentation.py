@@ -12,9 +12,9 @@ import typer
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from fedward_cli.demo import ARMS, demo_arms
+from fedward_cli.commands.demo import ARMS, demo_arms
+from fedward_cli.commands.zoo import KINDS
 from fedward_cli.main import app
-from fedward_cli.zoo import KINDS
 from fedward_core import registry
 from fedward_core.config import Config
 from fedward_core.spec import Cohort, Dataset, Evaluate, Local, Schedule, Spec, Stage

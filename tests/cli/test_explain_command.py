@@ -9,7 +9,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from fedward_cli.explain import _write_volume
+from fedward_cli.commands.explain import _write_volume
 from fedward_cli.main import app
 from fedward_core.cards import Contract, DataKind, Split
 from fedward_core.engine import Job

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from waiting import wait_until
 
-from fedward_cli.deployed import Deployed
-from fedward_cli.execution import execute, job_for
-from fedward_cli.network import network, sites_of
+from fedward_cli.network.deployed import Deployed
+from fedward_cli.network.processes import network, sites_of
+from fedward_cli.simulation.execution import execute, job_for
 from fedward_client.agent.home import AgentHome
 from fedward_client.agent.policy import read_policy
 from fedward_client.jobs.job import JobState, LocalJob

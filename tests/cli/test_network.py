@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from waiting import wait_until
 
-from fedward_cli.deployed import Deployed
-from fedward_cli.execution import execute, job_for
-from fedward_cli.network import Network, NetworkError, network, sites_of
+from fedward_cli.network.deployed import Deployed
+from fedward_cli.network.processes import Network, NetworkError, network, sites_of
+from fedward_cli.simulation.execution import execute, job_for
 from fedward_core.arrays import read_arrays
 from fedward_core.engine import Job
 from fedward_core.errors import DataError

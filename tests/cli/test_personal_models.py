@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from fedward_cli.personal_models import SimulatedRun
+from fedward_cli.simulation.personal_models import SimulatedRun
 from fedward_core import registry
 from fedward_core.cards import Split
 from fedward_core.engine import Job

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from fedward_cli.progress import shown
+from fedward_cli.display.progress import shown
 from fedward_core.events import Event, EventKind
 from fedward_core.spec import Spec
 

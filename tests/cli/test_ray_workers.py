@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fedward_cli.run import RAY_TRAIN
+from fedward_cli.commands.simulate import RAY_TRAIN
 from fedward_client.agent.home import AgentHome
 from fedward_core import registry
 

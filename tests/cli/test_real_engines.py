@@ -6,7 +6,7 @@ from typing import Any
 from typer.testing import CliRunner
 
 from fedward_cli.main import app
-from fedward_cli.results import read_results
+from fedward_cli.simulation.results import read_results
 
 SPEC = """
 name: drill

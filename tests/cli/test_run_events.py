@@ -5,10 +5,10 @@ from typing import Any, cast
 
 import pytest
 
-from fedward_cli import run_events
-from fedward_cli.coordinator import Coordinator
-from fedward_cli.results import EVENTS, gather, read_results
-from fedward_cli.run_events import event_of, fetch_results
+from fedward_cli.network import run_events
+from fedward_cli.network.coordinator import Coordinator
+from fedward_cli.network.run_events import event_of, fetch_results
+from fedward_cli.simulation.results import EVENTS, gather, read_results
 from fedward_core.events import Event, EventKind
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fedward_cli.results import read_results
+from fedward_cli.simulation.results import read_results
 
 
 def test_the_table_holds_what_the_events_said(bench: Any) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import yaml
 
-from fedward_cli.arm_runs import MetricName, Plan
-from fedward_cli.results import Moment, Results
-from fedward_cli.tuning import Grid, tune, tuned
+from fedward_cli.comparison.arm_runs import MetricName, Plan
+from fedward_cli.comparison.tuning import Grid, tune, tuned
+from fedward_cli.simulation.results import Moment, Results
 from fedward_core.cards import Split
 from fedward_core.engine import Job
 from fedward_core.errors import FedwardError, SpecError

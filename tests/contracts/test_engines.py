@@ -22,7 +22,7 @@ from fedward_core.seeds import derive_seed
 from fedward_core.spec import Spec
 from fedward_models.building import build_method
 from fedward_models.data import describe, generate, open_split
-from fedward_models.data.loader import Loader
+from fedward_models.data.batches.loader import Loader
 from fedward_models.training.fit import fit
 from fedward_models.training.phase import Phase
 from fedward_models.weights import arrays_of

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from fedward_cli import matrix
-from fedward_cli.matrix import Cell, Matrix, Mode, keep, pairs, recorded, try_all, try_cell
-from fedward_cli.matrix_report import matrix_markdown
+from fedward_cli.matrix import matrix
+from fedward_cli.matrix.matrix import Cell, Matrix, Mode, keep, pairs, recorded, try_all, try_cell
+from fedward_cli.matrix.report import matrix_markdown
 from fedward_core import registry
 
 EVERY = [(method, backbone, mode) for method, backbone in pairs() for mode in Mode]

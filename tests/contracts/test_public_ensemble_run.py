@@ -12,7 +12,7 @@ import pytest
 import torch
 from flwr.app import Context
 
-from fedward_cli.personal_models import SimulatedRun
+from fedward_cli.simulation.personal_models import SimulatedRun
 from fedward_client.flower import client_app
 from fedward_client.flower.messages import write_reply
 from fedward_client.flower.simulated_site import SimulatedNetwork

@@ -10,36 +10,36 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fedward_models.data.batches.loader import Loader
     from fedward_models.data.card import describe
-    from fedward_models.data.dirichlet import dirichlet_split
-    from fedward_models.data.heterogeneity import compare_sites
     from fedward_models.data.image_set import ImageSet, label_subset, open_split
-    from fedward_models.data.inspection import bad_files, inspect
-    from fedward_models.data.inspection_picture import inspect_picture
-    from fedward_models.data.listing import list_files
-    from fedward_models.data.loader import Loader
-    from fedward_models.data.pfllib import import_pfllib
-    from fedward_models.data.pseudo_sites import split_dirichlet, split_site
+    from fedward_models.data.inspection.heterogeneity import compare_sites
+    from fedward_models.data.inspection.inspection import bad_files, inspect
+    from fedward_models.data.inspection.listing import list_files
+    from fedward_models.data.inspection.picture import inspect_picture
     from fedward_models.data.simulation.hospitals import generate
     from fedward_models.data.source import sites_in
+    from fedward_models.data.splitting.dirichlet import dirichlet_split
+    from fedward_models.data.splitting.pfllib import import_pfllib
+    from fedward_models.data.splitting.pseudo_sites import split_dirichlet, split_site
 
 _HOMES = {
     "ImageSet": "image_set",
-    "Loader": "loader",
-    "bad_files": "inspection",
-    "compare_sites": "heterogeneity",
+    "Loader": "batches.loader",
+    "bad_files": "inspection.inspection",
+    "compare_sites": "inspection.heterogeneity",
     "describe": "card",
-    "dirichlet_split": "dirichlet",
+    "dirichlet_split": "splitting.dirichlet",
     "generate": "simulation.hospitals",
-    "import_pfllib": "pfllib",
-    "inspect": "inspection",
-    "inspect_picture": "inspection_picture",
+    "import_pfllib": "splitting.pfllib",
+    "inspect": "inspection.inspection",
+    "inspect_picture": "inspection.picture",
     "label_subset": "image_set",
-    "list_files": "listing",
+    "list_files": "inspection.listing",
     "open_split": "image_set",
     "sites_in": "source",
-    "split_dirichlet": "pseudo_sites",
-    "split_site": "pseudo_sites",
+    "split_dirichlet": "splitting.pseudo_sites",
+    "split_site": "splitting.pseudo_sites",
 }
 
 __all__ = [

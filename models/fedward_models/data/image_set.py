@@ -13,7 +13,7 @@ from fedward_core.errors import DataError
 from fedward_core.spec import Dataset, PublicSet, Standardisation
 from fedward_models.data.labels import counted_classes
 from fedward_models.data.site_data import SiteData, read_site, refuse_bad_files
-from fedward_models.data.splits import choose_fraction
+from fedward_models.data.splitting.splits import choose_fraction
 
 
 @dataclass(frozen=True, kw_only=True)

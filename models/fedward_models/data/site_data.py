@@ -11,14 +11,14 @@ from fedward_core.cards import Contract, DataKind, Split
 from fedward_core.errors import DataError
 from fedward_core.seeds import derive_seed
 from fedward_core.spec import Dataset
-from fedward_models.data import cache
-from fedward_models.data.decoding import grid_of
 from fedward_models.data.labels import check_labels, counted_classes, name_classes
-from fedward_models.data.listed_files import listed_paths, read_listed_files
-from fedward_models.data.npz_file import read_npz
-from fedward_models.data.reading import BadFile, Reading
+from fedward_models.data.reading import cache
+from fedward_models.data.reading.decoding import grid_of
+from fedward_models.data.reading.found import BadFile, Reading
+from fedward_models.data.reading.listed_files import listed_paths, read_listed_files
+from fedward_models.data.reading.npz_file import read_npz
 from fedward_models.data.source import TABLE, Source, locate
-from fedward_models.data.splits import deal_splits
+from fedward_models.data.splitting.splits import deal_splits
 
 MAX_BAD = 0.05  # decided here: the part of a site's files that may be unusable
 OPEN_SITES = 128  # decided here: sites that a process keeps open; their images are mapped, not held in memory

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor, distributed, nn
 
-from fedward_models.data.share import Share
+from fedward_models.data.batches.share import Share
 
 
 def joined_share() -> Share:

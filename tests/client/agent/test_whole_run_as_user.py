@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from fedward_cli import network as network_module
-from fedward_cli.network import STUDY, Network, Site, network, sites_of
-from fedward_cli.run_events import follow_to_the_end
+from fedward_cli.network import processes as network_module
+from fedward_cli.network.processes import STUDY, Network, Site, network, sites_of
+from fedward_cli.network.run_events import follow_to_the_end
 from fedward_client.agent.errors import AgentError
 from fedward_client.agent.user import check_user
 from fedward_core.arrays import digest, read_arrays

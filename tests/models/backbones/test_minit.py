@@ -18,7 +18,7 @@ from fedward_core.update import SHARED, Update
 from fedward_models.backbones.minit.config import MINiTConfig, NiTConfig
 from fedward_models.backbones.minit.minit import MINiT
 from fedward_models.building import seeded
-from fedward_models.data.splits import deal_splits
+from fedward_models.data.splitting.splits import deal_splits
 from fedward_models.layers.volume_blocks import cut_cubes, flat_patches, join_cubes
 from fedward_models.layers.volume_encoder import VolumeEncoder
 from fedward_models.method import Clock

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from fedward_models.data import augmentation
-from fedward_models.data.augmentation import augment
+from fedward_models.data.batches import augmentation
+from fedward_models.data.batches.augmentation import augment
 
 
 @pytest.fixture

@@ -11,8 +11,9 @@ import pytest
 
 from fedward_core.errors import DataError
 from fedward_core.spec import Dataset
-from fedward_models.data import cache, site_data
-from fedward_models.data.npz_file import read_npz
+from fedward_models.data import site_data
+from fedward_models.data.reading import cache
+from fedward_models.data.reading.npz_file import read_npz
 from fedward_models.data.site_data import SiteData, read_site
 
 Writer = Callable[..., Path]

@@ -7,8 +7,8 @@ from torch import Tensor
 from fedward_core.cards import Contract, DataKind
 from fedward_core.errors import DataError, SpecError
 from fedward_models.backbones.sts_resnet.config import STSResNetConfig
-from fedward_models.data.clip_settings import ClipSettings
-from fedward_models.data.clip_views import draw_clips, views_for_testing
+from fedward_models.data.batches.clip_settings import ClipSettings
+from fedward_models.data.batches.clip_views import draw_clips, views_for_testing
 from fedward_models.methods.supervised.config import SupervisedConfig
 from fedward_models.methods.supervised.supervised import Supervised
 

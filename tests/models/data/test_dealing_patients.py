@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from fedward_core.arrays import Array
 from fedward_core.cards import Split
-from fedward_models.data.splits import CYCLE, choose_fraction, deal_parts, deal_splits
+from fedward_models.data.splitting.splits import CYCLE, choose_fraction, deal_parts, deal_splits
 
 
 @st.composite

@@ -15,9 +15,9 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 from fedward_core.arrays import Array
 from fedward_core.cards import DataKind
 from fedward_models.data import list_files
-from fedward_models.data.dicom_file import is_dicom, read_dicom_frames
-from fedward_models.data.dicom_series import read_dicom_scan, read_dicom_series
-from fedward_models.data.reading import UnusableFileError
+from fedward_models.data.reading.dicom_file import is_dicom, read_dicom_frames
+from fedward_models.data.reading.dicom_series import read_dicom_scan, read_dicom_series
+from fedward_models.data.reading.found import UnusableFileError
 
 Writer = Callable[..., Path]
 SERIES = generate_uid(entropy_srcs=["a series"])

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from fedward_core.arrays import Array
 from fedward_core.errors import DataError
-from fedward_models.data.dirichlet import dirichlet_split
+from fedward_models.data.splitting.dirichlet import dirichlet_split
 
 LABELS = np.arange(1500) % 3
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from fedward_core.arrays import Array
 from fedward_core.errors import DataError
 from fedward_core.spec import Dataset
-from fedward_models.data.heterogeneity import compare_sites, total_variation, wasserstein
+from fedward_models.data.inspection.heterogeneity import compare_sites, total_variation, wasserstein
 
 Writer = Callable[..., Path]
 SPLIT = np.full(24, "train")

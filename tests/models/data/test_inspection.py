@@ -8,8 +8,8 @@ from PIL import Image
 
 from fedward_core.cards import DataKind
 from fedward_core.spec import Dataset
-from fedward_models.data.inspection import bad_files, inspect
-from fedward_models.data.inspection_picture import inspect_picture
+from fedward_models.data.inspection.inspection import bad_files, inspect
+from fedward_models.data.inspection.picture import inspect_picture
 
 Writer = Callable[..., Path]
 

@@ -14,9 +14,9 @@ from fedward_core.cards import DataKind, Split, agreed_contract
 from fedward_core.errors import DataError
 from fedward_core.spec import Dataset
 from fedward_models.data import split_site
+from fedward_models.data.batches.loader import Loader
 from fedward_models.data.card import describe
 from fedward_models.data.image_set import open_split
-from fedward_models.data.loader import Loader
 from fedward_models.data.site_data import read_site
 
 Writer = Callable[..., Path]

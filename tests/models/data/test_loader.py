@@ -12,10 +12,10 @@ from torch import Tensor
 
 from fedward_core.cards import Contract
 from fedward_core.errors import SpecError
-from fedward_models.data import loader as loader_module
-from fedward_models.data.ahead import ahead
+from fedward_models.data.batches import loader as loader_module
+from fedward_models.data.batches.ahead import ahead
+from fedward_models.data.batches.loader import Loader
 from fedward_models.data.image_set import ImageSet
-from fedward_models.data.loader import Loader
 
 
 def numbered(count: int) -> ImageSet:

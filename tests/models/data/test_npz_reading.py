@@ -9,7 +9,7 @@ import pytest
 from fedward_core.cards import Split, Task
 from fedward_core.errors import DataError
 from fedward_core.spec import Dataset
-from fedward_models.data.npz_file import write_npz
+from fedward_models.data.reading.npz_file import write_npz
 from fedward_models.data.site_data import read_site
 
 Writer = Callable[..., Path]

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fedward_core.spec import Dataset
-from fedward_models.data.decoding import decode_file
-from fedward_models.data.pixels import decode, is_colour, resize_array, resize_mask
-from fedward_models.data.reading import UnusableFileError
+from fedward_models.data.reading.decoding import decode_file
+from fedward_models.data.reading.found import UnusableFileError
+from fedward_models.data.reading.pixels import decode, is_colour, resize_array, resize_mask
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import pytest
 from fedward_core.errors import DataError
 from fedward_core.spec import Dataset
 from fedward_models.data import open_split, sites_in
-from fedward_models.data.npz_file import write_npz
-from fedward_models.data.pooling import pool_sites
+from fedward_models.data.reading.npz_file import write_npz
+from fedward_models.data.splitting.pooling import pool_sites
 
 
 def write_site(folder: Path, site: str, count: int, **arrays: Any) -> None:

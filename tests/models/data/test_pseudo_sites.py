@@ -9,9 +9,9 @@ import pytest
 
 from fedward_core.errors import DataError
 from fedward_core.spec import Dataset
-from fedward_models.data.pseudo_sites import split_dirichlet, split_site
 from fedward_models.data.site_data import read_site
 from fedward_models.data.source import sites_in
+from fedward_models.data.splitting.pseudo_sites import split_dirichlet, split_site
 
 Writer = Callable[..., Path]
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from fedward_core.arrays import Array
 from fedward_core.cards import DataKind
 from fedward_core.spec import Dataset
-from fedward_models.data.decoding import read_scan
-from fedward_models.data.scans import scan_of
-from fedward_models.data.voxels import Scan, back_in_scan, canonical, on_grid
+from fedward_models.data.reading.decoding import read_scan
+from fedward_models.data.reading.scans import scan_of
+from fedward_models.data.reading.voxels import Scan, back_in_scan, canonical, on_grid
 
 
 def study(**values: object) -> Dataset:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedward_core.errors import DataError
-from fedward_models.data.shards import shard_split
+from fedward_models.data.splitting.shards import shard_split
 
 
 def labels(classes: int, images: int, seed: int = 0) -> np.ndarray:

@@ -11,8 +11,8 @@ import pytest
 from fedward_core.arrays import Array
 from fedward_core.cards import DataKind
 from fedward_core.spec import Dataset
-from fedward_models.data.reading import UnusableFileError
-from fedward_models.data.video import middle, read_video
+from fedward_models.data.reading.found import UnusableFileError
+from fedward_models.data.reading.video import middle, read_video
 
 Writer = Callable[..., Path]
 

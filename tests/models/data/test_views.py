@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from fedward_models.data.view_settings import ViewSettings
-from fedward_models.data.views import draw_view
+from fedward_models.data.batches.view_settings import ViewSettings
+from fedward_models.data.batches.views import draw_view
 from fedward_models.method import Batch
 
 OFF: dict[str, Any] = {

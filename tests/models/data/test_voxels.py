@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from fedward_core.arrays import Array
 from fedward_core.cards import DataKind
 from fedward_core.spec import Dataset
-from fedward_models.data.nifti import read_nifti
-from fedward_models.data.reading import UnusableFileError
-from fedward_models.data.voxels import Volume, canonical, contrast_of, on_grid, resample, to_levels
+from fedward_models.data.reading.found import UnusableFileError
+from fedward_models.data.reading.nifti import read_nifti
+from fedward_models.data.reading.voxels import Volume, canonical, contrast_of, on_grid, resample, to_levels
 
 AFFINE = np.diag([-2.0, -3.0, 4.0, 1.0])  # already to the left, the back and the head
 

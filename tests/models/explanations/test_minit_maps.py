@@ -13,7 +13,7 @@ from fedward_models.backbones.minit.config import MINiTConfig, NiTConfig
 from fedward_models.backbones.minit.minit import MINiT
 from fedward_models.backbones.minit.nit import NiT
 from fedward_models.building import seeded
-from fedward_models.data.nifti import read_nifti
+from fedward_models.data.reading.nifti import read_nifti
 from fedward_models.explanations.attention import attention_rollout
 from fedward_models.explanations.contributions import block_contributions, for_class
 from fedward_models.explanations.gradients import grad_cam, integrated_gradients

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from fedward_core.spec import Dataset
-from fedward_models.data.pixels import resize_array
+from fedward_models.data.reading.pixels import resize_array
 from fedward_models.export.monai_bundle import resizing
 
 

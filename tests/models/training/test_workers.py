@@ -14,7 +14,7 @@ from fedward_core.errors import SpecError
 from fedward_core.spec import Local
 from fedward_models.backbones.small_cnn.config import SmallCNNConfig
 from fedward_models.building import seeded
-from fedward_models.data.share import Share
+from fedward_models.data.batches.share import Share
 from fedward_models.method import Batch
 from fedward_models.methods.supervised.config import SupervisedConfig
 from fedward_models.methods.supervised.supervised import Supervised

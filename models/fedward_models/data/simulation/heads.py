@@ -12,7 +12,7 @@ from fedward_core.seeds import derive_seed, generator
 from fedward_models.data.labels import counted_classes
 from fedward_models.data.simulation.anatomy import inside
 from fedward_models.data.simulation.profile import Profile
-from fedward_models.data.splits import deal_splits
+from fedward_models.data.splitting.splits import deal_splits
 
 CLASSES = ("normal", "lesion", "large ventricles")
 LESION, VENTRICLES = 1, 2

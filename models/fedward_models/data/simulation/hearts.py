@@ -13,7 +13,7 @@ from fedward_models.data.labels import counted_classes
 from fedward_models.data.simulation.anatomy import inside
 from fedward_models.data.simulation.profile import Profile
 from fedward_models.data.simulation.texture import blur
-from fedward_models.data.splits import deal_splits
+from fedward_models.data.splitting.splits import deal_splits
 
 CLASSES = ("normal", "weak", "fast")
 STROKE = (0.34, 0.10, 0.34)  # how much of its radius the cavity loses, by class

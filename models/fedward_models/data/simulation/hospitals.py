@@ -14,7 +14,7 @@ from fedward_core.cards import DataKind
 from fedward_core.errors import DataError
 from fedward_core.seeds import derive_seed, generator
 from fedward_models.data.labels import counted_classes
-from fedward_models.data.npz_file import write_npz
+from fedward_models.data.reading.npz_file import write_npz
 from fedward_models.data.simulation.anatomy import Bodies, Chests, draw_chests
 from fedward_models.data.simulation.disease import OPAQUE, effusions, nodules, opacities
 from fedward_models.data.simulation.heads import simulate_heads
@@ -22,7 +22,7 @@ from fedward_models.data.simulation.hearts import simulate_hearts
 from fedward_models.data.simulation.profile import Profile, profiles
 from fedward_models.data.simulation.reports import Seen, write_reports
 from fedward_models.data.simulation.texture import blur, clouds
-from fedward_models.data.splits import deal_splits
+from fedward_models.data.splitting.splits import deal_splits
 
 CLASSES = ("normal", "pneumonia", "effusion")
 FINDINGS = ("opacity", "effusion", "nodule")

@@ -26,7 +26,7 @@ from fedward_core.cards import Contract
 from fedward_core.errors import SpecError
 from fedward_models.backbones.backbone import Backbone
 from fedward_models.backbones.beit_vit.beit_vit import BEiTViT
-from fedward_models.data.views import draw_view
+from fedward_models.data.batches.views import draw_view
 from fedward_models.layers.block_masking import hide_blocks, mask_budget
 from fedward_models.layers.relative_transformer import initialise_truncated, truncated_normal
 from fedward_models.layers.transformer import layer_norm

@@ -6,7 +6,7 @@ from pydantic import BeforeValidator, Field, SerializeAsAny
 
 from fedward_core.config import Config, chosen_from
 from fedward_core.spec import MethodConfig
-from fedward_models.data.view_settings import ViewSettings
+from fedward_models.data.batches.view_settings import ViewSettings
 
 TokenizerChoice = Annotated[SerializeAsAny[Config], BeforeValidator(chosen_from("tokenizers"))]
 

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from fedward_core.spec import MethodConfig
-from fedward_models.data.view_settings import ViewSettings
+from fedward_models.data.batches.view_settings import ViewSettings
 from fedward_models.frozen import FrozenWeights
 
 Policy = Literal["rand", "trivial"]

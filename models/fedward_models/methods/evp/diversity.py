@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from fedward_models.building import seeded
-from fedward_models.data.views import draw_view
+from fedward_models.data.batches.views import draw_view
 from fedward_models.method import Batch
 from fedward_models.methods.evp.config import EVPConfig, Policy
 

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from fedward_core.cards import DataNeed
 from fedward_core.spec import MethodConfig
-from fedward_models.data.view_settings import ViewSettings
+from fedward_models.data.batches.view_settings import ViewSettings
 
 # Views without what distorts radiographs: hue, saturation and solarisation.
 FIRST_VIEW = ViewSettings(saturation=0.0, hue=0.0, blur=1.0)

@@ -26,7 +26,7 @@ from fedward_core.cards import Contract, DataNeed
 from fedward_core.errors import DataError
 from fedward_core.partition import Role, Rule
 from fedward_models.backbones.backbone import Backbone
-from fedward_models.data.views import draw_view
+from fedward_models.data.batches.views import draw_view
 from fedward_models.layers.projection_heads import normed_head
 from fedward_models.layers.slow_copy import SlowCopy, rising_momentum
 from fedward_models.losses.latent_prediction import latent_prediction

@@ -28,7 +28,7 @@ from fedward_core.cards import Contract, DataNeed, Task
 from fedward_core.errors import DataError, SpecError
 from fedward_core.partition import Role, Rule
 from fedward_models.backbones.backbone import Backbone
-from fedward_models.data.views import draw_view
+from fedward_models.data.batches.views import draw_view
 from fedward_models.frozen import read_frozen
 from fedward_models.layers.frozen_module import FrozenModule
 from fedward_models.losses.pair_contrast import pair_contrast, retrieval

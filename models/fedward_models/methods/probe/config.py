@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from fedward_core.config import Frozen
 from fedward_core.spec import MethodConfig
-from fedward_models.data.view_settings import ViewSettings
+from fedward_models.data.batches.view_settings import ViewSettings
 from fedward_models.frozen import FrozenWeights
 
 

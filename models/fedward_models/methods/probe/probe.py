@@ -26,7 +26,7 @@ from fedward_core.cards import Contract, DataKind, Task
 from fedward_core.errors import DataError, SpecError
 from fedward_core.partition import Role, Rule
 from fedward_models.backbones.backbone import Backbone
-from fedward_models.data.views import draw_view
+from fedward_models.data.batches.views import draw_view
 from fedward_models.frozen import FrozenWeights, read_frozen
 from fedward_models.losses.focal_dice import focal_loss, joined, soft_dice
 from fedward_models.losses.label_losses import classification_loss, multi_label_loss

@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from fedward_core.cards import DataNeed
 from fedward_core.config import Frozen
 from fedward_core.spec import MethodConfig
-from fedward_models.data.view_settings import ViewSettings
+from fedward_models.data.batches.view_settings import ViewSettings
 
 # Views without what distorts radiographs: hue, saturation and solarisation. The first two are MoCo v3's.
 FIRST_VIEW = ViewSettings(saturation=0.0, hue=0.0, blur=1.0)

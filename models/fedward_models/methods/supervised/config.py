@@ -7,8 +7,8 @@ from pydantic import Field, model_validator
 from fedward_core.config import Frozen
 from fedward_core.spec import MethodConfig
 from fedward_core.spec.choices import BackboneChoice
-from fedward_models.data.clip_settings import ClipSettings
-from fedward_models.data.view_settings import ViewSettings
+from fedward_models.data.batches.clip_settings import ClipSettings
+from fedward_models.data.batches.view_settings import ViewSettings
 from fedward_models.frozen import FrozenWeights
 
 Part = Annotated[float, Field(ge=0, le=1)]

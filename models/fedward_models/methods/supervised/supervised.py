@@ -21,8 +21,8 @@ from torch.nn import functional
 from fedward_core.cards import Contract, DataKind, Task
 from fedward_core.errors import CheckpointError, DataError, SpecError
 from fedward_models.backbones.backbone import Backbone
-from fedward_models.data.clip_views import draw_clips, views_for_testing
-from fedward_models.data.views import draw_view
+from fedward_models.data.batches.clip_views import draw_clips, views_for_testing
+from fedward_models.data.batches.views import draw_view
 from fedward_models.losses.label_losses import classification_loss, multi_label_loss, segmentation_loss
 from fedward_models.method import Batch, Clock, Inheritance, Method, StepOutput, take_over
 from fedward_models.methods.supervised.config import SupervisedConfig

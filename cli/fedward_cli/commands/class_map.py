@@ -1,0 +1,128 @@
+"""``fedward zoo map``: which class of a frozen classifier stands for each class of a study."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from pydantic import Field, ValidationError
+from rich.markup import escape
+from rich.table import Table
+
+from fedward_cli.display.consoles import output, tell
+from fedward_cli.options import AsJson, SpecFile
+from fedward_core.config import Frozen
+from fedward_core.errors import SpecError
+from fedward_core.spec import Spec
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class ClassCounts(Frozen):
+    """How often a classifier names each of its classes for images of each class of a study: all that a site tells.
+
+    Attributes:
+        classes: The study's classes, in order.
+        source_classes: How many classes the classifier has.
+        counts: A row for each of the study's classes: numbers of the classifier's, and how often each was named.
+    """
+
+    classes: tuple[str, ...] = Field(min_length=1)
+    source_classes: int = Field(ge=1)
+    counts: tuple[dict[int, int], ...]
+
+
+def map_classes(  # noqa: PLR0913, PLR0917 - one argument for each option
+    spec: SpecFile,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", help="A folder with one .npz file or one folder for each site.", exists=True),
+    ] = None,
+    site: Annotated[list[str] | None, typer.Option("--site", help="Sites to count at; all by default.")] = None,
+    add: Annotated[
+        list[Path] | None, typer.Option("--add", help="Counts that another site has written; they are added up.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Write the counts to this file, for `--add`.")] = None,
+    stage: Annotated[str | None, typer.Option("--stage", help="The stage of evp; the only one by default.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Match a study's classes with those of a frozen classifier, for the `mapping` of a stage of evp.
+
+    Each class gets the answer that its training images get most often, one to one. A site that counts for itself passes
+    on counts by class, and no image.
+
+    For example `fedward zoo map evp.yaml --data hospitals/`
+    """
+    from fedward_models.methods.evp.matching import match_classes  # noqa: PLC0415 - torch
+
+    given = [*_counted(Spec.read(spec), stage, data, site or []), *(_read(path) for path in add or [])]
+    if not given:
+        raise typer.BadParameter("there is nothing to match by: give --data to count here, or --add what was counted")
+    total = _summed(given)
+    if out:
+        out.write_text(total.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    counts = _dense(total)
+    mapping = match_classes(counts)
+    if as_json:
+        typer.echo(json.dumps({"mapping": mapping}))
+        return
+    _show(total, counts, mapping)
+
+
+def _counted(spec: Spec, stage: str | None, data: Path | None, sites: list[str]) -> list[ClassCounts]:
+    if data is None:
+        if sites:
+            raise typer.BadParameter("--site says at which sites to count, in a folder: give --data too")
+        return []
+    from fedward_models.data import sites_in  # noqa: PLC0415 - torch
+    from fedward_models.methods.evp.class_counts import count_site, evp_stage  # noqa: PLC0415
+
+    index = evp_stage(spec, stage)
+    return [_sparse(*count_site(spec, index, data, site)) for site in sites or sites_in(data)]
+
+
+def _sparse(counts: "Tensor", classes: tuple[str, ...]) -> ClassCounts:
+    rows = ({number: count for number, count in enumerate(row) if count} for row in counts.tolist())
+    return ClassCounts(classes=classes, source_classes=counts.shape[1], counts=tuple(rows))
+
+
+def _dense(total: ClassCounts) -> "Tensor":
+    import torch  # noqa: PLC0415
+
+    counts = torch.zeros(len(total.classes), total.source_classes, dtype=torch.long)
+    for row, found in zip(counts, total.counts, strict=True):
+        for number, count in found.items():
+            row[number] = count
+    return counts
+
+
+def _read(path: Path) -> ClassCounts:
+    try:
+        found = ClassCounts.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValidationError) as error:
+        raise SpecError(f"'{path.name}' holds no counts: expected a file that `fedward zoo map --out` wrote") from error
+    numbers = {number for row in found.counts for number in row}
+    if len(found.counts) != len(found.classes) or not numbers <= set(range(found.source_classes)):
+        raise SpecError(f"'{path.name}' holds counts that do not fit its classes: write it anew")
+    return found
+
+
+def _summed(given: list[ClassCounts]) -> ClassCounts:
+    first, *others = given
+    for other in others:
+        if (other.classes, other.source_classes) != (first.classes, first.source_classes):
+            raise SpecError("counts of other classes, or of another classifier, do not add up: count by one spec")
+    rows = []
+    for row in zip(*(each.counts for each in given), strict=True):
+        numbers = sorted({number for found in row for number in found})
+        rows.append({number: sum(found.get(number, 0) for found in row) for number in numbers})
+    return first.model_copy(update={"counts": tuple(rows)})
+
+
+def _show(total: ClassCounts, counts: "Tensor", mapping: tuple[int, ...]) -> None:
+    table = Table("class", "images", "answer", "of them so answered", title="Matched classes", title_justify="left")
+    for name, row, number in zip(total.classes, counts, mapping, strict=True):
+        table.add_row(escape(name), str(int(row.sum())), str(number), str(int(row[number])))
+    output().print(table)
+    tell(f"For the method of the stage: mapping: {escape(str(list(mapping)))}")

@@ -1,0 +1,223 @@
+"""``fedward data``: simulated hospitals, a look at data, and one site cut into several. Nothing here needs torch.
+
+The tables are in ``data_tables``.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+from rich.markup import escape
+
+from fedward_cli.display.consoles import tell
+from fedward_cli.display.data_tables import as_json_of, show_differences, show_sites
+from fedward_cli.faults import PoliteGroup
+from fedward_cli.options import AsJson
+from fedward_core.cards import DataKind, Task
+from fedward_core.errors import SpecError
+from fedward_core.spec import Dataset
+
+app = typer.Typer(
+    cls=PoliteGroup, no_args_is_help=True, rich_markup_mode="markdown", help="Make, look at and cut data, site by site."
+)
+
+Target = Annotated[Path, typer.Option("--out", help="The folder to write sites into.", file_okay=False)]
+Source = Annotated[
+    Path, typer.Argument(help="A folder with one .npz file or one folder for each site.", exists=True, file_okay=False)
+]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same files.")]
+Px = Annotated[int, typer.Option("--px", min=8, help="Look at images resized to this height and width.")]
+Kind = Annotated[DataKind, typer.Option(help="What one example is.")]
+Depth = Annotated[int | None, typer.Option(min=1, help="Slices of a volume after resampling.")]
+Frames = Annotated[int | None, typer.Option(min=1, help="Frames of a clip.")]
+Spacing = Annotated[str, typer.Option(help="Resample volumes to this depth, height and width of a voxel, e.g. 3,1,1.")]
+Window = Annotated[str, typer.Option(help="The values shown as black and white, e.g. -1000,400 for CT of lungs.")]
+Classes = Annotated[str, typer.Option(help="Class names in the order of their numbers, with commas.")]
+Labels = Annotated[Task, typer.Option("--task", help="What the labels mean.")]
+
+
+@app.command("generate")
+def generate(  # noqa: PLR0913, PLR0917 - one argument for each option
+    out: Target,
+    sites: Annotated[int, typer.Option(min=1, help="How many hospitals.")] = 3,
+    images: Annotated[int, typer.Option(min=1, help="Films, volumes or clips of each hospital.")] = 200,
+    px: Annotated[int, typer.Option("--px", min=16, help="Height and width of an image, in pixels.")] = 64,
+    seed: Seed = 0,
+    kind: Kind = DataKind.IMAGE,
+    depth: Annotated[int | None, typer.Option(min=1, help="Slices of a volume, or frames of a clip.")] = None,
+) -> None:
+    """Simulate hospitals: patients who never lived, with differences between sites as between real ones.
+
+    Chest films by default; volumes are heads, clips are beating hearts, and reports are films with what was written
+    about them.
+
+    For example `fedward data generate --out hospitals/ --sites 3`
+    """
+    from fedward_models.data import generate as generate_hospitals  # noqa: PLC0415 - imported where it is used
+
+    paths = generate_hospitals(out, sites=sites, images_per_site=images, image_px=px, seed=seed, kind=kind, depth=depth)
+    _tell_written(paths, out)
+
+
+@app.command("inspect")
+def inspect(  # noqa: PLR0913, PLR0917 - one argument for each option
+    data: Source,
+    px: Px = 64,
+    classes: Classes = "",
+    task: Labels = Task.CLASSIFICATION,
+    kind: Kind = DataKind.IMAGE,
+    depth: Depth = None,
+    frames: Frames = None,
+    spacing: Spacing = "",
+    window: Window = "",
+    picture: Annotated[Path | None, typer.Option(help="Draw intensities, classes and examples into this PNG.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Count images, patients and classes of each site and split, and list files that cannot be used.
+
+    The table names files and the picture shows images: both are for the eyes of those who may see the data.
+
+    For example `fedward data inspect hospitals/ --classes normal,pneumonia --picture hospitals.png`
+    """
+    from fedward_models.data import inspect as look_at  # noqa: PLC0415 - imported where it is used
+
+    summaries = look_at(data, _dataset(data, px, classes, task, kind, depth, frames, spacing, window))
+    if as_json:
+        typer.echo(f"[{', '.join(summary.card.model_dump_json() for summary in summaries)}]")
+    else:
+        show_sites(summaries)
+    if picture is not None:
+        from fedward_models.data import inspect_picture  # noqa: PLC0415 - imports matplotlib
+
+        inspect_picture(summaries, picture)
+        tell(f"Drawn into '{escape(str(picture))}'.")
+
+
+@app.command("compare")
+def compare(  # noqa: PLR0913, PLR0917 - one argument for each option
+    data: Source,
+    px: Px = 64,
+    classes: Classes = "",
+    task: Labels = Task.CLASSIFICATION,
+    kind: Kind = DataKind.IMAGE,
+    depth: Depth = None,
+    frames: Frames = None,
+    spacing: Spacing = "",
+    window: Window = "",
+    as_json: AsJson = False,
+) -> None:
+    """Tell how much sites differ in classes, intensities and size, and what that suggests. Counts below 5 are hidden.
+
+    For example `fedward data compare hospitals/`
+    """
+    from fedward_models.data import compare_sites  # noqa: PLC0415 - imported where it is used
+
+    found = compare_sites(data, _dataset(data, px, classes, task, kind, depth, frames, spacing, window))
+    if as_json:
+        typer.echo(json.dumps(as_json_of(found)))
+    else:
+        show_differences(found)
+
+
+@app.command("list")
+def list_(
+    folder: Annotated[Path, typer.Argument(help="The folder of one site.", exists=True, file_okay=False)],
+    kind: Kind = DataKind.IMAGE,
+) -> None:
+    """Write the labels.csv of a folder of files: images, DICOM series, NIfTI files or videos. Check its labels.
+
+    A file in a folder below gets that folder's name as its label. Patients are those that DICOM files name.
+
+    For example `fedward data list scans/west --kind volume`
+    """
+    from fedward_models.data import list_files  # noqa: PLC0415 - imported where it is used
+
+    table, count = list_files(folder, kind)
+    tell(escape(f"Listed {count} in '{table}': check the labels and patients before a study reads them."))
+
+
+@app.command("import")
+def import_(
+    source: Annotated[Path, typer.Argument(help="A data set's folder, with train and test.", exists=True)],
+    out: Target,
+    black_and_white: Annotated[str, typer.Option("--range", help="The values of black and white.")] = "-1,1",
+) -> None:
+    """Import a data set that PFLlib has split: one site for each of its clients.
+
+    For example `fedward data import PFLlib/dataset/MNIST --out mnist/`
+    """
+    from fedward_models.data import import_pfllib  # noqa: PLC0415 - imported where it is used
+
+    low, high = _numbers(black_and_white, 2, "--range")
+    _tell_written(import_pfllib(source, out, value_range=(low, high)), out)
+
+
+@app.command("split")
+def split(  # noqa: PLR0913, PLR0917 - one argument for each option
+    data: Source,
+    out: Target,
+    site: Annotated[list[str], typer.Option("--site", help="The site to cut; may be given several times.")],
+    parts: Annotated[int, typer.Option(min=2, help="Pseudo-sites to make of each.")] = 3,
+    alpha: Annotated[
+        float | None, typer.Option(min=0.0, help="Skew the classes: Dirichlet concentration, small is more skewed.")
+    ] = None,
+    seed: Seed = 0,
+) -> None:
+    """Cut a site into pseudo-sites by patient, to study many small hospitals with the images of a large one.
+
+    With --alpha images are dealt one by one with skewed classes, so a patient may be at several pseudo-sites.
+
+    For example `fedward data split xrays/ --site nih --site guangzhou --parts 3 --out cut/`
+    """
+    from fedward_models.data import split_dirichlet, split_site  # noqa: PLC0415 - imported where it is used
+
+    for name in site:
+        if alpha is None:
+            _tell_written(split_site(data, name, parts, out, seed), out)
+        else:
+            _tell_written(split_dirichlet(data, name, parts, out, alpha=alpha, seed=seed), out)
+
+
+def _dataset(  # noqa: PLR0913, PLR0917 - one argument for each option
+    data: Path,
+    px: int,
+    classes: str,
+    task: Task,
+    kind: DataKind,
+    depth: int | None,
+    frames: int | None,
+    spacing: str,
+    window: str,
+) -> Dataset:
+    try:
+        return Dataset(
+            name=data.resolve().name or "data",
+            kind=kind,
+            image_px=px,
+            depth=depth,
+            frames=frames,
+            spacing_mm=_numbers(spacing, 3, "--spacing") if spacing else None,
+            window=_numbers(window, 2, "--window") if window else None,
+            classes=tuple(name.strip() for name in classes.split(",") if name.strip()),
+            task=task,
+        )
+    except ValidationError as error:
+        faults = "; ".join(fault["msg"].removeprefix("Value error, ") for fault in error.errors())
+        raise SpecError(faults) from None
+
+
+def _numbers(text: str, count: int, option: str) -> tuple[float, ...]:
+    try:
+        numbers = tuple(map(float, text.split(",")))
+    except ValueError:
+        numbers = ()
+    if len(numbers) != count:
+        raise SpecError(f"{option} is '{text}', expected {count} numbers with commas between them")
+    return numbers
+
+
+def _tell_written(paths: Sequence[Path], out: Path) -> None:
+    tell(escape(f"Wrote {', '.join(path.name for path in paths)} into '{out}'."))

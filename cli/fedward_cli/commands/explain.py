@@ -1,0 +1,104 @@
+"""``fedward explain``: where the decisions of a finished model came from; everything that it writes stays there."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from fedward_cli.display.consoles import output, tell
+from fedward_cli.options import AsJson, BestWeights, DataFolder, FinishedRun, StageName
+from fedward_core.cards import DataKind, Split
+from fedward_core.errors import CheckpointError
+from fedward_core.spec import Dataset
+
+if TYPE_CHECKING:
+    from fedward_models.inference.explaining import Explanation
+
+_UNKNOWN_SPACING_MM = (1.0, 1.0, 1.0)  # viewers need one
+_FOLDER = typer.Option("--out", help="The folder for what is written; it must not exist.", file_okay=False)
+
+
+def explain(  # noqa: PLR0913, PLR0917 - one argument for each option
+    run: FinishedRun,
+    data: DataFolder,
+    out: Annotated[Path, _FOLDER],
+    kind: Annotated[
+        Literal["gradients", "contributions", "attention"], typer.Option("--map", help="What the maps show.")
+    ] = "gradients",
+    images: Annotated[int, typer.Option("--images", min=1, help="How many images of each site.")] = 4,
+    stage: StageName = None,
+    best: BestWeights = False,
+    split: Annotated[Split, typer.Option("--split", help="Which images of each site.")] = Split.TEST,
+    as_json: AsJson = False,
+) -> None:
+    """Show where in an image the decision of a finished model came from.
+
+    The pictures show images of patients, and stay where these are.
+
+    For example `fedward explain runs/quickstart --data hospitals/ --out explained`
+    """
+    from fedward_models.data import sites_in  # noqa: PLC0415 - torch
+    from fedward_models.inference.explaining import explain_site  # noqa: PLC0415
+    from fedward_models.inference.finished_model import open_finished  # noqa: PLC0415
+
+    if out.exists():
+        raise CheckpointError(f"'{out}' exists: choose a new folder")
+    model = open_finished(run, stage, "best" if best else "final")
+    found = [
+        explanation
+        for site in sites_in(data)
+        for explanation in explain_site(model, data, site, split, kind=kind, num_images=images)
+    ]
+    out.mkdir(parents=True)
+    for each in found:
+        _write(out, each)
+        if each.contract.kind is DataKind.VOLUME:
+            _write_volume(out, each, data, model.spec.dataset)
+    _show(found, machine=as_json)
+    tell(f"Maps of {len(found)} images are in '{escape(str(out))}'.")
+
+
+def _write(out: Path, found: "Explanation") -> None:
+    from fedward_cli.display.explanation_picture import draw_image  # noqa: PLC0415 - matplotlib is slow to import
+    from fedward_models.explanations.overlay import write_slices  # noqa: PLC0415
+
+    path = out / f"{_stem(found)}.png"
+    if found.pixels.ndim == 2:
+        draw_image(path, found.pixels, found.heat, title=found.named)
+    else:
+        write_slices(path, found.pixels, found.heat)
+
+
+def _write_volume(out: Path, found: "Explanation", data: Path, dataset: Dataset) -> None:
+    """In the voxels of the scan that was read, one scan at a time; without a scan, on the study's grid."""
+    from fedward_models.data.reading.scans import scan_of  # noqa: PLC0415 - torch
+    from fedward_models.data.reading.voxels import back_in_scan  # noqa: PLC0415
+    from fedward_models.explanations.overlay import write_in_scan, write_nifti  # noqa: PLC0415
+
+    picture, heat = (out / f"{_stem(found)}-{what}.nii.gz" for what in ("scan", "map"))
+    scan = scan_of(data, found.site, dataset, found.image)
+    if scan is not None:
+        write_in_scan(picture, scan.values, scan.affine)
+        write_in_scan(heat, back_in_scan(found.heat, scan, dataset), scan.affine)
+        return
+    depth, height, width = found.contract.spacing_mm or _UNKNOWN_SPACING_MM
+    write_nifti(picture, found.pixels, spacing_mm=(depth, height, width))
+    write_nifti(heat, found.heat, spacing_mm=(depth, height, width))
+
+
+def _stem(found: "Explanation") -> str:
+    return f"{found.site}-{found.image:05d}"
+
+
+def _show(found: list["Explanation"], *, machine: bool) -> None:
+    rows = [{"site": each.site, "image": each.image, "named": each.named, "missed": each.missed} for each in found]
+    if machine:
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    table = Table("site", "image", "the model names")
+    for each in found:
+        table.add_row(escape(each.site), str(each.image), escape(each.named))
+    output().print(table)

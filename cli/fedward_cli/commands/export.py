@@ -1,0 +1,56 @@
+"""``fedward zoo export``: a finished model as files for other programs."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from rich.markup import escape
+
+from fedward_cli.display.consoles import tell
+from fedward_cli.options import BestWeights, FinishedRun, StageName
+
+if TYPE_CHECKING:
+    from fedward_core.spec import Spec, Standardisation
+
+
+def export(  # noqa: PLR0913, PLR0917 - one argument for each option
+    run: FinishedRun,
+    form: Annotated[Literal["safetensors", "onnx", "monai"], typer.Option("--format", help="What is written.")],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="The folder, which must not exist; RUN-STAGE-FORMAT by default.", file_okay=False),
+    ] = None,
+    stage: StageName = None,
+    best: BestWeights = False,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", help="With --site: standardise by that site's training images.", file_okay=False),
+    ] = None,
+    site: Annotated[str | None, typer.Option("--site", help="The site whose mean and deviation are written.")] = None,
+) -> None:
+    """Take a finished model home: as numbers, as an ONNX graph, or as a MONAI bundle, each with a model card.
+
+    The exported model is compared with the trained one before it counts. One that was never trained is refused.
+
+    For example `fedward zoo export runs/quickstart --format onnx`
+    """
+    from fedward_models.export.exporting import export as write  # noqa: PLC0415 - torch
+    from fedward_models.export.facts import read_facts  # noqa: PLC0415
+    from fedward_models.inference.finished_model import open_finished  # noqa: PLC0415
+
+    if (data is None) != (site is None):
+        raise typer.BadParameter("--data and --site say together by whose images pixels are standardised: give both")
+    model = open_finished(run, stage, "best" if best else "final")
+    standardisation = _standardisation(data, site, model.spec) if data and site else model.spec.dataset.standardisation
+    out = out or Path(f"{run.resolve().name}-{model.stage.name}-{form}")
+    write(model, read_facts(run, model.stage.name), out, form=form, standardisation=standardisation)
+    tell(f"Stage '{model.stage.name}' of '{model.spec.name}' is in '{escape(str(out))}', with a model card.")
+
+
+def _standardisation(data: Path, site: str, spec: "Spec") -> "Standardisation":
+    from fedward_core.cards import Split  # noqa: PLC0415
+    from fedward_core.spec import Standardisation  # noqa: PLC0415
+    from fedward_models.data import open_split  # noqa: PLC0415
+
+    images = open_split(data, site, spec.dataset, Split.TRAIN)
+    return Standardisation(mean=images.mean, std=images.std)

@@ -1,0 +1,118 @@
+"""``fedward job``: what a hospital trains for itself, queued beside federations by its agent."""
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from fedward_cli.commands.agent import HOME, HomeFolder
+from fedward_cli.display.consoles import errors, output, tell
+from fedward_cli.options import AsJson, RayWorkers, SpecFile
+from fedward_core.spec import Spec
+
+if TYPE_CHECKING:
+    from fedward_client.jobs.job import LocalJob
+    from fedward_client.jobs.queue import JobQueue
+
+app = typer.Typer(no_args_is_help=True, help="Train at this site alone, beside federations.")
+
+POLL_S = 0.5
+JobId = Annotated[str, typer.Argument(help="The job's id, see `fedward job list`.")]
+
+
+@app.command("submit")
+def submit(spec: SpecFile, home: HomeFolder = HOME, ray_workers: RayWorkers = 1, as_json: AsJson = False) -> None:
+    """Queue a spec: the agent runs it on the site's own data, a federation of one. Its policy says on which data.
+
+    For example `fedward job submit my-study.yaml --home /srv/fedward-agent`
+    """
+    from fedward_client.agent.policy import read_policy  # noqa: PLC0415 - most commands need no client
+
+    policy = read_policy(home.absolute() / "site.yaml")
+    _print(_queue(home).submit(Spec.read(spec), policy, ray_workers=ray_workers), machine=as_json)
+
+
+@app.command("list")
+def list_jobs(home: HomeFolder = HOME, as_json: AsJson = False) -> None:
+    """List the site's jobs, the oldest first."""
+    jobs = _queue(home).all()
+    if as_json:
+        typer.echo(json.dumps([job.model_dump(mode="json") for job in jobs], indent=2))
+        return
+    table = Table("id", "dataset", "state", "submitted", "reason")
+    for job in jobs:
+        submitted = time.strftime("%Y-%m-%d %H:%M", time.localtime(job.submitted_s))
+        table.add_row(job.id, job.dataset, job.state, submitted, escape(job.reason))
+    output().print(table)
+
+
+@app.command("show")
+def show(job: JobId, home: HomeFolder = HOME, as_json: AsJson = False) -> None:
+    """Show where a job stands."""
+    _print(_queue(home).read(job), machine=as_json)
+
+
+@app.command("watch")
+def watch(job: JobId, home: HomeFolder = HOME) -> None:
+    """Follow a job to its end: exit code 0 if it completed, 1 otherwise. Ctrl-C ends the watching, not the job."""
+    from fedward_cli.display.progress import shown  # noqa: PLC0415 - slow to import
+    from fedward_cli.simulation.results import EVENTS, read_events  # noqa: PLC0415
+
+    queue = _queue(home)
+    queue.read(job)
+    folder, seen = queue.folder_of(job), 0
+    with shown(errors(), Spec.read(folder / "spec.yaml"), 1) as listen:
+        while True:
+            found = queue.read(job)  # before the events, so that none of an ended job is missed
+            events = list(read_events(folder / "run")) if (folder / "run" / EVENTS).exists() else []
+            for event in events[seen:]:
+                listen(event)
+            seen = len(events)
+            if found.state.is_end:
+                break
+            time.sleep(POLL_S)
+    _print(found, machine=False)
+    if found.state != "completed":
+        raise typer.Exit(1)
+
+
+@app.command("stop")
+def stop(job: JobId, home: HomeFolder = HOME) -> None:
+    """Ask the agent to end a job; asking again is fine."""
+    _queue(home).ask_to_stop(job)
+    tell(f"Job '{escape(job)}' is asked to end; the agent does so within a second.")
+
+
+@app.command("release")
+def release(
+    job: JobId,
+    home: HomeFolder = HOME,
+    out: Annotated[Path | None, typer.Option("--out", help="The zip file; JOB.zip by default.", dir_okay=False)] = None,
+) -> None:
+    """Write the results of a completed job to a zip file: weights, figures and counts, nothing private.
+
+    For example `fedward job release my-study-1 --home /srv/fedward-agent`
+    """
+    from fedward_client.jobs.release import release as write  # noqa: PLC0415 - most commands need no client
+
+    out = out or Path(f"{job}.zip")
+    write(_queue(home), job, out)
+    tell(f"The results of job '{escape(job)}' are in '{escape(str(out))}'.")
+
+
+def _queue(home: Path) -> "JobQueue":
+    from fedward_client.agent.home import AgentHome  # noqa: PLC0415 - most commands need no client
+    from fedward_client.jobs.queue import JobQueue  # noqa: PLC0415
+
+    return JobQueue(AgentHome(home.absolute()).jobs)
+
+
+def _print(job: "LocalJob", *, machine: bool) -> None:
+    if machine:
+        typer.echo(job.model_dump_json(indent=2))
+        return
+    typer.echo(f"{job.id} is {job.state}" + (f": {job.reason}" if job.reason else ""))

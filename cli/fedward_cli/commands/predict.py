@@ -1,0 +1,106 @@
+"""``fedward predict``: a finished model over a folder of images; everything that it writes stays there."""
+
+import csv
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from fedward_cli.display.consoles import output, tell
+from fedward_cli.options import AsJson, BestWeights, DataFolder, FinishedRun, StageName
+from fedward_core.cards import Split
+from fedward_core.errors import CheckpointError
+from fedward_core.metric import Metrics
+
+if TYPE_CHECKING:
+    from fedward_models.inference.predicting import Predictions
+
+TABLE, REPORT, PICTURE = "predictions.csv", "report.json", "reliability.png"
+_FOLDER = typer.Option("--out", help="The folder for what is written; it must not exist.", file_okay=False)
+
+
+def predict(  # noqa: PLR0913, PLR0917 - one argument for each option
+    run: FinishedRun,
+    data: DataFolder,
+    out: Annotated[Path, _FOLDER],
+    stage: StageName = None,
+    best: BestWeights = False,
+    split: Annotated[Split, typer.Option("--split", help="Which images of each site.")] = Split.TEST,
+    as_json: AsJson = False,
+) -> None:
+    """Let a finished model name the classes of images, and show how far its confidence can be trusted.
+
+    Writes `predictions.csv`, and where there are labels `report.json` and `reliability.png`. They name patients, and
+    stay where the images are.
+
+    For example `fedward predict runs/quickstart --data hospitals/ --out predicted`
+    """
+    from fedward_models.data import sites_in  # noqa: PLC0415 - torch
+    from fedward_models.inference.finished_model import open_finished  # noqa: PLC0415
+    from fedward_models.inference.predicting import predict_site  # noqa: PLC0415
+
+    if out.exists():
+        raise CheckpointError(f"'{out}' exists: choose a new folder")
+    model = open_finished(run, stage, "best" if best else "final")
+    found = [predict_site(model, data, site, split) for site in sites_in(data)]
+    settings = model.spec.evaluate
+    report = {each.site: each.figures(bootstrap=settings.bootstrap, seed=model.spec.seed) for each in found}
+    out.mkdir(parents=True)
+    _write_table(out / TABLE, found)
+    if any(report.values()):
+        _write_report(out, found, report)
+    _show(report, machine=as_json)
+    tell(f"Predictions of {sum(len(each.images) for each in found)} images are in '{escape(str(out))}'.")
+
+
+def _write_table(path: Path, found: Sequence["Predictions"]) -> None:
+    classes = found[0].contract.classes
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(
+            ("site", "image", "patient", "label", "predicted", *(f"probability/{name}" for name in classes))
+        )
+        for each in found:
+            writer.writerows(_rows(each))
+
+
+def _rows(found: "Predictions") -> Iterator[tuple[object, ...]]:
+    """A row for each image; several classes are separated by spaces."""
+    classes, truth = found.contract.classes, found.truth
+    for row, named in enumerate(found.named):
+        label = "" if truth is None else _words(truth[row], classes)
+        values = (f"{value:.6f}" for value in found.probabilities[row])
+        yield (found.site, found.images[row], found.patients[row], label, _words(named, classes), *values)
+
+
+def _words(chosen: Iterable[bool], classes: Sequence[str]) -> str:
+    return " ".join(name for name, one in zip(classes, chosen, strict=True) if one)
+
+
+def _write_report(out: Path, found: Sequence["Predictions"], report: dict[str, Metrics]) -> None:
+    from fedward_cli.display.reliability_picture import draw_reliability  # noqa: PLC0415 - matplotlib is slow to import
+
+    (out / REPORT).write_text(json.dumps(_plain(report), indent=2) + "\n", encoding="utf-8")
+    draw_reliability({each.site: each.reliability for each in found if each.reliability}, out / PICTURE)
+
+
+def _show(report: dict[str, Metrics], *, machine: bool) -> None:
+    if machine:
+        typer.echo(json.dumps(_plain(report), indent=2))
+        return
+    names = tuple({name: None for metrics in report.values() for name in metrics})
+    table = Table("figure", *(escape(site) for site in report))
+    for name in names:
+        table.add_row(
+            escape(name), *(escape(str(metrics[name])) if name in metrics else "" for metrics in report.values())
+        )
+    if names:
+        output().print(table)
+
+
+def _plain(report: dict[str, Metrics]) -> dict[str, dict[str, object]]:
+    return {site: {name: metric.model_dump() for name, metric in metrics.items()} for site, metrics in report.items()}

@@ -1,0 +1,62 @@
+"""``fedward study``: studies of a coordinator."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from fedward_cli.display.consoles import output
+from fedward_cli.network.connection import ENVIRONMENT, coordinator
+from fedward_cli.options import AsJson
+
+app = typer.Typer(no_args_is_help=True, help=f"Make and list studies of a coordinator. {ENVIRONMENT}")
+
+
+@app.command("create")
+def create(  # noqa: PLR0913, PLR0917 - one argument for each option
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The study's name.")],
+    site: Annotated[
+        list[str] | None, typer.Option("--site", help="A site that belongs to it; give it for each.")
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data", help="A folder on the coordinator's machine with data of sites to simulate.", file_okay=False
+        ),
+    ] = None,
+    drill: Annotated[
+        bool, typer.Option("--drill", help="The sites are made up and have no data: only rehearsals can run.")
+    ] = False,
+    classes: Annotated[str, typer.Option("--classes", help="Its classes, in order, with commas between them.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Make a study: a group of enrolled sites with one dataset. Needs an admin's key.
+
+    With `--data` or `--drill`, the coordinator simulates the sites.
+
+    For example `fedward study create chest --site north --site hill --site river`
+    """
+    body = {
+        "name": name,
+        **({"sites": site} if site else {}),
+        **({"data": str(data.absolute())} if data else {"enrolled": not drill}),
+        **({"classes": classes.split(",")} if classes else {}),
+    }
+    made = coordinator().post("/studies", body)
+    typer.echo(json.dumps(made, indent=2) if as_json else made["name"])
+
+
+@app.command("list")
+def list_studies(as_json: AsJson = False) -> None:
+    """List studies with their sites."""
+    studies = coordinator().get("/studies")
+    if as_json:
+        typer.echo(json.dumps(studies, indent=2))
+        return
+    table = Table("study", "sites", "classes")
+    for study in studies:
+        table.add_row(escape(study["name"]), escape(", ".join(study["sites"])), escape(", ".join(study["classes"])))
+    output().print(table)

@@ -1,0 +1,1 @@
+"""Arms beside each other: their runs, tuning, intervals, and the table."""

@@ -1,0 +1,180 @@
+"""The runs that make up one arm with one seed: usually one, over all sites.
+
+an arm            one run                                         every site's figures
+trained alone     one run for each site, a federation of one      that site's figures
+pooled            one run at a site that holds all images         every site's figures, as sites held out
+one held out      one run for each site, which never trains       that site's figures
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from fedward_cli.comparison.pooled_folder import pooled_folder
+from fedward_cli.simulation import hospitals
+from fedward_cli.simulation.execution import job_for
+from fedward_cli.simulation.results import Moment, Results
+from fedward_core.engine import Job
+from fedward_core.errors import SpecError
+from fedward_core.spec import Cohort, Spec
+
+if TYPE_CHECKING:
+    from fedward_core.arrays import Arrays
+
+Value = TypeVar("Value")
+
+
+class MetricName(StrEnum):
+    """The figure that arms are compared by."""
+
+    BALANCED_ACCURACY = "balanced_accuracy"
+    ACCURACY = "accuracy"
+    AUROC = "auroc"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How a comparison is carried out: where the data lies, where everything goes, and the options of the command.
+
+    Attributes:
+        data: The folder with the sites' datasets.
+        out: Where everything goes.
+        seeds: How many.
+        metric: What is compared.
+        engine: What carries runs out.
+        workers: Sites that train side by side, within a run.
+        jobs: Runs that are carried out side by side, each in a process.
+        fresh: Whether runs that are there are removed.
+        alone: The arms whose every stage each site trains alone.
+        pooled: The arms that are trained on all sites' images as one site's.
+        hold_out_each: Whether each site in turn only evaluates.
+        shared: Where runs share finished stages and pooled images; ``out`` if it is not given.
+    """
+
+    data: Path
+    out: Path
+    seeds: int
+    metric: MetricName = MetricName.BALANCED_ACCURACY
+    engine: str = "inline"
+    workers: int = 1
+    jobs: int = 1
+    fresh: bool = False
+    alone: frozenset[str] = frozenset()
+    pooled: frozenset[str] = frozenset()
+    hold_out_each: bool = False
+    shared: Path | None = None
+
+    @property
+    def home(self) -> Path:
+        """Where runs share finished stages and pooled images."""
+        return self.shared or self.out
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One run of an arm.
+
+    Attributes:
+        job: The run.
+        sites: The sites whose figures count.
+        sends: Whether its updates would travel between hospitals.
+    """
+
+    job: Job
+    sites: tuple[str, ...]
+    sends: bool = True
+
+
+def parts_of(arm: Spec, seed: int, plan: Plan) -> tuple[Part, ...]:
+    """The runs of an arm with a seed.
+
+    Raises:
+        SpecError: The arm is to be trained alone, and a site to be held out: nobody else has a model for it.
+        DataError: The images of all sites cannot be pooled.
+    """
+    whole = job_of_arm(arm, seed, plan)
+    if plan.hold_out_each and arm.name in plan.alone:
+        raise SpecError(f"arm '{arm.name}' trains each site alone, so there is no model for a site that is held out")
+    if arm.name in plan.alone:
+        return tuple(_alone(whole, site) for site in whole.sites)
+    if not plan.hold_out_each:
+        return (_pooled(whole, plan) if arm.name in plan.pooled else Part(job=whole, sites=whole.sites),)
+    if arm.name in plan.pooled:
+        return tuple(_pooled(whole, plan, held_out=site) for site in whole.sites)
+    return tuple(_without(whole, site) for site in whole.sites)
+
+
+def job_of_arm(arm: Spec, seed: int, plan: Plan) -> Job:
+    """The job of one arm and one seed over all sites, in a folder of its own, with the stages that all arms share."""
+    evaluate = arm.evaluate.model_copy(update={"keep_predictions": True})
+    seeded = arm.model_copy(update={"seed": seed, "evaluate": evaluate})
+    sites = hospitals.taking_part(plan.data, seeded)
+    out, shelf = plan.out / arm.name / f"seed-{seed}", plan.home / "stages"
+    return job_for(seeded, sites=sites, data=plan.data, out=out, workers=plan.workers, reuse=shelf)
+
+
+def results_of(parts: Sequence[Part], results: Sequence[Results]) -> Results:
+    """The results of an arm's runs as those of one: figures of the sites that count, and what each site's work cost.
+
+    Where all sites are simulated, what they predicted for every image comes with it.
+    """
+    pairs = list(zip(parts, results, strict=True))
+    evaluations = _union(_counted(part, one.evaluations) for part, one in pairs)
+    predictions = _predictions(parts)
+    return Results(
+        evaluations=evaluations,
+        losses=_union(one.losses for one in results),
+        sent=_union(one.sent if part.sends else {} for part, one in pairs),
+        steps=_union(one.steps for one in results),
+        reused=frozenset[str]().union(*(one.reused for one in results)),
+        predictions=predictions if predictions.keys() == {moment.site for moment in evaluations} else {},
+    )
+
+
+def _alone(whole: Job, site: str) -> Part:
+    cohort = Cohort(sites=(site,), min_sites=1, round_deadline_s=whole.spec.cohort.round_deadline_s)
+    return Part(job=_part_of(whole, cohort, sites=(site,), folder=site), sites=(site,), sends=False)
+
+
+def _without(whole: Job, site: str) -> Part:
+    few = min(whole.spec.cohort.min_sites, len(whole.sites) - 1)
+    cohort = whole.spec.cohort.model_copy(update={"hold_out": (site,), "min_sites": few})
+    return Part(job=_part_of(whole, cohort, sites=whole.sites, folder=f"without-{site}"), sites=(site,))
+
+
+def _pooled(whole: Job, plan: Plan, held_out: str | None = None) -> Part:
+    from fedward_models.data.splitting.pooling import POOLED  # noqa: PLC0415 - few commands need the zoo
+
+    kept = tuple(site for site in whole.sites if site != held_out)
+    folder = "all" if held_out is None else f"without-{held_out}"
+    sites = tuple(sorted((*whole.sites, POOLED)))
+    cohort = Cohort(sites=sites, hold_out=whole.sites, min_sites=1, round_deadline_s=whole.spec.cohort.round_deadline_s)
+    job = _part_of(whole, cohort, sites=sites, folder="" if held_out is None else folder)
+    data = pooled_folder(plan.home / "pooled" / folder, plan.data, kept=kept, sites=whole.sites)
+    return Part(job=replace(job, data=data), sites=whole.sites if held_out is None else (held_out,), sends=False)
+
+
+def _part_of(whole: Job, cohort: Cohort, *, sites: tuple[str, ...], folder: str) -> Job:
+    spec = whole.spec.model_copy(update={"cohort": cohort})
+    assert whole.reuse is not None
+    return job_for(spec, sites=sites, data=whole.data, out=whole.out / folder, workers=whole.workers, reuse=whole.reuse)
+
+
+def _counted(part: Part, values: Mapping[Moment, Value]) -> dict[Moment, Value]:
+    return {moment: value for moment, value in values.items() if moment.site in part.sites}
+
+
+def _union(tables: Iterable[Mapping[Moment, Value]]) -> dict[Moment, Value]:
+    """A site does as much work in each run in which it trains: where several tell of it, the last counts."""
+    return {moment: value for table in tables for moment, value in table.items()}
+
+
+def _predictions(parts: Sequence[Part]) -> dict[str, "Arrays"]:
+    from fedward_cli.simulation.predictions import read_predictions  # noqa: PLC0415 - numpy is slow to import
+
+    found: dict[str, Arrays] = {}
+    for part in parts:
+        found |= read_predictions(part.job.out, part.job.spec.stages[-1].name, part.sites)
+    return found

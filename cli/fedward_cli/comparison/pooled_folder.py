@@ -1,0 +1,40 @@
+"""A data folder in which one more site holds the images of all: an upper bound, where hospitals are simulated."""
+
+from pathlib import Path
+
+from fedward_core.errors import DataError
+
+
+def pooled_folder(folder: Path, data: Path, *, kept: tuple[str, ...], sites: tuple[str, ...]) -> Path:
+    """Make a folder with links to the sites' files, and with ``pooled.npz``; one that is there is used.
+
+    Args:
+        folder: Where it is made.
+        data: The folder with an ``.npz`` file for each site.
+        kept: The sites whose images are pooled.
+        sites: The sites that are linked.
+
+    Raises:
+        DataError: A site bears the name of the pooled one, or the sites' files cannot be pooled.
+    """
+    from fedward_models.data.splitting.pooling import POOLED, pool_sites  # noqa: PLC0415 - imports torch
+
+    if POOLED in sites:
+        raise DataError(f"a site is called '{POOLED}', which is the name of all sites together: rename its file")
+    if (folder / f"{POOLED}.npz").exists():
+        return folder
+    _link(folder, data, sites)
+    sources = folder.with_name(f".{folder.name}.sources")
+    _link(sources, data, kept)
+    pool_sites(sources, folder)
+    return folder
+
+
+def _link(folder: Path, data: Path, sites: tuple[str, ...]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for site in sites:
+        source, link = (data / f"{site}.npz").resolve(), folder / f"{site}.npz"
+        if not source.exists():
+            raise DataError(f"site '{site}' is a folder of files: only sites with an .npz file can be pooled")
+        if not link.exists():
+            link.symlink_to(source)

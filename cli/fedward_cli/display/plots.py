@@ -1,0 +1,92 @@
+"""Pictures of a run, drawn into files; the only place that imports matplotlib."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from fedward_cli.comparison.comparison import Comparison
+from fedward_cli.display.tables import FIGURES, figure_names, words
+from fedward_cli.simulation.results import Moment, Results
+
+Curves = dict[str, tuple[list[int], list[float]]]
+
+
+def draw_curves(results: Results, path: Path, *, title: str) -> None:
+    """Draw the loss of each site, and each usual figure of each site, over the rounds of all stages."""
+    starts = _starts(results)
+    usual = [name for name in figure_names(results) if name in FIGURES]
+    panels = [("training loss", _curves(results.losses, starts))]
+    panels += [(words(name), _curves(_values(results, name), starts)) for name in usual]
+    figure = Figure(figsize=(5 * len(panels), 4), layout="constrained")
+    for axes, (label, curves) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        _draw(axes, label, curves, starts)
+    figure.suptitle(title)
+    figure.savefig(path, dpi=120)
+
+
+def draw_comparison(comparison: Comparison, path: Path) -> None:
+    """Draw the figure of every arm at every site, and their mean, as bars.
+
+    On the mean stand a dot for each seed and a line for the interval, where there is one.
+    """
+    places = (*comparison.sites, "mean")
+    figure = Figure(figsize=(2.5 + 1.6 * len(places), 4), layout="constrained")
+    axes = figure.subplots()
+    axes.set_prop_cycle(color=[colormaps["tab20"](index) for index in range(20)])
+    width = 0.8 / len(comparison.rows)
+    for index, row in enumerate(comparison.rows):
+        figures = [*(row.sites.get(site) for site in comparison.sites), row.mean]
+        heights = [float("nan") if each is None or each.value is None else each.value for each in figures]
+        left = [position + index * width for position in range(len(places))]
+        axes.bar(left, heights, width=width, label=row.arm, align="edge")
+        seeds = [value for value in row.by_seed if value is not None]
+        middle = left[-1] + width / 2
+        axes.plot([middle] * len(seeds), seeds, "k.", markersize=3)
+        if row.mean.low is not None and row.mean.high is not None:
+            axes.vlines(middle, row.mean.low, row.mean.high, colors="k", linewidth=1)
+    axes.set_xticks([position + 0.4 for position in range(len(places))], places)
+    axes.set_ylabel(words(comparison.metric))
+    axes.set_ylim(0, 1)
+    figure.legend(loc="outside right upper", fontsize=7)
+    figure.savefig(path, dpi=120)
+
+
+def _draw(axes: Axes, label: str, curves: Curves, starts: Mapping[str, int]) -> None:
+    for site in sorted(curves):
+        axes.plot(*curves[site], label=site, linewidth=1.2)
+    for stage, start in starts.items():
+        axes.axvline(start + 0.5, color="0.7", linewidth=0.8, linestyle=":")
+        axes.text(start + 0.5, 1.0, f" {stage}", transform=axes.get_xaxis_transform(), fontsize=7, va="bottom")
+    axes.set_xlabel("round")
+    axes.set_ylabel(label)
+    if curves:
+        axes.legend(fontsize=7)
+
+
+def _starts(results: Results) -> dict[str, int]:
+    """The rounds before each stage, in the order in which stages were run."""
+    lengths: dict[str, int] = {}
+    for moment in (*results.losses, *results.evaluations):
+        lengths[moment.stage] = max(lengths.get(moment.stage, 0), moment.round + 1)
+    starts, passed = {}, 0
+    for stage, length in lengths.items():
+        starts[stage] = passed
+        passed += length
+    return starts
+
+
+def _curves(values: Mapping[Moment, float], starts: Mapping[str, int]) -> Curves:
+    curves: Curves = {}
+    for moment, value in sorted(values.items(), key=lambda item: starts[item[0].stage] + item[0].round):
+        rounds, figures = curves.setdefault(moment.site, ([], []))
+        rounds.append(starts[moment.stage] + moment.round + 1)
+        figures.append(value)
+    return curves
+
+
+def _values(results: Results, name: str) -> dict[Moment, float]:
+    found = {moment: metrics.get(name) for moment, metrics in results.evaluations.items()}
+    return {moment: metric.value for moment, metric in found.items() if metric and metric.value is not None}

@@ -1,0 +1,1 @@
+"""The matrix of the zoo: what of it trains, and on record."""

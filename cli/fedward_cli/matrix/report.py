@@ -1,0 +1,73 @@
+"""The matrix for people: a row for each method and backbone, a column for each mode, and why pairs are refused."""
+
+from collections.abc import Iterable, Sequence
+
+from rich.markup import escape
+from rich.table import Table
+
+from fedward_cli.matrix.matrix import Cell, Matrix, Mode
+
+_COLOURS = {"trained": "green", "failed": "red", "refused": "dim"}
+
+
+def matrix_table(matrix: Matrix) -> Table:
+    """A row for each pair that trains in at least one mode; cells name the engines on which it was seen."""
+    table = Table("method", "backbone", *Mode, title="What was seen to train", title_justify="left")
+    for (method, backbone), cells in _by_pair(matrix.cells).items():
+        if any(cell.state != "refused" for cell in cells):
+            table.add_row(method, backbone or "-", *(_mark([c for c in cells if c.mode is mode]) for mode in Mode))
+    return table
+
+
+def notes(matrix: Matrix) -> tuple[str, ...]:
+    """What must be known to read the table, and the zoo's own reasons for pairs that it refuses."""
+    return (
+        "An engine is named where the loss fell in a few rounds at simulated hospitals, bytes were counted and the "
+        f"weights were written. Tried with version {matrix.version}.",
+        *(f"{cell.method} refuses {', '.join(names)}: {cell.reason}" for cell, names in _refusals(matrix.cells)),
+        *(f"{cell.method} on {cell.backbone}, {cell.mode}, {cell.engine}: {cell.reason}" for cell in _failed(matrix)),
+    )
+
+
+def matrix_markdown(matrix: Matrix) -> str:
+    """The same table as Markdown."""
+    lines = ["| method | backbone | " + " | ".join(Mode) + " |", "|---|---|" + "---|" * len(Mode)]
+    for (method, backbone), cells in _by_pair(matrix.cells).items():
+        if any(cell.state != "refused" for cell in cells):
+            marks = (_plain([cell for cell in cells if cell.mode is mode]) for mode in Mode)
+            lines.append(f"| `{method}` | {f'`{backbone}`' if backbone else '-'} | " + " | ".join(marks) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _by_pair(cells: Iterable[Cell]) -> dict[tuple[str, str], list[Cell]]:
+    pairs: dict[tuple[str, str], list[Cell]] = {}
+    for cell in cells:
+        pairs.setdefault((cell.method, cell.backbone), []).append(cell)
+    return pairs
+
+
+def _mark(cells: Sequence[Cell]) -> str:
+    return " ".join(f"[{_COLOURS[cell.state]}]{escape(_word(cell))}[/]" for cell in cells)
+
+
+def _plain(cells: Sequence[Cell]) -> str:
+    return " ".join(_word(cell) for cell in cells)
+
+
+def _word(cell: Cell) -> str:
+    return cell.engine if cell.state == "trained" else f"{cell.engine}: {cell.state}"
+
+
+def _refusals(cells: Iterable[Cell]) -> list[tuple[Cell, list[str]]]:
+    """One refused cell for each method and reason, with all backbones that it concerns."""
+    reasons: dict[tuple[str, str], tuple[Cell, list[str]]] = {}
+    for cell in cells:
+        if cell.state == "refused":
+            names = reasons.setdefault((cell.method, cell.reason), (cell, []))[1]
+            if cell.backbone not in names:
+                names.append(cell.backbone)
+    return list(reasons.values())
+
+
+def _failed(matrix: Matrix) -> list[Cell]:
+    return [cell for cell in matrix.cells if cell.state == "failed"]

@@ -1,0 +1,1 @@
+"""A coordinator spoken to by REST, and whole networks as processes of this machine."""

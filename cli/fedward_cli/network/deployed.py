@@ -1,0 +1,85 @@
+"""Carries jobs out over a network of processes: submits them by REST, follows them, and fetches what they leave."""
+
+import json
+import tempfile
+import time
+import zipfile
+from pathlib import Path
+
+from rich.markup import escape
+
+from fedward_cli.display.consoles import tell
+from fedward_cli.network.processes import STUDY, Network
+from fedward_cli.network.run_events import event_of, follow_to_the_end
+from fedward_cli.simulation.execution import check_same, find_run, remove_run, write_figures
+from fedward_cli.simulation.results import EVENTS, Results, read_results
+from fedward_core.engine import Job
+
+START_TIMEOUT_S = 120.0
+POLL_S = 0.2
+
+
+class Deployed:
+    """Carries jobs out over one network.
+
+    Args:
+        network: The network.
+        fresh: Remove what a job's folder holds, and run it anew.
+    """
+
+    def __init__(self, network: Network, *, fresh: bool = False) -> None:
+        self._network = network
+        self._fresh = fresh
+
+    def __call__(self, job: Job) -> Results:
+        """Bring a job to its end, and write its figures and curves; a finished job is only read.
+
+        Raises:
+            FedwardError: The run failed, or the folder holds another run.
+        """
+        if self._fresh:
+            remove_run(job.out)
+        found = find_run(job.out)
+        if found is not None:
+            check_same(found, job)
+            tell(f"'{escape(str(job.out))}' is finished: its results are read. --fresh runs it again.")
+            return read_results(job.out)
+        self._submit(job)
+        self._tell_where(job.run)
+        follow_to_the_end(self._network.coordinator, job.run)
+        self._fetch(job)
+        results = read_results(job.out)
+        write_figures(job, results)
+        return results
+
+    def _submit(self, job: Job) -> None:
+        spec = job.spec.model_dump(mode="json")
+        self._network.coordinator.post("/runs", {"study": STUDY, "spec": spec, "run": job.run})
+
+    def _tell_where(self, run: str) -> None:
+        """Say what an operator would look for: the run and its nodes at the SuperLink."""
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not (flower_run := self._network.flower_run(run)) and time.monotonic() < deadline:
+            if self._network.coordinator.get(f"/runs/{run}")["state"] in {"failed", "cancelled", "completed"}:
+                return
+            time.sleep(POLL_S)
+        nodes = ", ".join(self._network.nodes())
+        tell(f"Run '{escape(run)}' is run {flower_run} of the SuperLink, at the nodes {nodes}")
+
+    def _fetch(self, job: Job) -> None:
+        """Unpack what the run leaves, as an engine writes it; run.json comes last, and says that all is there."""
+        with tempfile.TemporaryDirectory(prefix="fedward-run-") as name:
+            archive = Path(name) / "run.zip"
+            self._network.coordinator.download(f"/runs/{job.run}/artifacts/download", archive)
+            job.out.mkdir(parents=True, exist_ok=True)
+            with zipfile.ZipFile(archive) as files:
+                for member in sorted(files.namelist(), key="run.json".__eq__):
+                    files.extract(member, job.out)
+        _keep_events_of_the_run(job.out / EVENTS)
+
+
+def _keep_events_of_the_run(path: Path) -> None:
+    """The coordinator's own events, such as moves between states, are no part of an engine's."""
+    told = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    events = [event for one in told if (event := event_of(one)) is not None]
+    path.write_text("".join(f"{event.model_dump_json()}\n" for event in events), encoding="utf-8")

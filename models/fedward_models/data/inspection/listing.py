@@ -1,0 +1,70 @@
+"""Writes the ``labels.csv`` of a folder of files, for people to check and complete."""
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+from fedward_core.cards import DataKind
+from fedward_core.errors import DataError
+from fedward_models.data.reading import video
+from fedward_models.data.reading.dicom_file import is_dicom, patient_of
+from fedward_models.data.source import TABLE
+
+PICTURES = frozenset({".jpeg", ".jpg", ".png"})
+NIFTI = (".nii", ".nii.gz")
+
+
+def list_files(folder: Path, kind: DataKind) -> tuple[Path, int]:
+    """List what a site's folder holds.
+
+    A file in a folder below gets that folder's name as its label; change it where it is none. The patient is the one
+    that a DICOM file names, else empty: then fill it in, or delete the column if every file is of a patient of its own.
+
+    Args:
+        folder: The site's folder; the table is written into it.
+        kind: What to look for: images, volumes (NIfTI files and folders of DICOM slices) or clips.
+
+    Returns:
+        The table, and how many files it lists.
+
+    Raises:
+        DataError: There is a table already, or nothing to list.
+    """
+    table = folder / TABLE
+    if table.exists():
+        raise DataError("there is a labels.csv already: move it away to write another one")
+    found = _FINDERS.get(kind, _images)(folder)
+    if not found:
+        raise DataError(f"found no file of kind '{kind}' to list")
+    with table.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("file", "label", "patient"))
+        writer.writerows(_row(path, folder) for path in found)
+    return table, len(found)
+
+
+def _row(path: Path, folder: Path) -> tuple[str, str, str]:
+    relative = path.relative_to(folder)
+    shown = next(iter(sorted(path.iterdir())), path) if path.is_dir() else path
+    return str(relative), relative.parts[0] if len(relative.parts) > 1 else "", patient_of(shown)
+
+
+def _images(folder: Path) -> list[Path]:
+    return _files(folder, lambda path: path.suffix.lower() in PICTURES or is_dicom(path))
+
+
+def _volumes(folder: Path) -> list[Path]:
+    files = _files(folder, lambda path: path.name.lower().endswith(NIFTI))
+    series = {path.parent for path in _files(folder, is_dicom)} - {folder}
+    return sorted([*files, *series])
+
+
+def _clips(folder: Path) -> list[Path]:
+    return _files(folder, lambda path: path.suffix.lower() in video.SUFFIXES or is_dicom(path))
+
+
+def _files(folder: Path, wanted: Callable[[Path], bool]) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file() and wanted(path))
+
+
+_FINDERS = {DataKind.VOLUME: _volumes, DataKind.CLIP: _clips}

@@ -1,0 +1,176 @@
+"""DICOM files one by one: single images, and cine series in one file.
+
+Values pass the file's own rescaling (modality LUT) first. Black and white are the study's window, else the file's own
+(VOI LUT or window), else its 0.5th and 99.5th percentile. MONOCHROME1 is inverted, so that bright means dense
+everywhere.
+"""
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fedward_core.arrays import Array
+from fedward_models.data.reading.found import UnusableFileError
+from fedward_models.data.reading.voxels import contrast_of, to_levels
+
+if TYPE_CHECKING:
+    from pydicom import Dataset as Header
+
+GREY = frozenset({"MONOCHROME1", "MONOCHROME2"})
+COLOUR = frozenset({"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "PALETTE COLOR"})
+SUFFIXES = frozenset({".dcm", ".dicom", ".ima"})
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file calls itself DICOM, by its ending or by its first bytes."""
+    if path.suffix.lower() in SUFFIXES:
+        return True
+    if path.suffix or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(132)[128:] == b"DICM"
+
+
+def read_dicom_frames(path: Path, window: tuple[float, float] | None) -> Array:
+    """Read the frames of a file, one for a single image.
+
+    Args:
+        path: The file.
+        window: The values of black and white, in the file's rescaled units; None to take the file's own.
+
+    Returns:
+        (T, H, W) or (T, H, W, 3), uint8, as the file says it is looked at: the patient's right on the left, head up.
+
+    Raises:
+        UnusableFileError: The file is missing, damaged or no DICOM, or its pixels cannot be decoded or shown.
+    """
+    header = read_header(path)
+    frames = stored_pixels(header)
+    grey = header.PhotometricInterpretation in GREY
+    frames = frames if num_frames(header) > 1 else frames[None]
+    shown = _grey(frames, header, window) if grey else _colour(frames, header, window)
+    return _upright(shown, header)
+
+
+def patient_of(path: Path) -> str:
+    """The patient's number in a file; empty where there is none, or where it is no DICOM file. It stays at the site."""
+    import pydicom  # noqa: PLC0415 - slow to import
+
+    try:
+        return str(pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["PatientID"]).get("PatientID", ""))
+    except (pydicom.errors.InvalidDicomError, OSError):
+        return ""
+
+
+def read_header(path: Path) -> "Header":
+    """Read a file that shows something.
+
+    Raises:
+        UnusableFileError: The file is missing, damaged or no DICOM, or has no pixels of a known kind.
+    """
+    import pydicom  # noqa: PLC0415 - slow to import
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of values that break the standard; what is used is checked below
+            header = pydicom.dcmread(path)
+    except (pydicom.errors.InvalidDicomError, OSError, EOFError, ValueError, KeyError) as error:
+        raise UnusableFileError("missing or damaged: expected a DICOM file") from error
+    if "PixelData" not in header:
+        raise UnusableFileError("it has no pixel data: expected an image, not a report or a plan")
+    if header.get("PhotometricInterpretation") not in GREY | COLOUR:
+        raise UnusableFileError("its photometric interpretation is not known: expected grey, RGB, YBR or a palette")
+    return header
+
+
+def num_frames(header: "Header") -> int:
+    """How many frames the file holds."""
+    return int(header.get("NumberOfFrames", None) or 1)
+
+
+def stored_pixels(header: "Header") -> Array:
+    """Decode the pixels as they are stored, colour as RGB.
+
+    Raises:
+        UnusableFileError: No decoder reads them.
+    """
+    from pydicom.pixels.processing import apply_color_lut  # noqa: PLC0415 - slow to import
+    from pydicom.pixels.utils import pixel_array  # noqa: PLC0415 - slow to import
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of padding and lengths that break the standard
+            values = pixel_array(header)
+            if header.PhotometricInterpretation == "PALETTE COLOR":
+                values = apply_color_lut(values, header)
+    except Exception as error:  # every decoder raises errors of its own
+        syntax = getattr(header.file_meta.get("TransferSyntaxUID", None), "name", "none")
+        raise UnusableFileError(
+            f"its pixels cannot be decoded (transfer syntax {syntax}): export it uncompressed, or install a decoder"
+        ) from error
+    return np.asarray(values)
+
+
+def rescaled(values: Array, header: "Header") -> Array:
+    """Stored values in the file's own units, e.g. Hounsfield units; float32, no number outside the scanner's field."""
+    from pydicom.pixels.processing import apply_modality_lut  # noqa: PLC0415 - slow to import
+
+    units = np.array(apply_modality_lut(values, header), dtype=np.float32)
+    padding = header.get("PixelPaddingValue")
+    if padding is not None:
+        units[values == padding] = np.nan
+    return units
+
+
+def _grey(frames: Array, header: "Header", window: tuple[float, float] | None) -> Array:
+    values = rescaled(frames, header)
+    if window is None:
+        values, window = _own_window(values, header)
+    levels = to_levels(values, window)
+    if header.PhotometricInterpretation == "MONOCHROME1":
+        levels = np.where(np.isnan(values), 0, 255 - levels)
+    return np.rint(levels).astype(np.uint8)
+
+
+def _own_window(values: Array, header: "Header") -> tuple[Array, tuple[float, float]]:
+    """Values and the window that the file asks for (DICOM PS3.3, C.11.2)."""
+    from pydicom.pixels.processing import apply_voi_lut  # noqa: PLC0415 - slow to import
+
+    if header.get("VOILUTSequence"):
+        bits = int(header.VOILUTSequence[0].LUTDescriptor[2])
+        looked_up = np.asarray(apply_voi_lut(np.nan_to_num(values).astype(np.int32), header), dtype=np.float32)
+        return np.where(np.isnan(values), np.nan, looked_up), (0.0, 2.0**bits - 1)
+    centre, width = first_number(header.get("WindowCenter")), first_number(header.get("WindowWidth"))
+    if centre is None or width is None:
+        return values, contrast_of(values)
+    if width < 1:
+        raise UnusableFileError(f"its window is {width:g} wide: expected at least 1; set dataset.window")
+    if header.get("VOILUTFunction", "LINEAR") == "LINEAR" and width > 1:
+        return values, (centre - 0.5 - (width - 1) / 2, centre - 0.5 + (width - 1) / 2)
+    return values, (centre - width / 2, centre + width / 2)
+
+
+def first_number(value: Any) -> float | None:
+    """The first of one or several numbers in a header; None where there is none."""
+    if value is None or value == "":
+        return None
+    return float(value if isinstance(value, int | float | str) else value[0])
+
+
+def _colour(frames: Array, header: "Header", window: tuple[float, float] | None) -> Array:
+    if window is not None:
+        raise UnusableFileError("it is in colour, where a window means nothing: leave dataset.window out")
+    bits = int(header.BitsStored) if header.PhotometricInterpretation != "PALETTE COLOR" else 8 * frames.itemsize
+    return frames.astype(np.uint8) if bits <= 8 else (frames >> (bits - 8)).astype(np.uint8)
+
+
+def _upright(frames: Array, header: "Header") -> Array:
+    """Mirror what is stored from the patient's left to the right, or from feet to head."""
+    across, down = [*map(str, header.get("PatientOrientation") or ()), "", ""][:2]
+    if across.startswith("R"):
+        frames = frames[:, :, ::-1]
+    if down.startswith("H"):
+        frames = frames[:, ::-1]
+    return np.ascontiguousarray(frames)

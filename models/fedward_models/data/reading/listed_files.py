@@ -1,0 +1,198 @@
+"""Files listed in a ``labels.csv``, for one site or for several.
+
+    file         the image, volume, clip, or folder with the slices of a DICOM series; ``path`` is the same
+    label        the class, by name or number; several with ``|`` between them for multi-label
+    mask         a grey or palette PNG of class numbers, as large as the image, for segmentation
+    report       the text that was written about the image; or ``report_file``, a UTF-8 text file
+    split        train, val or test
+    patient      any name
+    site         in a table for several sites
+
+Files are relative to the table's folder. Everything but ``file`` may be missing. Grey films and colour photographs are
+told apart by what they show, not by how they are stored: many films are kept as RGB. A site is what most of its images
+are; the rest is converted.
+"""
+
+import hashlib
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from fedward_core.arrays import Array
+from fedward_core.cards import DataKind, Task
+from fedward_core.errors import DataError
+from fedward_core.spec import Dataset
+from fedward_models.data import labels
+from fedward_models.data.reading.decoding import decode_file, grid_of
+from fedward_models.data.reading.found import BadFile, Reading, UnusableFileError
+from fedward_models.data.reading.pile import Pile
+from fedward_models.data.reading.pixels import decode_mask, resize_mask
+from fedward_models.data.source import Row, Source, read_rows
+
+
+class Facts(NamedTuple):
+    """What is kept of a usable file beside its pixels."""
+
+    row: Row
+    size: tuple[int, ...]
+    spacing_mm: tuple[float, ...] | None
+    mask: Array | None
+    report: str | None
+
+
+def read_listed_files(source: Source, dataset: Dataset) -> Reading:
+    """Read the files that a table lists for a site.
+
+    Raises:
+        DataError: The table cannot be read or lacks a column, or a label is no class.
+    """
+    rows = read_rows(source)
+    column = _file_column(rows, source.site)
+    _check_reports(rows, dataset, source.site)
+    with Pile(grid_of(dataset)) as pile:
+        usable, bad = _read_files(source, rows, column, dataset, pile)
+        images = pile.stack()
+    targets, classes = _targets(source, usable, dataset)
+    return Reading(
+        images=images,
+        sizes=_table([facts.size for facts in usable], np.int64, len(grid_of(dataset))),
+        labels=targets,
+        classes=classes,
+        splits=_column(usable, "split"),
+        patients=_column(usable, "patient"),
+        reports=tuple(facts.report or "" for facts in usable) if dataset.kind is DataKind.REPORT else None,
+        spacings_mm=_spacings(usable) if dataset.kind is DataKind.VOLUME else None,
+        bad=tuple(bad),
+        digest=_digest(source.path.parent, rows, column),
+    )
+
+
+def listed_paths(source: Source) -> list[Path]:
+    """Everything that a site's data is read from: the table, and each file and slice that it lists."""
+    rows = read_rows(source)
+    column = _file_column(rows, source.site)
+    others = [row[key] for row in rows for key in ("mask", "report_file") if row.get(key)]
+    folder = source.path.parent
+    listed = [path for row in rows for path in _files_at(folder / row[column])]
+    return [source.path, *listed, *(folder / name for name in others)]
+
+
+def usable_paths(source: Source, bad: Collection[str]) -> list[Path]:
+    """The files, or folders of slices, of the usable examples, in their order.
+
+    Args:
+        source: A table.
+        bad: The files that were skipped, as the table names them.
+    """
+    rows = read_rows(source)
+    column = _file_column(rows, source.site)
+    return [source.path.parent / row[column] for row in rows if row[column] not in bad]
+
+
+def _files_at(path: Path) -> list[Path]:
+    """A file itself, or the files of a folder."""
+    return sorted(inner for inner in path.iterdir() if inner.is_file()) if path.is_dir() else [path]
+
+
+def _file_column(rows: list[Row], site: str) -> str:
+    for column in ("file", "path"):
+        if not rows or column in rows[0]:
+            return column
+    raise DataError(f"site '{site}': labels.csv has no column 'file'; found {', '.join(rows[0])}")
+
+
+def _check_reports(rows: list[Row], dataset: Dataset, site: str) -> None:
+    if dataset.kind is DataKind.REPORT and rows and not {"report", "report_file"} & set(rows[0]):
+        raise DataError(f"site '{site}': labels.csv has no column 'report' or 'report_file', which kind 'report' needs")
+
+
+def _read_files(
+    source: Source, rows: list[Row], column: str, dataset: Dataset, pile: Pile
+) -> tuple[list[Facts], list[BadFile]]:
+    usable, bad = [], []
+    for row in rows:
+        try:
+            usable.append(_read_file(source.path.parent, row, column, dataset, pile))
+        except UnusableFileError as error:
+            bad.append(BadFile(name=row[column], reason=str(error)))
+    return usable, bad
+
+
+def _read_file(folder: Path, row: Row, column: str, dataset: Dataset, pile: Pile) -> Facts:
+    report = _report(folder, row) if dataset.kind is DataKind.REPORT else None
+    decoded = decode_file(folder / row[column], dataset)
+    mask = None
+    if dataset.task is Task.SEGMENTATION and "mask" in row:
+        size = (decoded.size[0], decoded.size[1])
+        mask = decode_mask(folder / row["mask"], size)
+        mask = resize_mask(mask, dataset.image_px, keep_proportions=dataset.keep_proportions)
+    pile.add(decoded.pixels)
+    return Facts(row=row, size=decoded.size, spacing_mm=decoded.spacing_mm, mask=mask, report=report)
+
+
+def _report(folder: Path, row: Row) -> str:
+    text = row.get("report", "")
+    if row.get("report_file"):
+        try:
+            text = (folder / row["report_file"]).read_text(encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UnusableFileError("its report is missing or no UTF-8 text") from error
+    if not text.strip():
+        raise UnusableFileError("its report is empty")
+    return text.strip()
+
+
+def _targets(source: Source, usable: Sequence[Facts], dataset: Dataset) -> tuple[Array | None, tuple[str, ...]]:
+    if dataset.task is Task.SEGMENTATION:
+        masks = [facts.mask for facts in usable if facts.mask is not None]
+        return (np.stack(masks) if masks else None), ()
+    if not usable or "label" not in usable[0].row:
+        return None, ()
+    classes = dataset.classes or _classes_of_table(source, dataset.task)
+    texts = [facts.row["label"].strip() for facts in usable]
+    return labels.encode(texts, site=source.site, task=dataset.task, classes=classes), classes
+
+
+def _classes_of_table(source: Source, task: Task) -> tuple[str, ...]:
+    """The labels of the whole table, so that its sites agree; in alphabetical order, or by number."""
+    whole = Source(site=source.site, path=source.path)
+    texts = {row["label"].strip() for row in read_rows(whole)} - {""}
+    if task is Task.MULTI_LABEL:
+        texts = {name for text in texts for name in labels.split_findings(text)}
+    if texts and all(text.isdecimal() for text in texts):
+        return tuple(f"class {number}" for number in range(max(map(int, texts)) + 1))
+    return tuple(sorted(texts))
+
+
+def _column(usable: Sequence[Facts], name: str) -> Array | None:
+    return np.array([facts.row[name] for facts in usable], dtype=str) if usable and name in usable[0].row else None
+
+
+def _table(rows: Sequence[tuple[float, ...]], dtype: type, columns: int) -> Array:
+    return np.array(rows, dtype=dtype).reshape(-1, columns)
+
+
+def _spacings(usable: Sequence[Facts]) -> Array:
+    return _table([facts.spacing_mm or (np.nan,) * 3 for facts in usable], np.float64, 3)
+
+
+def _digest(folder: Path, rows: list[Row], column: str) -> str:
+    hasher = hashlib.sha256()
+    for row in rows:
+        hasher.update(repr(sorted(row.items())).encode())
+        for content in _contents(folder, row, column):
+            hasher.update(content)
+    return hasher.hexdigest()
+
+
+def _contents(folder: Path, row: Row, column: str) -> Iterator[bytes]:
+    """The SHA-256 of each file of a row."""
+    names = [row[column], *(row[key] for key in ("mask", "report_file") if row.get(key))]
+    for path in (inner for name in names for inner in _files_at(folder / name)):
+        if not path.is_file():
+            yield b"missing"
+            continue
+        with path.open("rb") as file:
+            yield hashlib.file_digest(file, "sha256").digest()

@@ -1,0 +1,124 @@
+"""From files and arrays to 8-bit pixels of one size.
+
+Resizing averages over the pixels it joins (Pillow's bilinear filter widens with the factor), so that fine patterns do
+not turn into coarse ones. Height and width become equal, whatever they were: stretched, or with black beside the
+shorter side.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from fedward_core.arrays import Array
+from fedward_models.data.reading.found import UnusableFileError
+
+GREY_MODES = frozenset({"1", "L", "LA"})
+DEEP_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
+MASK_MODES = frozenset({"1", "L", "P"})
+COLOUR_MODES = frozenset({"RGB", "RGBA", "P", "PA"})
+
+# Mean distance of the channels from their mean, in levels of 255. JPEG compression alone leaves a grey film below 0.2,
+# a tinted scan of a page has 20.
+GREY_TOLERANCE = 2.0
+
+
+def decode(path: Path) -> Image.Image:
+    """Decode a PNG or JPEG file.
+
+    Returns:
+        A grey (``L``) or colour (``RGB``) image. Transparency is dropped. A 16-bit image is mapped linearly so that its
+        own lowest value becomes 0 and its highest 255.
+
+    Raises:
+        UnusableFileError: The file is missing, damaged, or has other channels.
+    """
+    return _to_8_bit(_load(path))
+
+
+def decode_mask(path: Path, size: tuple[int, int]) -> Array:
+    """Decode a PNG whose grey levels, or palette entries, are class numbers.
+
+    Args:
+        path: The file.
+        size: The height and width that the mask must have.
+
+    Returns:
+        (H, W), uint8.
+
+    Raises:
+        UnusableFileError: The file is missing, damaged, of another size, or not one number for each pixel.
+    """
+    mask = _load(path)
+    if mask.mode not in MASK_MODES or (mask.height, mask.width) != size:
+        raise UnusableFileError("mask: expected an 8-bit grey or palette PNG as large as its image")
+    return np.asarray(mask).astype(np.uint8)
+
+
+def is_colour(pixels: Array) -> bool:
+    """Whether (H, W, 3) pixels are more than a grey image in three channels."""
+    levels = pixels.astype(np.float32)
+    return float(np.abs(levels - levels.mean(axis=-1, keepdims=True)).mean()) > GREY_TOLERANCE
+
+
+def resize_array(pixels: Array, px: int, *, keep_proportions: bool = False) -> Array:
+    """(H, W) or (H, W, 3) uint8 as (px, px) or (px, px, 3) uint8.
+
+    Args:
+        pixels: An image.
+        px: Height and width of the result.
+        keep_proportions: Whether the longer side becomes ``px``, with black beside the shorter one; else both do.
+    """
+    height, width = _target(pixels, px, keep_proportions)
+    if pixels.shape[:2] != (height, width):
+        pixels = np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR))
+    return _squared(pixels, px)
+
+
+def resize_mask(mask: Array, px: int, *, keep_proportions: bool = False) -> Array:
+    """(H, W) class numbers, each taken from the nearest pixel: the mean of two classes is none."""
+    places = [
+        (np.arange(target) * 2 + 1) * side // (2 * target)
+        for side, target in zip(mask.shape, _target(mask, px, keep_proportions), strict=True)
+    ]
+    return _squared(mask[np.ix_(*places)], px)
+
+
+def _target(pixels: Array, px: int, keep_proportions: bool) -> tuple[int, int]:
+    height, width = pixels.shape[:2]
+    if not keep_proportions:
+        return px, px
+    scale = px / max(height, width)
+    return max(round(height * scale), 1), max(round(width * scale), 1)
+
+
+def _squared(pixels: Array, px: int) -> Array:
+    """In the middle of a black square."""
+    rest = [px - side for side in pixels.shape[:2]]
+    margins = [(side // 2, side - side // 2) for side in rest] + [(0, 0)] * (pixels.ndim - 2)
+    return np.pad(pixels, margins) if any(rest) else pixels
+
+
+def _load(path: Path) -> Image.Image:
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return image
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise UnusableFileError("missing or damaged: expected a PNG or JPEG file that decodes") from error
+
+
+def _to_8_bit(image: Image.Image) -> Image.Image:
+    if image.mode in GREY_MODES:
+        return image.convert("L")
+    if image.mode in COLOUR_MODES:
+        return image.convert("RGB")
+    if image.mode in DEEP_MODES:
+        return _scale_by_range(np.asarray(image).astype(np.float64))
+    raise UnusableFileError(f"channels '{image.mode}': expected grey or RGB")
+
+
+def _scale_by_range(levels: Array) -> Image.Image:
+    low, high = float(levels.min()), float(levels.max())
+    scaled = (levels - low) * (255.0 / (high - low)) if high > low else np.zeros_like(levels)
+    return Image.fromarray(np.rint(scaled).astype(np.uint8))

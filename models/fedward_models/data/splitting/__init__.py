@@ -1,0 +1,1 @@
+"""Patients into splits, and one site into several."""
