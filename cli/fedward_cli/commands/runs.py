@@ -116,7 +116,7 @@ def pause(run: RunId, as_json: AsJson = False) -> None:
 
 @app.command("resume")
 def resume(run: RunId, as_json: AsJson = False) -> None:
-    """Let a paused run go on, from its last round."""
+    """Let a paused run go on from its last round, or one that failed, once what it failed of is mended."""
     found = coordinator().post(f"/runs/{run}/resume")
     typer.echo(json.dumps(found, indent=2) if as_json else f"{found['id']} is {found['state']}")
 

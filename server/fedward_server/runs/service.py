@@ -13,6 +13,7 @@ from fedward_server.runs import queries
 from fedward_server.runs.models import CreateRunRequest, Run, RunEvent, RunWithSpec
 from fedward_server.runs.rows import RunRow
 from fedward_server.runs.states import ACTIVE, RUN_MOVED, WAITING, WORKING, RunState, add_event, move_run
+from fedward_server.sites.queries import forget_answers
 from fedward_server.studies.models import Study
 from fedward_server.studies.queries import study_named
 from fedward_server.studies.service import as_study, fit_spec
@@ -76,13 +77,20 @@ async def pause_run(session: AsyncSession, run: str) -> Run:
 
 
 async def resume_run(session: AsyncSession, run: str) -> Run:
-    """Let a paused run wait for its turn again; it goes on from its last round. Asking again is fine.
+    """Let a paused or failed run wait for its turn again; it goes on from its last round. Asking again is fine.
+
+    A run that failed for want of sites asks all of them anew.
 
     Raises:
         NotFoundError: There is no such run.
-        ConflictError: It has not come to rest yet, is being stopped, or has ended.
+        ConflictError: It has not come to rest yet, is being stopped, or was completed or cancelled.
     """
     row = await queries.run_named(session, run, to_change=True)
+    if row.state == RunState.FAILED:
+        row.crashes, row.handle = 0, None
+        if row.engine == DEPLOYMENT and not row.attempt:
+            row.cohort = None
+            await forget_answers(session, run)
     if row.state not in UNDER_WAY:
         move_run(session, row, RunState.SUBMITTED, "resumed")
     return as_run(row)

@@ -7,7 +7,8 @@
     PAUSED <-------------------------------------`--> PAUSING
 
 A run that has no attempt under way is paused or cancelled at once, and so may be one that is paused. Any may fail, and
-one that is being stopped or paused may still end in its own way. A run that is resumed waits for its turn again.
+one that is being stopped or paused may still end in its own way. A run that is resumed waits for its turn again: one
+that was paused, or one that failed, when what it failed of is mended.
 """
 
 import time
@@ -36,8 +37,8 @@ class RunState(StrEnum):
 
     @property
     def is_end(self) -> bool:
-        """Whether nothing follows."""
-        return not TRANSITIONS[self]
+        """Whether nothing follows by itself."""
+        return self in ENDS
 
 
 TRANSITIONS: dict[RunState, frozenset[RunState]] = {
@@ -53,13 +54,13 @@ TRANSITIONS: dict[RunState, frozenset[RunState]] = {
     RunState.PAUSED: frozenset({RunState.SUBMITTED, RunState.CANCELLED, RunState.FAILED}),
     RunState.STOPPING: frozenset({RunState.CANCELLED, RunState.COMPLETED, RunState.FAILED}),
     RunState.COMPLETED: frozenset(),
-    RunState.FAILED: frozenset(),
+    RunState.FAILED: frozenset({RunState.SUBMITTED}),
     RunState.CANCELLED: frozenset(),
 }
 WAITING = (RunState.SUBMITTED, RunState.RECRUITING, RunState.PAUSED)  # there is no attempt
 ACTIVE = (RunState.STARTING, RunState.RUNNING, RunState.PAUSING, RunState.STOPPING)  # there may be an attempt
 WORKING = (RunState.STARTING, RunState.RUNNING)  # and its sites are wanted
-ENDS = tuple(state for state, following in TRANSITIONS.items() if not following)
+ENDS = (RunState.COMPLETED, RunState.FAILED, RunState.CANCELLED)
 # Events of the coordinator's own, beside those that a run tells.
 RUN_MOVED = "run_moved"
 SITE_ANSWERED = "site_answered"

@@ -50,3 +50,8 @@ async def forget_invitations(session: AsyncSession, site: str) -> None:
 async def answers_to(session: AsyncSession, runs: Collection[str]) -> Sequence[AnswerRow]:
     """Every answer to these runs."""
     return (await session.scalars(select(AnswerRow).where(AnswerRow.run.in_(runs)))).all()
+
+
+async def forget_answers(session: AsyncSession, run: str) -> None:
+    """Forget what sites answered to a run, so that they are asked again."""
+    await session.execute(delete(AnswerRow).where(AnswerRow.run == run))

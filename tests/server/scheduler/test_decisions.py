@@ -150,6 +150,23 @@ def test_a_run_that_is_paused_rests_until_it_is_resumed_and_then_goes_on(in_offi
     in_office(check)
 
 
+def test_a_run_that_failed_is_resumed_with_all_its_tries(in_office: Any) -> None:
+    async def check(office: Any) -> None:
+        for _ in range(MAX_CRASHES - 1):
+            await office.step_to("running")
+            office.attempts.alive = False
+            await office.step_to("starting")
+        await office.step_to("running")
+        office.attempts.alive = False
+        await office.step_to("failed")
+        async with office.database.writing() as session:
+            assert (await resume_run(session, "run-1")).state == "submitted"
+        row = await office.step_to("running")
+        assert (row.attempt, row.crashes) == (MAX_CRASHES + 1, 0)
+
+    in_office(check)
+
+
 def test_a_run_that_ends_while_it_is_being_paused_has_ended(in_office: Any) -> None:
     async def check(office: Any) -> None:
         await office.step_to("running")

@@ -201,6 +201,21 @@ def test_a_run_that_recruits_can_be_paused_resumed_and_stopped(journey: Journey)
     assert journey.act("resume").status_code == journey.act("pause").status_code == 409
 
 
+def test_a_run_that_failed_for_want_of_sites_asks_all_of_them_again(journey: Journey) -> None:
+    journey.wait("recruiting")
+    for site in ("hill", "north"):
+        journey.answer(site, takes_part=False, reason="the scanner is down")
+    journey.answer("river", takes_part=True)
+    journey.wait("failed")
+    assert journey.act("resume").json()["state"] == "submitted"
+    journey.wait("recruiting")
+    for site in journey.keys:
+        assert journey.proposals(site)
+        journey.answer(site, takes_part=True)
+    journey.wait("starting", "failed")
+    assert journey.run()["cohort"] == ["hill", "north", "river"]
+
+
 def test_a_revoked_site_is_left_out(journey: Journey) -> None:
     journey.wait("recruiting")
     assert journey.hub.call("DELETE", "/sites/hill").status_code == 204
