@@ -20,6 +20,36 @@ def name_classes(dataset: Dataset, named: tuple[str, ...], labels: Array | None)
     return tuple(f"class {number}" for number in range(count))
 
 
+def numbered_as_in_study(
+    labels: Array, named: tuple[str, ...], *, site: str, task: Task, classes: tuple[str, ...]
+) -> Array:
+    """Labels of a source that names its classes, under the numbers that the study gives them.
+
+    A source that shares no name with the study has other words for the same numbers, which then stand.
+
+    Args:
+        labels: As read: (N,), (N, K) or (N, H, W).
+        named: The classes of the source in the order of its numbers; empty where it names none.
+        site: For messages.
+        task: What the labels mean.
+        classes: The study's classes in the order of their numbers.
+
+    Raises:
+        DataError: A label whose class the study does not have; findings that are others than the study's; or as of
+            :func:`check_labels`.
+    """
+    if named == classes or not set(named) & set(classes):
+        return labels
+    labels = check_labels(labels, site=site, task=task, classes=named)
+    if task is Task.MULTI_LABEL:
+        return _findings_of_study(labels, named, site=site, classes=classes)
+    for number in np.unique(labels):
+        if named[number] not in classes:
+            raise unknown_label(site, named[number], classes)
+    numbers = np.array([classes.index(name) if name in classes else -1 for name in named])
+    return np.asarray(numbers[labels])
+
+
 def check_labels(labels: Array, *, site: str, task: Task, classes: tuple[str, ...]) -> Array:
     """Refuse labels that mean nothing in this study.
 
@@ -100,6 +130,16 @@ def counted_classes(labels: Array, num_classes: int) -> Array:
     if labels.ndim == 1:
         return np.asarray(labels[:, None] == np.arange(num_classes))
     return np.stack([np.any(labels == number, axis=(1, 2)) for number in range(num_classes)], axis=1)
+
+
+def _findings_of_study(labels: Array, named: tuple[str, ...], *, site: str, classes: tuple[str, ...]) -> Array:
+    """Columns by name. A finding that a source does not label is not absent from its images, so none may be missing."""
+    if sorted(named) != sorted(classes):
+        raise DataError(
+            f"site '{site}': its findings are {', '.join(named)}, those of the study {', '.join(classes)}: label the "
+            "same ones everywhere"
+        )
+    return labels[:, [named.index(name) for name in classes]].astype(np.int64)
 
 
 def _check_findings(labels: Array, *, site: str, classes: tuple[str, ...]) -> Array:

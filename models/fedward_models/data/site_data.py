@@ -11,7 +11,7 @@ from fedward_core.cards import Contract, DataKind, Split
 from fedward_core.errors import DataError
 from fedward_core.seeds import derive_seed
 from fedward_core.spec import Dataset
-from fedward_models.data.labels import check_labels, counted_classes, name_classes
+from fedward_models.data.labels import check_labels, counted_classes, name_classes, numbered_as_in_study
 from fedward_models.data.reading import cache
 from fedward_models.data.reading.decoding import grid_of
 from fedward_models.data.reading.found import BadFile, Reading
@@ -153,6 +153,7 @@ def _check(reading: Reading, site: str, dataset: Dataset) -> SiteData:
     classes = name_classes(dataset, reading.classes, reading.labels)
     labels = reading.labels
     if labels is not None:
+        labels = numbered_as_in_study(labels, reading.classes, site=site, task=dataset.task, classes=classes)
         labels = check_labels(labels, site=site, task=dataset.task, classes=classes)
     grid = grid_of(dataset)
     contract = Contract(

@@ -113,6 +113,50 @@ def test_classes_come_from_the_study_then_the_file_then_numbers(
     assert read_site(named, "bare", unnamed).contract.classes == ("class 0", "class 1", "class 2")
 
 
+def test_labels_follow_the_names_of_their_classes_and_not_the_order_of_a_file(
+    write_site: Writer, dataset: Dataset
+) -> None:
+    names = np.array(["effusion", "normal"])
+    content = read_site(write_site(labels=np.arange(24) % 2, classes=names), "north", dataset)
+    assert content.contract.classes == ("normal", "pneumonia", "effusion")
+    assert content.labels is not None
+    assert content.labels.tolist() == [2, 0] * 12
+
+
+def test_other_words_for_all_classes_change_no_number(write_site: Writer, dataset: Dataset) -> None:
+    content = read_site(write_site(classes=np.array(["Befund 0", "Befund 1", "Befund 2"])), "north", dataset)
+    assert content.labels is not None
+    assert content.labels.tolist() == [0, 1, 2] * 8
+
+
+def test_a_class_of_a_file_that_the_study_does_not_have_is_named(write_site: Writer, dataset: Dataset) -> None:
+    data = write_site(classes=np.array(["normal", "pneumonia", "fracture"]))
+    with pytest.raises(DataError, match="label 'fracture' is none of the 3 classes"):
+        read_site(data, "north", dataset)
+
+
+def test_masks_follow_the_names_of_their_classes(write_site: Writer, segments: Dataset) -> None:
+    data = write_site(masks=np.full((24, 8, 8), 1, dtype=np.uint8), masks_classes=np.array(["lung", "background"]))
+    study = segments.model_copy(update={"classes": ("background", "heart", "lung")})
+    content = read_site(data, "north", study)
+    assert content.labels is not None
+    assert not content.labels.any()
+
+
+def test_findings_follow_their_names(write_site: Writer, findings: Dataset) -> None:
+    marks = np.arange(48).reshape(24, 2) % 3 % 2
+    data = write_site(findings=marks, findings_classes=np.array(["opacity", "nodule"]))
+    content = read_site(data, "north", findings.model_copy(update={"classes": ("nodule", "opacity")}))
+    np.testing.assert_array_equal(content.labels, marks[:, ::-1])
+
+
+def test_a_finding_that_a_file_does_not_label_is_not_taken_for_absent(write_site: Writer, findings: Dataset) -> None:
+    data = write_site(findings=np.eye(24, 2, dtype=np.int64), findings_classes=np.array(["opacity", "nodule"]))
+    study = findings.model_copy(update={"classes": ("opacity", "effusion")})
+    with pytest.raises(DataError, match="its findings are opacity, nodule, those of the study opacity, effusion"):
+        read_site(data, "north", study)
+
+
 def test_a_site_without_labels_can_be_read(write_site: Writer, dataset: Dataset) -> None:
     content = read_site(write_site(labels=None), "north", dataset)
     assert content.labels is None
