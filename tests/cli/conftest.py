@@ -1,5 +1,6 @@
 """A bench for the command line: tiny simulated hospitals, specs, and an engine that only tells of training."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from fedward_cli.main import app
@@ -43,11 +45,9 @@ class FakeEngine:
         stop_after: Be interrupted after so many rounds of the first stage.
         one_class: A site at which balanced accuracy and AUROC are not defined.
         dropped: A site that never answers.
-        shelf: Stages that were computed, by seed and stages up to it; a job that reuses takes all but its last from it.
     """
 
     jobs: ClassVar[list[Job]]
-    shelf: ClassVar[set[str]]
     stop_after: int | None = None
     one_class: str | None = None
     dropped: str | None = None
@@ -56,6 +56,7 @@ class FakeEngine:
         self.jobs.append(job)
         kind = EventKind.RUN_RESUMED if (job.out / "run.json").exists() else EventKind.RUN_STARTED
         job.out.mkdir(parents=True, exist_ok=True)
+        (job.out / "spec.yaml").write_text(yaml.safe_dump(job.spec.model_dump(mode="json")))
         _write_state(job, "running")
         cards = [describe(job.data, site, job.spec.dataset).model_dump(mode="json") for site in job.sites]
         (job.out / "cards.json").write_text(json.dumps(cards))
@@ -67,8 +68,8 @@ class FakeEngine:
         _write_state(job, "completed")
 
     def _stage(self, job: Job, index: int, stage: Stage) -> None:
-        key = f"{job.spec.seed} {job.spec.stages[: index + 1]}"
-        if job.reuse is not None and key in self.shelf and stage != job.spec.stages[-1]:
+        shelved = _shelved(job, index)
+        if shelved is not None and shelved.exists() and stage != job.spec.stages[-1]:
             self._tell(EventKind.STAGE_REUSED, stage=stage.name)
             return
         self._tell(EventKind.STAGE_STARTED, stage=stage.name, rounds=stage.rounds, notes=[], parameters=10)
@@ -77,7 +78,9 @@ class FakeEngine:
             if self.stop_after == round_ + 1:
                 _write_state(job, "interrupted")
                 raise KeyboardInterrupt
-        self.shelf.add(key)
+        if shelved is not None:
+            shelved.parent.mkdir(parents=True, exist_ok=True)
+            shelved.touch()
 
     def _round(self, job: Job, stage: Stage, round_: int) -> None:
         sites = [site for site in job.sites if site != self.dropped]
@@ -178,7 +181,6 @@ def bench(tmp_path: Path, hospitals: Path, monkeypatch: pytest.MonkeyPatch) -> B
 
     class Engine(FakeEngine):
         jobs: ClassVar[list[Job]] = []
-        shelf: ClassVar[set[str]] = set()
 
     resolve = registry.resolve
 
@@ -200,6 +202,14 @@ def _teller(job: Job, listen: Listener) -> Callable[..., None]:
         listen(event)
 
     return tell
+
+
+def _shelved(job: Job, index: int) -> Path | None:
+    """The file of a stage on the job's shelf, named by seed and stages up to it."""
+    if job.reuse is None:
+        return None
+    key = f"{job.spec.seed} {job.spec.stages[: index + 1]}"
+    return job.reuse / hashlib.sha256(key.encode()).hexdigest()
 
 
 def _write_state(job: Job, state: str) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from typing import Any
 
 import pytest
@@ -60,7 +61,7 @@ def test_finished_runs_are_read_and_an_interrupted_one_goes_on(bench: Any) -> No
     (bench.out / "second" / "seed-1" / "events.jsonl").unlink()
     before = len(bench.engine.jobs)
     bench.engine.stop_after = 1
-    bench.engine.shelf.clear()
+    shutil.rmtree(bench.out / "stages")
     assert compare(bench).exit_code == 130
     bench.engine.stop_after = None
     assert compare(bench).stdout == complete
@@ -73,6 +74,20 @@ def test_an_arm_is_charged_for_the_stage_that_it_took_over(bench: Any) -> None:
     assert "stage_reused" in events
     first, second, _ = values["rows"]
     assert first["bytes_sent"] == second["bytes_sent"] == 3 * 6 * 1000
+
+
+def test_an_arm_is_charged_whatever_the_order_of_arms_and_which_others_are_still_compared(bench: Any) -> None:
+    compare(bench)
+    for names in (("second", "first"), ("second", "third")):
+        rows = json.loads(compare(bench, "--json", names=names).stdout)["rows"]
+        assert [row["bytes_sent"] for row in rows[:-1]] == [3 * 6 * 1000] * 2
+
+
+def test_a_stage_of_a_run_that_is_gone_is_said_to_be_uncounted(bench: Any) -> None:
+    compare(bench)
+    shutil.rmtree(bench.out / "first")
+    stdout = compare(bench, names=("second", "third")).stdout
+    assert "Stage 'pretrain' of 'second' is that of a run which is not here any more" in stdout
 
 
 def test_a_site_of_one_class_is_shown_with_its_recall_and_explained(bench: Any) -> None:
@@ -109,8 +124,11 @@ def test_arms_at_other_sites_or_with_another_task_are_refused(bench: Any) -> Non
 
 def test_fresh_runs_everything_anew(bench: Any) -> None:
     compare(bench)
-    assert compare(bench, "--fresh").exit_code == 0
+    (bench.out / "pooled").mkdir()
+    values = json.loads(compare(bench, "--fresh", "--json").stdout)
     assert len(bench.engine.jobs) == 8
+    assert [row["bytes_sent"] for row in values["rows"][:-1]] == [3 * 6 * 1000] * 2  # computed, and charged to both
+    assert not (bench.out / "pooled").exists()
 
 
 def test_the_metric_can_be_chosen(bench: Any) -> None:

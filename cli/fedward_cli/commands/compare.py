@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from fedward_cli.comparison.arm_runs import MetricName, Part, Plan, parts_of
+from fedward_cli.comparison.arm_runs import MetricName, Part, Plan, parts_of, remove_shared
 from fedward_cli.comparison.comparison import Comparison, compare_arms
 from fedward_cli.comparison.outcomes import Outcomes
 from fedward_cli.comparison.report import show_comparison, write_comparison
@@ -83,6 +83,8 @@ def compare(  # noqa: PLR0913, PLR0917 - one argument for each option
         hold_out_each=hold_out is HoldOut.EACH,
     )
     _check_names(arms, plan)
+    if fresh:
+        remove_shared(plan)
     comparison = run_tuned(arms, Grid.read(tune), plan) if tune else run_arms(arms, plan)
     if as_json:
         typer.echo(comparison.model_dump_json(indent=2))
@@ -142,13 +144,13 @@ def run_arms(
     cards = hospitals.cards(plan.data, arms[0])
     cells = {(arm.name, seed): parts_of(arm, seed, plan) for seed in range(plan.seeds) for arm in arms}
     runs = [Run(name=_title(cell, part), job=part.job) for cell, parts in cells.items() for part in parts]
-    outcomes = Outcomes(carry_all_out(runs, plan, carry_out))
+    outcomes = Outcomes(carry_all_out(runs, plan, carry_out), plan.out)
     seeds = [seed for seed in range(plan.seeds) if outcomes.has_all(cells[arm.name, seed] for arm in arms)]
     if not seeds:
         raise FedwardError(outcomes.complaint())
     results = {arm.name: [outcomes.of(cells[arm.name, seed]) for seed in seeds] for arm in arms}
     comparison = compare_arms(results, cards, metric=plan.metric, seeds=seeds, split=arms[0].evaluate.split)
-    comparison = comparison.model_copy(update={"remarks": (*remarks, *_remarks(plan))})
+    comparison = comparison.model_copy(update={"remarks": (*remarks, *_remarks(plan), *outcomes.remarks())})
     write_comparison(plan.out, comparison)
     if outcomes.failed:
         raise FedwardError(outcomes.complaint())

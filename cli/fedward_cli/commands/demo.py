@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from fedward_cli.commands.compare import read_arms, run_arms
-from fedward_cli.comparison.arm_runs import Plan, job_of_arm
+from fedward_cli.comparison.arm_runs import Plan, job_of_arm, remove_shared
 from fedward_cli.comparison.comparison import Comparison
 from fedward_cli.comparison.report import show_comparison
 from fedward_cli.display.consoles import output, tell
@@ -59,6 +59,8 @@ def demo(
     arms = demo_arms() if data is None else _about(data, demo_arms())
     data = data or hospitals.simulated(out / "data", arms[0], images=_IMAGES)
     plan = Plan(data=data, out=out, seeds=1, workers=workers or 2, fresh=fresh)
+    if fresh:
+        remove_shared(plan)
     show_comparison(run_arms(arms, plan) if simulated else _run_deployed(arms, plan))
     output().print(f"[dim]{_NOTE}[/]")
     _draw_reconstructions(arms, plan)

@@ -6,6 +6,7 @@ pooled            one run at a site that holds all images         every site's f
 one held out      one run for each site, which never trains       that site's figures
 """
 
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -67,9 +68,14 @@ class Plan:
     shared: Path | None = None
 
     @property
-    def home(self) -> Path:
-        """Where runs share finished stages and pooled images."""
-        return self.shared or self.out
+    def stages(self) -> Path:
+        """The finished stages that runs share."""
+        return (self.shared or self.out) / "stages"
+
+    @property
+    def pooled_images(self) -> Path:
+        """The folders of pooled images."""
+        return (self.shared or self.out) / "pooled"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,8 +117,15 @@ def job_of_arm(arm: Spec, seed: int, plan: Plan) -> Job:
     evaluate = arm.evaluate.model_copy(update={"keep_predictions": True})
     seeded = arm.model_copy(update={"seed": seed, "evaluate": evaluate})
     sites = hospitals.taking_part(plan.data, seeded)
-    out, shelf = plan.out / arm.name / f"seed-{seed}", plan.home / "stages"
-    return job_for(seeded, sites=sites, data=plan.data, out=out, workers=plan.workers, reuse=shelf)
+    out = plan.out / arm.name / f"seed-{seed}"
+    return job_for(seeded, sites=sites, data=plan.data, out=out, workers=plan.workers, reuse=plan.stages)
+
+
+def remove_shared(plan: Plan) -> None:
+    """Remove what earlier runs left for others to take over, so that all is computed anew."""
+    for folder in (plan.stages, plan.pooled_images):
+        if folder.exists():
+            shutil.rmtree(folder)
 
 
 def results_of(parts: Sequence[Part], results: Sequence[Results]) -> Results:
@@ -152,7 +165,7 @@ def _pooled(whole: Job, plan: Plan, held_out: str | None = None) -> Part:
     sites = tuple(sorted((*whole.sites, POOLED)))
     cohort = Cohort(sites=sites, hold_out=whole.sites, min_sites=1, round_deadline_s=whole.spec.cohort.round_deadline_s)
     job = _part_of(whole, cohort, sites=sites, folder="" if held_out is None else folder)
-    data = pooled_folder(plan.home / "pooled" / folder, plan.data, kept=kept, sites=whole.sites)
+    data = pooled_folder(plan.pooled_images / folder, plan.data, kept=kept, sites=whole.sites)
     return Part(job=replace(job, data=data), sites=whole.sites if held_out is None else (held_out,), sends=False)
 
 

@@ -152,7 +152,7 @@ def _check(arms: Sequence[Spec], grid: Grid, plan: Plan) -> None:
 def _parts(arm: Spec, number: int, grid: Grid, plan: Plan) -> tuple[Part, ...]:
     """The runs of a trial. The test split is not touched."""
     evaluate = arm.evaluate.model_copy(update={"split": Split.VALIDATION})
-    place = replace(plan, out=plan.out / "tuning" / f"trial-{number}", shared=plan.home)
+    place = replace(plan, out=plan.out / "tuning" / f"trial-{number}", shared=plan.out)
     return parts_of(arm.model_copy(update={"evaluate": evaluate}), grid.seed, place)
 
 
