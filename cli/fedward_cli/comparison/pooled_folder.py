@@ -15,15 +15,16 @@ def pooled_folder(folder: Path, data: Path, *, kept: tuple[str, ...], sites: tup
         sites: The sites that are linked.
 
     Raises:
-        DataError: A site bears the name of the pooled one, or the sites' files cannot be pooled.
+        DataError: A site bears the name of the pooled one, the sites' files cannot be pooled, or the folder holds the
+            images of another data folder.
     """
     from fedward_models.data.splitting.pooling import POOLED, pool_sites  # noqa: PLC0415 - imports torch
 
     if POOLED in sites:
         raise DataError(f"a site is called '{POOLED}', which is the name of all sites together: rename its file")
+    _link(folder, data, sites)
     if (folder / f"{POOLED}.npz").exists():
         return folder
-    _link(folder, data, sites)
     sources = folder.with_name(f".{folder.name}.sources")
     _link(sources, data, kept)
     pool_sites(sources, folder)
@@ -36,5 +37,10 @@ def _link(folder: Path, data: Path, sites: tuple[str, ...]) -> None:
         source, link = (data / f"{site}.npz").resolve(), folder / f"{site}.npz"
         if not source.exists():
             raise DataError(f"site '{site}' is a folder of files: only sites with an .npz file can be pooled")
-        if not link.exists():
+        if not link.is_symlink():
             link.symlink_to(source)
+        elif link.resolve() != source:
+            raise DataError(
+                f"the images that were pooled in '{folder.name}' are of another data folder: choose another --out, or "
+                "give --fresh"
+            )

@@ -1,0 +1,30 @@
+"""The folder in which one more site holds the images of all."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from fedward_cli.comparison.pooled_folder import pooled_folder
+from fedward_core.errors import DataError
+
+SITES = ("hill", "north", "river")
+
+
+def test_images_that_were_pooled_from_another_data_folder_are_not_taken_for_these(
+    hospitals: Path, tmp_path: Path
+) -> None:
+    moved = tmp_path / "moved"
+    shutil.copytree(hospitals, moved)
+    folder = pooled_folder(tmp_path / "pooled", moved, kept=SITES, sites=SITES)
+    assert pooled_folder(folder, moved, kept=SITES, sites=SITES) == folder
+    with pytest.raises(DataError, match="of another data folder"):
+        pooled_folder(folder, hospitals, kept=SITES, sites=SITES)
+    shutil.rmtree(moved)  # the links dangle
+    with pytest.raises(DataError, match="of another data folder"):
+        pooled_folder(folder, hospitals, kept=SITES, sites=SITES)
+
+
+def test_a_site_may_not_bear_the_name_of_all_together(hospitals: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="rename its file"):
+        pooled_folder(tmp_path / "pooled", hospitals, kept=SITES, sites=(*SITES, "pooled"))
