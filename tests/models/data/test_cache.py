@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -139,6 +140,69 @@ def test_a_damaged_entry_is_decoded_anew(
     (entry / damaged).write_bytes((entry / damaged).read_bytes()[:keep])
     assert (read_anew(data, "north", dataset).images == pixels).all()
     assert (read_anew(data, "north", dataset).images == pixels).all()
+
+
+def test_an_entry_that_was_damaged_before_its_files_moved_is_decoded_anew(
+    write_site: Writer, dataset: Dataset, read_anew: Callable[..., SiteData], folder: Path
+) -> None:
+    data = write_site()
+    pixels = np.array(read_anew(data, "north", dataset).images)
+    (entry,) = (folder / "decoded").iterdir()
+    (entry / "images.npy").write_bytes(b"")
+    os.utime(data / "north.npz", (1, 1))
+    assert (read_anew(data, "north", dataset).images == pixels).all()
+    assert (read_anew(data, "north", dataset).images == pixels).all()
+
+
+def test_an_entry_that_another_process_deletes_meanwhile_is_read_all_the_same(
+    write_site: Writer, dataset: Dataset, read_anew: Callable[..., SiteData], folder: Path, monkeypatch: Any
+) -> None:
+    data = write_site()
+    pixels = np.array(read_anew(data, "north", dataset).images)
+    load = cache._load
+
+    def load_and_lose(place: Path) -> cache.Entry:
+        entry = load(place)
+        shutil.rmtree(place)
+        return entry
+
+    monkeypatch.setattr(cache, "_load", load_and_lose)
+    assert (read_anew(data, "north", dataset).images == pixels).all()
+    assert not list((folder / "decoded").iterdir())
+
+
+def test_a_folder_that_vanishes_while_room_is_made_is_no_fault(
+    write_site: Writer,
+    dataset: Dataset,
+    read_anew: Callable[..., SiteData],
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    iterdir = Path.iterdir
+
+    def with_others_at_work(place: Path) -> Iterator[Path]:
+        yield place / "gone before it was looked at"
+        going = place / f"{cache.UNFINISHED}going"
+        going.mkdir()
+        yield going
+        going.rmdir()
+        yield from iterdir(place)
+
+    monkeypatch.setattr(Path, "iterdir", with_others_at_work)
+    assert isinstance(read_anew(write_site(), "north", dataset).images, np.memmap)
+    assert folder.exists()
+
+
+def test_what_a_killed_process_left_half_written_is_deleted_a_day_later(
+    write_site: Writer, dataset: Dataset, read_anew: Callable[..., SiteData], folder: Path
+) -> None:
+    old, new = (folder / "decoded" / f"{cache.UNFINISHED}{name}" for name in ("old", "new"))
+    for place in (old, new):
+        (place / "entry").mkdir(parents=True)
+    os.utime(old, (1, 1))
+    read_anew(write_site(), "north", dataset)
+    assert not old.exists()
+    assert new.exists()
 
 
 def test_an_unwritable_cache_is_told_and_changes_nothing(  # noqa: PLR0917 - one fixture each

@@ -13,10 +13,12 @@ import logging
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -27,6 +29,8 @@ MAPPED = "images"  # the only array that may be larger than memory
 FORMAT = 2  # a new one leaves older entries unread
 DAMAGED = (OSError, ValueError, EOFError, KeyError)
 LARGEST_PART = 0.1  # decided here: of the disk, before the entries that were not used for longest are deleted
+UNFINISHED = "unfinished-"
+ABANDONED_S = 86_400.0  # decided here: a day after it began, what is unfinished was left by a process that was killed
 
 _log = logging.getLogger(__name__)
 
@@ -76,7 +80,8 @@ def find(stamp: str) -> Entry | None:
         shutil.rmtree(folder, ignore_errors=True)
         pointer.unlink(missing_ok=True)
         return None
-    os.utime(folder)
+    with suppress(OSError):  # another process may have made room; what is mapped stays readable
+        os.utime(folder)
     return entry
 
 
@@ -94,7 +99,7 @@ def keep(stamp: str, key: str, entry: Entry) -> Entry:
         pointer.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         pointer.write_text(key, encoding="ascii")
         return _load(folder)
-    except (OSError, ValueError) as error:
+    except DAMAGED as error:
         _log.warning("decoded images cannot be kept on disk, and will be decoded again: %s", type(error).__name__)
         return Entry(facts=entry.facts, arrays={name: _as_written(array) for name, array in entry.arrays.items()})
 
@@ -123,7 +128,7 @@ def _write(folder: Path, entry: Entry) -> None:
     """Write beside, then rename: others see a whole entry or none."""
     folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     _make_room(folder.parent, sum(array.nbytes for array in entry.arrays.values()))
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix="unfinished-") as name:
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=UNFINISHED) as name:
         new = Path(name) / "entry"
         new.mkdir(mode=0o700)
         for array_name, array in entry.arrays.items():
@@ -134,14 +139,29 @@ def _write(folder: Path, entry: Entry) -> None:
             new.rename(folder)
 
 
+class _Stored(NamedTuple):
+    """A folder of the cache, ordered by when it was used."""
+
+    used_s: float
+    size: int
+    path: Path
+
+    @classmethod
+    def at(cls, path: Path) -> "_Stored | None":
+        """What lies there; None where another process has just taken it away."""
+        try:
+            used_s = path.stat().st_mtime
+            return cls(used_s, sum(file.stat().st_size for file in path.rglob("*") if file.is_file()), path)
+        except FileNotFoundError:
+            return None
+
+
 def _make_room(decoded: Path, needed: int) -> None:
     """Delete the entries that were not used for longest. Where one is mapped, its pages live on until they are not."""
-    entries = sorted((path for path in decoded.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime)
-    sizes = [sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) for path in entries]
-    surplus = sum(sizes) + needed - LARGEST_PART * shutil.disk_usage(decoded).total
-    for path, size in zip(entries, sizes, strict=True):
-        if surplus <= 0:
-            return
-        if not path.name.startswith("unfinished-"):
+    entries = sorted(filter(None, map(_Stored.at, decoded.iterdir())))
+    surplus = sum(entry.size for entry in entries) + needed - LARGEST_PART * shutil.disk_usage(decoded).total
+    for used_s, size, path in entries:
+        abandoned = time.time() - used_s > ABANDONED_S
+        if abandoned if path.name.startswith(UNFINISHED) else surplus > 0:
             shutil.rmtree(path, ignore_errors=True)
             surplus -= size
