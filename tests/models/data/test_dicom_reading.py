@@ -14,7 +14,9 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from fedward_core.arrays import Array
 from fedward_core.cards import DataKind
+from fedward_core.spec import Dataset
 from fedward_models.data import list_files
+from fedward_models.data.reading.decoding import decode_file
 from fedward_models.data.reading.dicom_file import is_dicom, read_dicom_frames
 from fedward_models.data.reading.dicom_series import read_dicom_scan, read_dicom_series
 from fedward_models.data.reading.found import UnusableFileError
@@ -85,6 +87,15 @@ def test_a_files_own_window_is_that_of_the_standard(write_dicom: Writer) -> None
     assert frames[RAMP <= 149].max() == 0
     assert frames[RAMP > 249].min() == 255
     assert frames[RAMP == 200] == pytest.approx(round(50.5 / 100 * 255), abs=1)
+
+
+def test_an_empty_function_of_the_window_is_the_usual_one(write_dicom: Writer) -> None:
+    window = {"WindowCenter": 200, "WindowWidth": 101}
+    usual = read_dicom_frames(write_dicom("a.dcm", RAMP, **window), None)
+    empty = read_dicom_frames(write_dicom("b.dcm", RAMP, **window, VOILUTFunction=""), None)
+    exact = read_dicom_frames(write_dicom("c.dcm", RAMP, **window, VOILUTFunction="LINEAR_EXACT"), None)
+    assert (empty == usual).all()
+    assert not (exact == usual).all()
 
 
 def test_without_a_window_the_percentiles_are_shown(write_dicom: Writer) -> None:
@@ -222,6 +233,13 @@ def test_a_listing_names_the_patients_of_dicom_files(write_dicom: Writer) -> Non
     assert list_files(folder, DataKind.IMAGE)[0].read_text(encoding="utf-8").splitlines()[1] == "a.dcm,,secret"
 
 
+@pytest.mark.parametrize("content", [b"", b"\0" * 128 + b"DICM" + b"\1" * 40, b"\0" * 128 + b"DICM\2\0\0\0UL"])
+def test_a_listing_knows_no_patient_of_a_damaged_file(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.dcm").write_bytes(content)
+    table, count = list_files(tmp_path, DataKind.IMAGE)
+    assert (count, table.read_text(encoding="utf-8").splitlines()[1]) == (1, "a.dcm,,")
+
+
 def test_slices_are_rescaled(write_dicom: Writer) -> None:
     volume = read_dicom_series(write_head(write_dicom, RescaleSlope=1, RescaleIntercept=-1000))
     assert (volume.values == HEAD - 1000).all()
@@ -250,6 +268,15 @@ def test_slices_that_are_no_volume_are_unusable(write_dicom: Writer, elements: d
     write_dicom("head/odd.dcm", HEAD[0], **{**AXIAL, "ImagePositionPatient": [0, 0, 12], **elements})
     with pytest.raises(UnusableFileError, match=reason):
         read_dicom_series(folder)
+
+
+@pytest.mark.parametrize("element", ["ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"])
+def test_a_slice_whose_place_is_there_but_empty_is_unusable(write_dicom: Writer, element: str) -> None:
+    folder = write_head(write_dicom, **{element: []})
+    study = Dataset(name="ct", kind=DataKind.VOLUME, depth=4, image_px=8)
+    with pytest.raises(UnusableFileError, match="not as its format says") as refusal:
+        decode_file(folder, study)
+    assert str(folder) not in str(refusal.value)
 
 
 def test_slices_of_another_size_are_unusable(write_dicom: Writer) -> None:

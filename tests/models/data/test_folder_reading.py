@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -169,3 +170,22 @@ def test_the_digest_follows_the_files(write_table: Writer, dataset: Dataset) -> 
     photograph().save(data / "hill" / "02.png")
     third = Dataset(name="third", image_px=8, classes=dataset.classes)
     assert describe(data, "hill", third).digest != before
+
+
+def test_a_file_that_nobody_may_open_is_skipped_and_the_others_stand(
+    write_table: Writer, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def locked(opener: Callable[..., Any]) -> Callable[..., Any]:
+        def opened(path: Path, *arguments: Any, **keywords: Any) -> Any:
+            if Path(path).name == "00.png":
+                raise PermissionError(13, "Permission denied", str(path))
+            return opener(path, *arguments, **keywords)
+
+        return opened
+
+    data = write_table(rows_of(24), folder="hill")
+    monkeypatch.setattr(Path, "open", locked(Path.open))
+    monkeypatch.setattr(Image, "open", locked(Image.open))
+    content = read_site(data, "hill", dataset)
+    assert [bad.name for bad in content.bad] == ["00.png"]
+    assert len(content.images) == 23

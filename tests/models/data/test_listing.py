@@ -11,6 +11,7 @@ from fedward_core.cards import DataKind
 from fedward_core.errors import DataError
 from fedward_core.spec import Dataset
 from fedward_models.data import list_files
+from fedward_models.data.inspection import listing
 from fedward_models.data.site_data import read_site
 
 
@@ -57,3 +58,14 @@ def test_a_table_is_never_written_over(tmp_path: Path) -> None:
 def test_an_empty_folder_has_nothing_to_list(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="found no file of kind 'volume'"):
         list_files(tmp_path, DataKind.VOLUME)
+
+
+def test_a_listing_that_fails_leaves_no_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(path: Path) -> str:
+        raise RuntimeError("no answer")
+
+    (tmp_path / "a.png").write_bytes(b"")
+    monkeypatch.setattr(listing, "patient_of", fail)
+    with pytest.raises(RuntimeError):
+        list_files(tmp_path, DataKind.IMAGE)
+    assert not (tmp_path / "labels.csv").exists()

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from fedward_core.arrays import Array
 from fedward_core.cards import DataKind
 from fedward_core.spec import Dataset
+from fedward_models.data.reading import decoding
+from fedward_models.data.reading.decoding import decode_file
 from fedward_models.data.reading.found import UnusableFileError
 from fedward_models.data.reading.nifti import read_nifti
 from fedward_models.data.reading.voxels import Volume, canonical, contrast_of, on_grid, resample, to_levels
@@ -52,6 +54,25 @@ def test_slices_go_to_the_head_rows_to_the_back_and_columns_to_the_left() -> Non
 def test_an_affine_without_three_directions_is_unusable() -> None:
     with pytest.raises(UnusableFileError, match="its affine is singular"):
         canonical(head(), np.diag([1.0, 1.0, 0.0, 1.0]))
+
+
+def test_a_header_of_nonsense_is_unusable(tmp_path: Path) -> None:
+    image = nibabel.Nifti1Image(np.zeros((4, 4, 4), dtype=np.int16), np.eye(4))  # type: ignore[no-untyped-call]
+    nibabel.save(image, tmp_path / "a.nii")
+    content = bytearray((tmp_path / "a.nii").read_bytes())
+    content[70:72] = (9999).to_bytes(2, "little")  # the type of its values
+    (tmp_path / "a.nii").write_bytes(content)
+    with pytest.raises(UnusableFileError, match="damaged"):
+        decode_file(tmp_path / "a.nii", study())
+
+
+def test_a_lack_of_memory_is_no_fault_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(decoding, "read_nifti_scan", full)
+    with pytest.raises(MemoryError):
+        decode_file(tmp_path / "a.nii", study())
 
 
 def test_without_a_spacing_a_volume_fills_the_grid() -> None:

@@ -36,10 +36,11 @@ def list_files(folder: Path, kind: DataKind) -> tuple[Path, int]:
     found = _FINDERS.get(kind, _images)(folder)
     if not found:
         raise DataError(f"found no file of kind '{kind}' to list")
+    rows = [_row(path, folder) for path in found]
     with table.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("file", "label", "patient"))
-        writer.writerows(_row(path, folder) for path in found)
+        writer.writerows(rows)
     return table, len(found)
 
 

@@ -25,9 +25,17 @@ def decode_file(path: Path, dataset: Dataset) -> Decoded:
 
     Raises:
         UnusableFileError: It cannot be used in this study.
+        MemoryError: It does not fit the memory, which is no fault of the file's.
     """
     readers = {DataKind.VOLUME: _volume, DataKind.CLIP: _clip}
-    return readers.get(dataset.kind, _image)(path, dataset)
+    try:
+        return readers.get(dataset.kind, _image)(path, dataset)
+    except (UnusableFileError, MemoryError):
+        raise
+    except Exception as error:  # scanners write headers that break the standard in any way; the other files stand
+        raise UnusableFileError(
+            f"damaged, or not as its format says ({type(error).__name__}): export it again"
+        ) from error
 
 
 def read_scan(path: Path) -> Scan:

@@ -5,6 +5,7 @@ Values pass the file's own rescaling (modality LUT) first. Black and white are t
 everywhere.
 """
 
+import struct
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,13 +25,16 @@ SUFFIXES = frozenset({".dcm", ".dicom", ".ima"})
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file calls itself DICOM, by its ending or by its first bytes."""
+    """Whether a file calls itself DICOM, by its ending or by its first bytes; one that cannot be opened does not."""
     if path.suffix.lower() in SUFFIXES:
         return True
     if path.suffix or not path.is_file():
         return False
-    with path.open("rb") as file:
-        return file.read(132)[128:] == b"DICM"
+    try:
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
 
 
 def read_dicom_frames(path: Path, window: tuple[float, float] | None) -> Array:
@@ -56,11 +60,9 @@ def read_dicom_frames(path: Path, window: tuple[float, float] | None) -> Array:
 
 def patient_of(path: Path) -> str:
     """The patient's number in a file; empty where there is none, or where it is no DICOM file. It stays at the site."""
-    import pydicom  # noqa: PLC0415 - slow to import
-
     try:
-        return str(pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["PatientID"]).get("PatientID", ""))
-    except (pydicom.errors.InvalidDicomError, OSError):
+        return str(_dataset_at(path, stop_before_pixels=True, specific_tags=["PatientID"]).get("PatientID", ""))
+    except UnusableFileError:
         return ""
 
 
@@ -70,14 +72,7 @@ def read_header(path: Path) -> "Header":
     Raises:
         UnusableFileError: The file is missing, damaged or no DICOM, or has no pixels of a known kind.
     """
-    import pydicom  # noqa: PLC0415 - slow to import
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of values that break the standard; what is used is checked below
-            header = pydicom.dcmread(path)
-    except (pydicom.errors.InvalidDicomError, OSError, EOFError, ValueError, KeyError) as error:
-        raise UnusableFileError("missing or damaged: expected a DICOM file") from error
+    header = _dataset_at(path)
     if "PixelData" not in header:
         raise UnusableFileError("it has no pixel data: expected an image, not a report or a plan")
     if header.get("PhotometricInterpretation") not in GREY | COLOUR:
@@ -124,6 +119,17 @@ def rescaled(values: Array, header: "Header") -> Array:
     return units
 
 
+def _dataset_at(path: Path, **wanted: Any) -> "Header":
+    import pydicom  # noqa: PLC0415 - slow to import
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of values that break the standard; what is used is checked by its user
+            return pydicom.dcmread(path, **wanted)
+    except (pydicom.errors.InvalidDicomError, OSError, EOFError, ValueError, KeyError, struct.error) as error:
+        raise UnusableFileError("missing or damaged: expected a DICOM file") from error
+
+
 def _grey(frames: Array, header: "Header", window: tuple[float, float] | None) -> Array:
     values = rescaled(frames, header)
     if window is None:
@@ -135,7 +141,10 @@ def _grey(frames: Array, header: "Header", window: tuple[float, float] | None) -
 
 
 def _own_window(values: Array, header: "Header") -> tuple[Array, tuple[float, float]]:
-    """Values and the window that the file asks for (DICOM PS3.3, C.11.2)."""
+    """Values and the window that the file asks for (DICOM PS3.3, C.11.2).
+
+    Differs: a window of the function SIGMOID is shown as the line of its centre and width.
+    """
     from pydicom.pixels.processing import apply_voi_lut  # noqa: PLC0415 - slow to import
 
     if header.get("VOILUTSequence"):
@@ -147,7 +156,7 @@ def _own_window(values: Array, header: "Header") -> tuple[Array, tuple[float, fl
         return values, contrast_of(values)
     if width < 1:
         raise UnusableFileError(f"its window is {width:g} wide: expected at least 1; set dataset.window")
-    if header.get("VOILUTFunction", "LINEAR") == "LINEAR" and width > 1:
+    if (header.get("VOILUTFunction") or "LINEAR") == "LINEAR" and width > 1:
         return values, (centre - 0.5 - (width - 1) / 2, centre - 0.5 + (width - 1) / 2)
     return values, (centre - width / 2, centre + width / 2)
 

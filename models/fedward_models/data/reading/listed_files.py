@@ -92,8 +92,11 @@ def usable_paths(source: Source, bad: Collection[str]) -> list[Path]:
 
 
 def _files_at(path: Path) -> list[Path]:
-    """A file itself, or the files of a folder."""
-    return sorted(inner for inner in path.iterdir() if inner.is_file()) if path.is_dir() else [path]
+    """A file itself, or the files of a folder that can be opened."""
+    try:
+        return sorted(inner for inner in path.iterdir() if inner.is_file()) if path.is_dir() else [path]
+    except OSError:
+        return [path]
 
 
 def _file_column(rows: list[Row], site: str) -> str:
@@ -191,8 +194,14 @@ def _contents(folder: Path, row: Row, column: str) -> Iterator[bytes]:
     """The SHA-256 of each file of a row."""
     names = [row[column], *(row[key] for key in ("mask", "report_file") if row.get(key))]
     for path in (inner for name in names for inner in _files_at(folder / name)):
-        if not path.is_file():
-            yield b"missing"
-            continue
+        yield _content(path)
+
+
+def _content(path: Path) -> bytes:
+    if not path.is_file():
+        return b"missing"
+    try:
         with path.open("rb") as file:
-            yield hashlib.file_digest(file, "sha256").digest()
+            return hashlib.file_digest(file, "sha256").digest()
+    except OSError:
+        return b"missing"
