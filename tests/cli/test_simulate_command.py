@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from fedward_cli.simulation.results import read_results
+from fedward_core.spec import Cohort
 
 
 def test_the_table_holds_what_the_events_said(bench: Any) -> None:
@@ -161,6 +162,15 @@ def test_train_is_a_federation_of_one(bench: Any) -> None:
     job = bench.engine.jobs[0]
     assert job.sites == ("north",)
     assert job.spec.cohort.min_sites == 1
+
+
+@pytest.mark.parametrize("cohort", ["min_sites: 2, sites_per_round: 2", "min_sites: 2, hold_out: [north]"])
+def test_train_leaves_out_what_a_spec_says_of_other_sites(bench: Any, cohort: str) -> None:
+    spec = bench.spec()
+    spec.write_text(f"{spec.read_text()}cohort: {{{cohort}, round_deadline_s: 60}}\n")
+    bench.call("train", spec, "--site", "north", "--data", bench.data, "--out", bench.out)
+    (job,) = bench.engine.jobs
+    assert job.spec.cohort == Cohort(sites=("north",), min_sites=1, round_deadline_s=60)
 
 
 def test_train_without_data_simulates_hospitals_and_takes_the_first(bench: Any) -> None:

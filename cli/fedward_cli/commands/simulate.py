@@ -76,8 +76,7 @@ def train(  # noqa: PLR0913, PLR0917 - one argument for each option
     engine = _engine_for(engine, ray_workers)
     chosen = _with_seed(Spec.read(spec), seed)
     site = site or hospitals.only_site(data)
-    alone = chosen.cohort.model_copy(update={"sites": (site,), "min_sites": 1})
-    chosen = chosen.model_copy(update={"cohort": alone})
+    chosen = chosen.model_copy(update={"cohort": chosen.cohort.alone(site)})
     out = out or Path("runs") / f"{chosen.name}-{site}"
     _check_choice(out, resume=resume, fresh=fresh)
     data = data or hospitals.simulated(out / "data", chosen)

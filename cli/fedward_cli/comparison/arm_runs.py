@@ -147,8 +147,8 @@ def results_of(parts: Sequence[Part], results: Sequence[Results]) -> Results:
 
 
 def _alone(whole: Job, site: str) -> Part:
-    cohort = Cohort(sites=(site,), min_sites=1, round_deadline_s=whole.spec.cohort.round_deadline_s)
-    return Part(job=_part_of(whole, cohort, sites=(site,), folder=site), sites=(site,), sends=False)
+    job = _part_of(whole, whole.spec.cohort.alone(site), sites=(site,), folder=site)
+    return Part(job=job, sites=(site,), sends=False)
 
 
 def _without(whole: Job, site: str) -> Part:

@@ -53,6 +53,10 @@ class Cohort(Frozen):
             )
         return self
 
+    def alone(self, site: str) -> Self:
+        """The cohort of one site that trains by itself: of who takes part, only the deadline stays."""
+        return type(self)(sites=(site,), min_sites=1, round_deadline_s=self.round_deadline_s)
+
     def training(self, sites: Iterable[str]) -> tuple[str, ...]:
         """Those of the sites that are not held out, in their order."""
         return tuple(site for site in sites if site not in self.hold_out)
