@@ -52,11 +52,13 @@ class Coordinator:
         """The coordinator that FEDWARD_URL, FEDWARD_KEY and FEDWARD_CA name.
 
         Raises:
-            CoordinatorError: FEDWARD_KEY is not set, or FEDWARD_CA cannot be read.
+            CoordinatorError: FEDWARD_KEY is not set or is no key, or FEDWARD_CA cannot be read.
         """
-        key = os.environ.get("FEDWARD_KEY", "")
+        key = os.environ.get("FEDWARD_KEY", "").strip()
         if not key:
             raise CoordinatorError("FEDWARD_KEY is not set: expected an API key of the coordinator, fw_...")
+        if not (key.isascii() and key.isprintable()):
+            raise CoordinatorError("FEDWARD_KEY holds signs that no key has: copy it anew, it begins with fw_")
         return cls(os.environ.get("FEDWARD_URL", DEFAULT_URL), key, authority=os.environ.get("FEDWARD_CA", ""))
 
     def get(self, path: str, **query: str | int) -> Any:
@@ -66,7 +68,7 @@ class Coordinator:
             CoordinatorError: The coordinator cannot be reached, or refuses.
         """
         with self._answer("GET", path, params=query) as answer:
-            return json.loads(answer.read())
+            return _values(answer)
 
     def post(self, path: str, body: Any = None) -> Any:
         """Ask it to do something.
@@ -75,7 +77,7 @@ class Coordinator:
             CoordinatorError: The coordinator cannot be reached, or refuses.
         """
         with self._answer("POST", path, json=body) as answer:
-            return json.loads(answer.read())
+            return _values(answer)
 
     def delete(self, path: str) -> None:
         """Remove something.
@@ -137,8 +139,19 @@ def _trusting(authority: str) -> ssl.SSLContext:
         raise CoordinatorError("FEDWARD_CA cannot be read: expected a PEM file with a certificate") from None
 
 
+def _values(answer: httpx.Response) -> Any:
+    try:
+        return json.loads(answer.read())
+    except ValueError:
+        raise CoordinatorError(_foreign(answer)) from None
+
+
 def _refusal(answer: httpx.Response) -> str:
     try:
         return str(json.loads(answer.read())["error"]["message"])
     except (ValueError, KeyError, TypeError):
-        return f"the answer with status {answer.status_code} is not that of a coordinator: is FEDWARD_URL right?"
+        return _foreign(answer)
+
+
+def _foreign(answer: httpx.Response) -> str:
+    return f"the answer with status {answer.status_code} is not that of a coordinator: is FEDWARD_URL right?"

@@ -1,0 +1,59 @@
+"""What the commands say where no coordinator answers, or where the key is none."""
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture
+def website() -> Iterator[str]:
+    """The address of a server that answers every request with a page, as portals of hospitals do."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            content = b"<html>Welcome</html>"
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_request(self, code: int | str = "-", size: int | str = "-") -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_a_website_is_no_coordinator(bench: Any, website: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FEDWARD_URL", website)
+    monkeypatch.setenv("FEDWARD_KEY", "fw_secret")
+    result = bench.call("run", "list")
+    assert result.exit_code == 1
+    assert "is not that of a coordinator" in result.stderr
+
+
+@pytest.mark.parametrize("key", ["fw_sécret", "fw_sec\x07ret", "fw_sec\r\nret"])
+def test_a_key_with_signs_that_no_key_has_is_refused_and_not_shown(
+    bench: Any, website: str, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FEDWARD_URL", website)
+    monkeypatch.setenv("FEDWARD_KEY", key)
+    result = bench.call("run", "list")
+    assert result.exit_code == 1
+    assert "FEDWARD_KEY holds signs that no key has" in result.stderr
+    assert "fw_s" not in result.output
+
+
+def test_the_end_of_a_line_is_no_part_of_a_key(bench: Any, website: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FEDWARD_URL", website)
+    monkeypatch.setenv("FEDWARD_KEY", "fw_secret\r\n")  # as a file from Windows ends
+    result = bench.call("run", "list")
+    assert "is not that of a coordinator" in result.stderr
+    assert "secret" not in result.output
