@@ -128,6 +128,10 @@ def lose_dataset(home: AgentHome) -> None:
     home.policy.write_text("datasets: {chest: {path: /nowhere}}")
 
 
+def hide_dataset(home: AgentHome) -> None:
+    home.policy.write_text(f"datasets: {{chest: {{path: /{'x' * 300}}}}}")  # no name is so long: it cannot be asked for
+
+
 def offer_nothing(home: AgentHome) -> None:
     home.policy.write_text("labels: true")
 
@@ -149,6 +153,7 @@ def leave(home: AgentHome) -> None:
     [
         (spoil_policy, "policy", "site.yaml cannot be read"),
         (lose_dataset, "dataset chest", "there is nothing at"),
+        (hide_dataset, "dataset chest", "cannot be looked at"),
         (offer_nothing, "datasets", "offers none"),
         (withdraw_approval, "app bundle", "fedward agent approve --release"),
         (show_key_to_others, "enrolment", "others can read"),
@@ -187,6 +192,18 @@ def test_a_coordinator_of_another_release_or_none_is_a_fault(weather: Weather, f
     assert (code, found["coordinator's version"]["state"]) == (1, "fault")
     code, found = doctor(FEDWARD_URL=f"http://127.0.0.1:{free_port}")
     assert (code, found["coordinator"]["state"]) == (1, "fault")
+
+
+@pytest.mark.parametrize("url", ["https://host:port", "http://[::1", "https://127.0.0.1:99999"])
+def test_an_address_that_is_none_is_a_fault(url: str) -> None:
+    code, found = doctor(FEDWARD_URL=url)
+    assert (code, found["coordinator"]["state"]) == (1, "fault")
+    assert "its address is none" in found["coordinator"]["words"]
+
+
+def test_a_name_that_no_machine_can_have_is_a_fault() -> None:
+    findings = {finding.about: finding for finding in examine_way(f"https://{'x' * 70}.example", None)}
+    assert findings["TLS certificate"].state == "fault"
 
 
 def test_a_full_disk_is_a_fault_and_a_port_in_use_a_warning(weather: Weather, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -27,18 +27,23 @@ def examine_way(url: str, authority: Path | None) -> Iterator[Finding]:
         url: Its address.
         authority: The certificate of the authority that signed its own; None for a public one.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        port = parts.port or 443
+    except ValueError:
+        yield fault("coordinator", "its address is none: expected e.g. https://fedward.example.org:8080")
+        return
     try:
         trust = ssl.create_default_context(cafile=authority)
     except OSError:
         yield fault("certificate authority", "cannot be read: expected a PEM file with a certificate")
         return
     if parts.scheme == "https":
-        yield _certificate(parts, trust)
+        yield _certificate(parts.hostname or "", port, trust)
     try:
         answer = httpx.get(f"{url.rstrip('/')}/api/v1/health", verify=trust, timeout=TIMEOUT_S)
-        health = answer.raise_for_status().json()
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        health = dict(answer.raise_for_status().json())
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, TypeError) as error:
         yield fault(
             "coordinator", f"does not answer ({error or type(error).__name__}): is it running, is the way open?"
         )
@@ -49,17 +54,18 @@ def examine_way(url: str, authority: Path | None) -> Iterator[Finding]:
         yield _clock(time.time() - parsedate_to_datetime(answer.headers["Date"]).timestamp())
 
 
-def _certificate(parts: SplitResult, trust: ssl.SSLContext) -> Finding:
+def _certificate(host: str, port: int, trust: ssl.SSLContext) -> Finding:
     about = "TLS certificate"
     try:
-        address = (parts.hostname or "", parts.port or 443)
         with (
-            socket.create_connection(address, TIMEOUT_S) as plain,
-            trust.wrap_socket(plain, server_hostname=parts.hostname) as wrapped,
+            socket.create_connection((host, port), TIMEOUT_S) as plain,
+            trust.wrap_socket(plain, server_hostname=host) as wrapped,
         ):
             certificate = wrapped.getpeercert() or {}
     except ssl.SSLCertVerificationError as error:
         return fault(about, f"is not accepted: {error.verify_message}. Give the right authority, or renew it")
+    except UnicodeError:
+        return fault(about, "could not be looked at: the coordinator's name is none that a machine can have")
     except OSError as error:
         return fault(about, f"could not be looked at: {error.strerror or error}")
     days = (ssl.cert_time_to_seconds(str(certificate["notAfter"])) - time.time()) / DAY_S

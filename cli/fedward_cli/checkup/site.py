@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 from fedward_cli.checkup.finding import Finding, fault, warning, well
 from fedward_client.agent.approvals import Approvals
@@ -50,10 +51,17 @@ def _datasets(policy: SitePolicy) -> Iterator[Finding]:
     if not policy.datasets:
         yield fault("datasets", "the site offers none: name them in site.yaml")
     for name, offer in policy.datasets.items():
-        if offer.path.exists():
-            yield well(f"dataset {name}", "is there; `fedward data inspect` looks into it")
-        else:
-            yield fault(f"dataset {name}", f"there is nothing at {offer.path}: mend its path in site.yaml")
+        yield _dataset(f"dataset {name}", offer.path)
+
+
+def _dataset(about: str, path: Path) -> Finding:
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return fault(about, f"there is nothing at {path}: mend its path in site.yaml")
+    except OSError as error:
+        return fault(about, f"cannot be looked at ({error.strerror}): let the user read it as whom the agent runs")
+    return well(about, "is there; `fedward data inspect` looks into it")
 
 
 def _user(policy: SitePolicy) -> Iterator[Finding]:
