@@ -13,11 +13,14 @@ import pytest
 from waiting import wait_until
 
 from fedward_cli.network.deployed import Deployed
-from fedward_cli.network.processes import Network, NetworkError, network, sites_of
+from fedward_cli.network.processes import Network, NetworkError, Site, network, sites_of
 from fedward_cli.simulation.execution import execute, job_for
+from fedward_client.agent.home import AgentHome
+from fedward_client.agent.membership import Enrolled, write_enrolled
 from fedward_core.arrays import read_arrays
 from fedward_core.engine import Job
 from fedward_core.errors import DataError
+from fedward_core.fleet import Membership
 from fedward_core.spec import Spec
 from fedward_models.data import sites_in
 
@@ -133,6 +136,15 @@ def test_a_part_that_has_ended_is_named(tmp_path: Path) -> None:
     broken.children["agent of hill"] = Ended()  # type: ignore[assignment]
     with pytest.raises(NetworkError, match=r"the agent of hill has ended: agent-of-hill\.log"):
         broken.check()
+
+
+def test_hospitals_that_enrolled_at_another_port_are_named_with_what_to_do(tmp_path: Path) -> None:
+    home = AgentHome(tmp_path / "agents" / "hill")
+    home.make()
+    membership = Membership(site="hill", key="fw_secret", fleet=":1", node_authentication=False)
+    write_enrolled(home, Enrolled(url="http://127.0.0.1:8080", membership=membership))
+    with pytest.raises(NetworkError, match=r"enrolled at http://127\.0\.0\.1:8080.*start it at that port"):
+        Network(tmp_path, 9090).enrol(Site(name="hill", path=tmp_path), "simulated")
 
 
 def test_sites_that_share_a_table_cannot_be_a_network(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from fedward_client.agent.approvals import Approvals
 from fedward_client.agent.enrolment import enrol
 from fedward_client.agent.home import AgentHome
 from fedward_client.agent.key import SiteKey
+from fedward_client.agent.membership import read_enrolled
 from fedward_core.errors import DataError, FedwardError
 from fedward_core.processes import LOOPBACK, Child, end_child, free_port, start_child
 from fedward_models.data.source import TABLE, locate
@@ -119,11 +120,20 @@ class Network:
         self._wait(self._answers, "the coordinator does not answer")
 
     def enrol(self, site: Site, dataset: str) -> None:
-        """Invite and enrol a hospital, unless an earlier start has, give it a policy, and let it approve."""
+        """Invite and enrol a hospital, unless an earlier start has, give it a policy, and let it approve.
+
+        Raises:
+            NetworkError: The earlier start was at another port.
+        """
         home = self._agent_home(site.name)
         if not home.membership.exists():
             invitation = self.coordinator.post("/sites/invitations", {"site": site.name})
             enrol(home, self.url, invitation["token"])
+        elif (known := read_enrolled(home).url) != self.url:
+            raise NetworkError(
+                f"the hospitals in '{self._home}' enrolled at {known}, and the coordinator is at {self.url}: "
+                "start it at that port, or choose another folder"
+            )
         offer = {"datasets": {dataset: {"path": str(site.path.absolute())}}, "simulated": True}
         home.policy.write_text(f"# A hospital of a demonstration.\n{yaml.safe_dump(offer)}", encoding="utf-8")
         Approvals(home.approvals, SiteKey.read(home.key)).approve(build_bundle().digest, simulated=True)
