@@ -8,7 +8,7 @@ import pytest
 from fedward_cli.network import run_events
 from fedward_cli.network.coordinator import Coordinator
 from fedward_cli.network.run_events import event_of, fetch_results
-from fedward_cli.simulation.results import EVENTS, gather, read_results
+from fedward_cli.simulation.results import EVENTS, gather, read_events, read_results
 from fedward_core.events import Event, EventKind
 
 
@@ -57,6 +57,13 @@ def test_results_told_in_pieces_are_those_of_the_folder(
     assert fetched == read_results(tmp_path)
     assert fetched.final["north"]["accuracy"].value == 0.8
     assert fetched.bytes_sent == {"north": 300}
+
+
+def test_a_sign_that_ends_lines_elsewhere_ends_no_event(tmp_path: Path) -> None:
+    reason = "expected\u2028what\u0085was found"
+    event = Event(kind=EventKind.WARNING, time_s=0.0, facts={"reason": reason})
+    (tmp_path / EVENTS).write_text(f"{event.model_dump_json()}\n")
+    assert [found.facts["reason"] for found in read_events(tmp_path)] == [reason]
 
 
 def test_the_coordinators_own_events_are_none_of_the_run() -> None:

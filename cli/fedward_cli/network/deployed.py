@@ -80,6 +80,6 @@ class Deployed:
 
 def _keep_events_of_the_run(path: Path) -> None:
     """The coordinator's own events, such as moves between states, are no part of an engine's."""
-    told = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    told = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
     events = [event for one in told if (event := event_of(one)) is not None]
     path.write_text("".join(f"{event.model_dump_json()}\n" for event in events), encoding="utf-8")

@@ -114,8 +114,8 @@ def read_events(out: Path) -> Iterator[Event]:
     path = out / EVENTS
     if not path.exists():
         raise CheckpointError(f"'{out.name}' holds no events: expected a folder that `fedward simulate` has written")
-    text = path.read_text(encoding="utf-8")
-    for number, line in enumerate(text[: text.rfind("\n") + 1].splitlines(), start=1):
+    # Not splitlines, which also ends lines at signs that JSON leaves as they are within a text, such as U+2028.
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n")[:-1], start=1):
         try:
             yield Event.model_validate_json(line)
         except ValueError as error:
