@@ -4,6 +4,7 @@ import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from rich.markup import escape
 from rich.table import Table
 
 from fedward_cli.comparison.comparison import SITE_PRIOR, Comparison
@@ -19,10 +20,10 @@ def show_comparison(comparison: Comparison) -> None:
     header, rows = cells(comparison)
     table = Table(*header, title=words(comparison.metric), title_justify="left")
     for row in rows:
-        table.add_row(*row, style="dim" if row[0] == SITE_PRIOR else None)
+        table.add_row(*map(escape, row), style="dim" if row[0] == SITE_PRIOR else None)
     output().print(table)
     for note in notes(comparison):
-        output().print(f"[dim]{note}[/]")
+        output().print(f"[dim]{escape(note)}[/]")
 
 
 def cells(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
