@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from fedward_core.cards import DatasetCard
-from fedward_core.errors import FedwardError
 from fedward_core.spec import Dataset
 from fedward_models.data import describe
 
@@ -27,7 +26,7 @@ def _cards(request: dict[str, Any]) -> Iterator[DatasetCard]:
         dataset = Dataset.model_validate(values)
         try:
             yield describe(Path(request["data"]) / dataset.name, request["site"], dataset)
-        except (FedwardError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must not hide the other datasets
             sys.stderr.write(f"dataset '{dataset.name}' cannot be used: {error}\n")
 
 

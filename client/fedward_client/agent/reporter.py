@@ -17,11 +17,12 @@ from typing import TypeVar
 from fedward_client.agent.catalogue import Catalogue
 from fedward_client.agent.consents import Consents
 from fedward_client.agent.coordinator import Coordinator
-from fedward_client.agent.errors import AgentError, CoordinatorAwayError, RefusedError
+from fedward_client.agent.errors import CoordinatorAwayError, RefusedError
 from fedward_client.agent.home import AgentHome
 from fedward_client.agent.machine import free_disk_bytes, gpu_names, versions
 from fedward_client.agent.permissions import Permissions
 from fedward_client.agent.rules import Terms, refusal
+from fedward_core.errors import FedwardError
 from fedward_core.fleet import Answer, Heartbeat, Instructions, Proposal
 
 # Decided here: a coordinator that comes back is noticed within a minute.
@@ -57,7 +58,7 @@ class Reporter:
         self._consents = Consents(home.consents)
         self._heard: SimpleQueue[Instructions] = SimpleQueue()
         self._agreed: SimpleQueue[Proposal] = SimpleQueue()
-        self._failures = 0
+        self._pause_s = 0.0  # the last pause after a report that failed
         self.runs: tuple[str, ...] = ()
 
     def run(self, stop: threading.Event) -> None:
@@ -67,20 +68,24 @@ class Reporter:
             pause_s = self.step()
 
     def step(self) -> float:
-        """Report once, and do what follows from the reply.
+        """Report once, and do what follows from the reply. A fault is logged and tried again: the site goes on.
 
         Returns:
-            Seconds until the next report.
+            Seconds until the next report; never more than a minute, whatever the coordinator asks for, as the site
+            reviews its consents with every report.
         """
         try:
             instructions = self._report()
-        except AgentError as error:
+        except FedwardError as error:
             return self._wait_longer(error)
-        if self._failures:
+        except Exception:
+            log.exception("a fault of the agent itself, which goes on")
+            return self._longer_pause()
+        if self._pause_s:
             log.info("the coordinator answers again")
-        self._failures = 0
+        self._pause_s = 0.0
         self._heard.put(instructions)
-        return instructions.interval_s
+        return min(instructions.interval_s, LONGEST_PAUSE_S)
 
     def heard(self) -> Iterator[Instructions]:
         """The instructions that have come since the last call, in order; each once."""
@@ -93,8 +98,8 @@ class Reporter:
     def _report(self) -> Instructions:
         terms = self._permissions.terms()
         if terms is not None:
+            self._review_consents(terms)  # first: a catalogue may take long, or fail
             self._catalogue.refresh(terms.policy.datasets)
-            self._review_consents(terms)
         else:
             self._end(*self.runs)
         heartbeat = Heartbeat(
@@ -148,12 +153,16 @@ class Reporter:
         if off_s is not None and abs(off_s) > CLOCK_OFF_S:
             log.warning("this machine's clock is %.0f s off the coordinator's: set it by a time server", off_s)
 
-    def _wait_longer(self, error: AgentError) -> float:
-        pause_s = min(FIRST_PAUSE_S * 2.0**self._failures, LONGEST_PAUSE_S)
-        if not self._failures or not isinstance(error, CoordinatorAwayError):
+    def _wait_longer(self, error: FedwardError) -> float:
+        is_first = not self._pause_s
+        pause_s = self._longer_pause()
+        if is_first or not isinstance(error, CoordinatorAwayError):
             log.warning("%s; the next report is in %.0f s", error, pause_s)
-        self._failures += 1
         return pause_s
+
+    def _longer_pause(self) -> float:
+        self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S) or FIRST_PAUSE_S
+        return self._pause_s
 
 
 def _emptied(queue: SimpleQueue[T]) -> Iterator[T]:

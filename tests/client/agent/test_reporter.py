@@ -10,10 +10,12 @@ import pytest
 from fedward_client.agent.catalogue import Catalogue
 from fedward_client.agent.consents import Consents
 from fedward_client.agent.coordinator import Coordinator
+from fedward_client.agent.errors import CoordinatorAwayError
 from fedward_client.agent.home import AgentHome
 from fedward_client.agent.key import SiteKey
 from fedward_client.agent.permissions import Permissions
 from fedward_client.agent.reporter import Reporter
+from fedward_core.errors import CheckpointError
 from fedward_core.fleet import Cards, Heartbeat, Proposal
 from fedward_models.data import generate
 
@@ -172,6 +174,43 @@ def test_an_agent_outlives_a_coordinator_that_is_away_and_waits_longer_each_time
     assert "answers again" in caplog.text
     script.answers["heartbeats"] = (500, {"error": {"code": "internal", "message": "x"}})
     assert reporter.step() == 1.0
+
+
+def test_an_agent_outlives_a_coordinator_that_is_away_for_days(reporter: Reporter) -> None:
+    pauses = [reporter._wait_longer(CoordinatorAwayError("away")) for _ in range(2000)]
+    assert pauses[-1] == 60.0
+
+
+def test_an_agent_outlives_a_full_disk_and_a_fault_of_its_own(
+    home: AgentHome, reporter: Reporter, script: Any, propose: Propose, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Consents, proposal: Proposal) -> None:
+        raise CheckpointError("cannot write 'drill-1.json': No space left on device.")
+
+    offer(home, Path("/nowhere"))
+    proposal = propose().model_dump(mode="json")
+    script.answers["heartbeats"] = (200, {"interval_s": 5.0, "proposals": [proposal]})
+    with monkeypatch.context() as patch:
+        patch.setattr(Consents, "give", full)
+        assert reporter.step() == 1.0
+    assert script.bodies("answers") == []
+    with monkeypatch.context() as patch:
+        patch.setattr(Catalogue, "refresh", lambda *_: 1 / 0)
+        assert reporter.step() == 2.0
+    assert reporter.step() == 5.0
+    assert script.bodies("answers")[0]["takes_part"]
+
+
+def test_no_coordinator_keeps_a_site_from_reviewing_its_consents(
+    home: AgentHome, reporter: Reporter, script: Any, propose: Propose, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script.answers["heartbeats"] = (200, {"interval_s": 1e12})
+    assert reporter.step() == 60.0
+    Consents(home.consents).give(propose(run="old"))
+    offer(home, Path("/nowhere"), studies="[brain]")
+    monkeypatch.setattr(Catalogue, "refresh", lambda *_: 1 / 0)
+    reporter.step()
+    assert Consents(home.consents).all() == ()
 
 
 def test_a_key_that_was_revoked_is_said_and_tried_again(
