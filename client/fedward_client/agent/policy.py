@@ -4,7 +4,7 @@ Whatever cannot be read allows nothing.
 """
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import yaml
 from pydantic import Field, ValidationError
@@ -14,7 +14,8 @@ from fedward_core.cards import Task
 from fedward_core.config import Frozen
 from fedward_core.spec import Dataset
 
-DATASET_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"  # it becomes a folder's name
+# It becomes a folder's name.
+DatasetName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 CARD_PX = 8  # cards count images and do not show them: the smallest size is read fastest
 
 
@@ -55,7 +56,7 @@ class SitePolicy(Frozen):
         simulated: Whether the data is made up. What a simulated site approves has no force where TLS is on.
     """
 
-    datasets: dict[str, Offer] = Field(default_factory=dict)
+    datasets: dict[DatasetName, Offer] = Field(default_factory=dict)
     public: tuple[str, ...] = ()
     studies: Literal["all"] | tuple[str, ...] = "all"
     methods: Literal["all"] | tuple[str, ...] = "all"

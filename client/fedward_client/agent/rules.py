@@ -11,7 +11,7 @@ from fedward_client.agent.policy import SitePolicy
 from fedward_core.errors import SpecError
 from fedward_core.fleet import Proposal
 from fedward_core.packages import packages_named
-from fedward_core.spec import Spec
+from fedward_core.spec import Spec, Stage
 
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")  # it becomes a folder's name
 UNREADABLE = "the site's policy cannot be read, so it allows nothing: its steward has to mend it"
@@ -135,8 +135,13 @@ def _rounds_are_within_bounds(request: Request) -> str:
 
 
 def _epochs_are_within_bounds(request: Request) -> str:
-    epochs, most = max(stage.local.epochs for stage in request.spec.stages), request.terms.policy.max_epochs
+    epochs, most = max(map(_epochs, request.spec.stages)), request.terms.policy.max_epochs
     return f"the site allows {most} epochs a round, and the run asks for {epochs}" if epochs > most else ""
+
+
+def _epochs(stage: Stage) -> int:
+    """The most passes over the data in one round: a personalisation's own, such as ``head_epochs``, come on top."""
+    return stage.local.epochs + sum(value for name, value in stage.personalise or () if name.endswith("epochs"))
 
 
 def _enough_sites_are_averaged(request: Request) -> str:

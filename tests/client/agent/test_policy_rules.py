@@ -17,6 +17,7 @@ APP = "a" * 64
 Propose = Callable[..., Proposal]
 GENEROUS = SitePolicy(datasets={"simulated": Offer(path=Path("/srv/secret-ward/images"))})
 SUPERVISED = {"method": "supervised", "backbone": {"name": "small_cnn"}}
+MANY_WARM_UPS = {**SUPERVISED, "personalise": {"name": "channel_decoupling", "warmup_epochs": 1000}}
 
 
 def reason(proposal: Proposal, free_disk_bytes: float = 1e12, **policy: Any) -> str:
@@ -37,6 +38,7 @@ def test_a_run_within_the_policy_is_taken_part_in(propose: Propose) -> None:
         ({"labels": False}, {"stage": SUPERVISED}, "does not let runs read labels"),
         ({"max_rounds": 2}, {}, "allows 2 rounds, and the run asks for 3"),
         ({"max_epochs": 4}, {"stage": {"local": {"epochs": 5}}}, "allows 4 epochs a round, and the run asks for 5"),
+        ({"max_epochs": 4}, {"stage": MANY_WARM_UPS}, "allows 4 epochs a round, and the run asks for 1001"),
         ({"min_sites": 3}, {}, "min_sites is at least 3, and the run's is 2"),
         ({"gpus": ()}, {"stage": {"local": {"device": "cuda"}}}, "demands a GPU, and the site gives none"),
         ({}, {"app": "b" * 64}, "has not approved the app bbbbbbbbbbbbbbbb"),
@@ -93,7 +95,15 @@ def test_the_policy_that_enrolment_lays_out_names_every_key_and_is_the_default()
 
 
 @pytest.mark.parametrize(
-    "text", ["max_rounds: [", "max_rounds: no", "max_round: 5", "- all", "datasets: {x: {path: 1}}"]
+    "text",
+    [
+        "max_rounds: [",
+        "max_rounds: no",
+        "max_round: 5",
+        "- all",
+        "datasets: {x: {path: 1}}",
+        "datasets: {../x: {path: /x}}",
+    ],
 )
 def test_a_policy_that_cannot_be_read_is_an_error(text: str, tmp_path: Path) -> None:
     path = tmp_path / "site.yaml"
