@@ -4,6 +4,7 @@
 """
 
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -36,13 +37,16 @@ class Consents:
         proposal = _read(self._path(run))
         return proposal is not None and (proposal.run, proposal.spec_digest) == (run, spec_digest)
 
-    def covers_packages(self, run: str) -> bool:
-        """Whether the site agreed to a run, whose packages beside Fedward's own are still what they were then.
+    def covers_packages(self, run: str, spec: Any) -> bool:
+        """Whether a spec names parts of those packages only that the site agreed to for a run, as they were then.
 
-        Nothing of them is imported.
+        Args:
+            run: The run's id.
+            spec: The plain values of the spec that came. It may be another one than was agreed to, and nothing of what
+                it names is imported.
         """
         proposal = _read(self._path(run))
-        return proposal is not None and packages_named(proposal.spec) == proposal.packages
+        return proposal is not None and packages_named(spec) == proposal.packages
 
     def all(self) -> tuple[Proposal, ...]:
         """Every proposal that was accepted."""

@@ -1,5 +1,6 @@
 """The ClientApp at a hospital, which the app bundle names. It learns its site from the agent, its run from Flower."""
 
+import json
 import logging
 import re
 from contextlib import AbstractContextManager, nullcontext
@@ -64,7 +65,8 @@ def _ground(message: Message, context: Context, settings: AppSettings) -> Ground
 
 def _agreed(consents: Consents, run: str, context: Context) -> bool:
     """Packages first: to read a spec is to import what it names."""
-    return consents.covers_packages(run) and consents.cover(run, _spec(context).digest())
+    named = json.loads(str(context.run_config["spec"]))
+    return consents.covers_packages(run, named) and consents.cover(run, _spec(context).digest())
 
 
 def _turn(message: Message, settings: AppSettings) -> AbstractContextManager[None]:

@@ -72,12 +72,22 @@ def test_a_package_that_the_site_lacks_is_named(propose: Propose) -> None:
 
 
 def test_a_consent_ends_where_the_code_changes(module: Path, propose: Propose, tmp_path: Path) -> None:
-    consents = Consents(tmp_path / "consents")
-    assert not consents.covers_packages("drill-1")
-    consents.give(proposal_with(propose, package()))
-    assert consents.covers_packages("drill-1")
+    consents, proposal = Consents(tmp_path / "consents"), proposal_with(propose, package())
+    assert not consents.covers_packages("drill-1", proposal.spec)
+    consents.give(proposal)
+    assert consents.covers_packages("drill-1", proposal.spec)
     (module / "config.py").write_text("exit(1)")
-    assert not consents.covers_packages("drill-1")
+    assert not consents.covers_packages("drill-1", proposal.spec)
+
+
+def test_a_consent_covers_no_package_that_only_the_spec_which_came_names(
+    module: Path, propose: Propose, tmp_path: Path
+) -> None:
+    consents, proposal = Consents(tmp_path / "consents"), propose()
+    agreed = proposal.model_copy(update={"spec": {**proposal.spec, "dataset": {"name": "other"}}})
+    consents.give(agreed)
+    assert consents.covers_packages("drill-1", agreed.spec)
+    assert not consents.covers_packages("drill-1", proposal.spec)
 
 
 def test_a_steward_approves_what_is_installed_and_takes_it_back(module: Path, home: AgentHome) -> None:
