@@ -8,7 +8,6 @@ private, work   0700, the user's
 
 import os
 import pwd
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -53,7 +52,7 @@ def hand_over(home: Path, name: str, *, own: Iterable[Path], read: Iterable[Path
     for folder in own:
         folder.mkdir(parents=True, exist_ok=True)
         for path in (folder, *folder.rglob("*")):
-            shutil.chown(path, entry.pw_uid, entry.pw_gid)
+            os.lchown(path, entry.pw_uid, entry.pw_gid)  # a link that the user left there may lead anywhere
         folder.chmod(OWN)
     for folder in read:
         folder.mkdir(parents=True, exist_ok=True)

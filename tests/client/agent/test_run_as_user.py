@@ -37,6 +37,17 @@ def test_the_user_gets_what_apps_need_and_nothing_else(tmp_path: Path) -> None:
 
 
 @needs_root
+def test_a_link_that_the_user_left_gives_it_nothing_else(tmp_path: Path) -> None:
+    home = tmp_path / "agent"
+    (home / "private").mkdir(parents=True)
+    (home / "key.pem").touch(mode=0o600)
+    (home / "private" / "link").symlink_to(home / "key.pem")
+    hand_over(home, "nobody", own=[home / "private"], read=[])
+    assert (home / "key.pem").stat().st_uid == 0
+    assert (home / "private" / "link").lstat().st_uid == pwd.getpwnam("nobody").pw_uid
+
+
+@needs_root
 def test_there_is_no_way_back_for_a_process_that_has_become_another_user() -> None:
     code = (
         "import os; from fedward_client.agent.user import become; become('nobody'); print(os.getuid(), os.getgid())\n"
