@@ -109,8 +109,8 @@ def _is_alive(note: Path) -> bool:
         return Process.model_validate_json(note.read_bytes()).is_alive
     except FileNotFoundError:
         return False
-    except ValidationError:
-        return True  # it is being written
+    except ValidationError:  # it is being written, or its process was killed in that moment
+        return Process.of(int(note.name)) is not None
 
 
 def _this_process() -> Process:

@@ -1,5 +1,6 @@
 """An order of a federation and a job of the site never train at once, and the order goes first."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -86,6 +87,16 @@ def test_what_a_killed_order_left_holds_nobody_up(slot: Slot, tmp_path: Path) ->
     assert not slot.has_orders
     with slot.for_job():
         pass
+
+
+def test_an_order_that_was_killed_while_it_wrote_its_note_holds_nobody_up(slot: Slot, tmp_path: Path) -> None:
+    with subprocess.Popen(["true"]) as order:
+        order.wait()
+    waiting = tmp_path / "slot" / "waiting"
+    (waiting / str(order.pid)).touch()
+    assert not slot.has_orders
+    (waiting / str(os.getpid())).touch()
+    assert slot.has_orders
 
 
 def test_an_order_that_was_locked_in_waits_no_more(slot: Slot) -> None:
