@@ -120,7 +120,9 @@ def _plan(program: Program, order: Order, incoming: Arrays, spec: Spec) -> tuple
 
 def _note(order: Order, settings: SiteSettings, error: Exception) -> None:
     """Tell the site's own people, on its own disk and console, what leaves the site as a code only."""
-    log.warning("site %s, %s of round %d: %s", settings.site, order.work, order.round, error or type(error).__name__)
+    log.warning(
+        "site %s, %s of round %d: %s", settings.site, order.work, order.round, str(error) or type(error).__name__
+    )
     lines = "".join(traceback.format_exception(error))
     with suppress(OSError):  # a full disk may be the very failure
         settings.private.mkdir(parents=True, exist_ok=True)

@@ -57,6 +57,8 @@ class SiteKey:
             key = load_ssh_private_key(path.read_bytes(), password=None)
         except FileNotFoundError:
             raise AgentError("there is no key here: enrol the site first, with `fedward agent enrol`") from None
+        except OSError as error:
+            raise AgentError(f"the site's key cannot be read ({error.strerror}): is this the agent's user?") from None
         except (ValueError, UnsupportedAlgorithm):
             raise AgentError("the site's key is damaged: restore it, or enrol the site anew") from None
         if not isinstance(key, EllipticCurvePrivateKey):
