@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from fedward_core.atomic import replacing
-from fedward_core.errors import CheckpointError
+from fedward_core.errors import CheckpointError, without_folder
 
 Array: TypeAlias = NDArray[Any]
 Arrays: TypeAlias = Mapping[str, Array]
@@ -69,7 +69,10 @@ def read_arrays(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
             header = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"cannot read '{path.name}': expected a safetensors file of Fedward ({error})") from error
+        reason = without_folder(error, path)
+        raise CheckpointError(
+            f"cannot read '{path.name}': expected a safetensors file of Fedward ({reason})"
+        ) from error
     facts = header.get("facts", "")
     if header.get("digest") != _seal(arrays, facts):
         raise CheckpointError(f"'{path.name}' does not fit its own digest: the file is damaged, or was changed by hand")

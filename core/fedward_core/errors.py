@@ -13,6 +13,8 @@ Messages say what was expected, what was found and what to do. They speak of sit
 report text, patients or paths at a hospital. Broken invariants of our own are assertions, not these.
 """
 
+from pathlib import Path
+
 
 class FedwardError(Exception):
     """The root: something that a message can explain to a person."""
@@ -44,3 +46,8 @@ class RoundError(FedwardError):
 
 class QuorumError(RoundError):
     """Too few sites contributed before the deadline."""
+
+
+def without_folder(error: Exception, path: Path) -> str:
+    """What an error says of a file, without the folder that the file lies in: for messages that may leave a machine."""
+    return str(error).replace(str(path), path.name)

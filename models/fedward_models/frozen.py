@@ -29,7 +29,7 @@ from pydantic import Field
 from safetensors import SafetensorError, safe_open
 
 from fedward_core.config import Frozen
-from fedward_core.errors import CheckpointError
+from fedward_core.errors import CheckpointError, without_folder
 
 if TYPE_CHECKING:
     from fedward_core.arrays import Array  # numpy is slow to import, and settings that name weights need none
@@ -65,8 +65,11 @@ def read_frozen(weights: FrozenWeights) -> dict[str, "Array"]:
             file without its folder.
     """
     path = _find(weights)
-    _refuse_pickle(path)
-    found = file_digest(path)
+    try:
+        _refuse_pickle(path)
+        found = file_digest(path)
+    except OSError as error:
+        raise _unreadable(path, error) from error
     if found != weights.sha256:
         raise CheckpointError(
             f"the frozen weights '{path.name}' are not those that the spec names: expected sha256 {weights.sha256}, "
@@ -82,8 +85,8 @@ def noted_beside(weights: FrozenWeights) -> dict[str, Any]:
         CheckpointError: As of :func:`read_frozen`, but for the digest, which is not looked at.
     """
     path = _find(weights)
-    _refuse_pickle(path)
     try:
+        _refuse_pickle(path)
         with safe_open(path, framework="np") as file:
             facts = json.loads((file.metadata() or {}).get("facts", "{}"))
     except (OSError, SafetensorError, ValueError) as error:
@@ -137,5 +140,5 @@ def _read(path: Path) -> dict[str, "Array"]:
 def _unreadable(path: Path, error: Exception) -> CheckpointError:
     return CheckpointError(
         f"cannot read the frozen weights '{path.name}': expected a safetensors file of 16-, 32- or 64-bit floats that "
-        f"numpy knows ({error})"
+        f"numpy knows ({without_folder(error, path)})"
     )

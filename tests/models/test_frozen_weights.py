@@ -2,6 +2,7 @@
 
 import io
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from safetensors.numpy import save_file
 from torch import nn
 
 from fedward_core.errors import CheckpointError
-from fedward_models.frozen import FrozenWeights, file_digest, read_frozen
+from fedward_models.frozen import FrozenWeights, file_digest, noted_beside, read_frozen
 from fedward_models.layers.frozen_module import FrozenModule
 
 SOME_DIGEST = "0" * 64
@@ -88,6 +89,20 @@ def test_a_damaged_file_is_refused(folder: Path) -> None:
     path.write_bytes(b"\x10\x00\x00\x00\x00\x00\x00\x00nonsense")
     with pytest.raises(CheckpointError, match=r"cannot read the frozen weights 'teacher.safetensors'"):
         read_frozen(FrozenWeights(name="teacher", sha256=file_digest(path)))
+
+
+@pytest.mark.parametrize("read", [read_frozen, noted_beside])
+def test_a_file_that_nobody_may_open_is_told_without_its_folder(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, read: Callable[[FrozenWeights], object]
+) -> None:
+    def locked(path: Path, *_: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    weights = written(folder)
+    monkeypatch.setattr(Path, "open", locked)
+    with pytest.raises(CheckpointError, match=r"'teacher.safetensors'.*Permission denied") as raised:
+        read(weights)
+    assert str(folder) not in str(raised.value)
 
 
 @pytest.mark.parametrize("name", ["../teacher", "a/b", ""])

@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from fedward_core.cards import SERVES, DataNeed, Task
 from fedward_core.config import Config, Frozen
-from fedward_core.errors import SpecError
+from fedward_core.errors import SpecError, without_folder
 from fedward_core.spec.choices import NAME, BackboneConfig
 from fedward_core.spec.cohort import Cohort
 from fedward_core.spec.dataset import Dataset
@@ -96,7 +96,7 @@ class Spec(Frozen):
         try:
             return cls.parse(yaml.safe_load(path.read_text(encoding="utf-8")))
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise SpecError(f"cannot read the spec '{path.name}': {error}") from error
+            raise SpecError(f"cannot read the spec '{path.name}': {without_folder(error, path)}") from error
 
     @classmethod
     def parse(cls, values: Any) -> Self:
