@@ -6,11 +6,14 @@ Each entry is one file, written whole or not at all. The last few are kept, so t
 round finds the entry that fits.
 """
 
+import re
 from pathlib import Path
 
 from fedward_core.arrays import read_arrays, write_arrays
-from fedward_core.errors import PrivateStateError
+from fedward_core.errors import PrivateStateError, UpdateError
 from fedward_core.store import PrivateEntry
+
+DIGEST = re.compile(r"[0-9A-Za-z]*")  # it comes from outside, and becomes part of a file's name
 
 
 class FilePrivateStore:
@@ -36,10 +39,28 @@ class FilePrivateStore:
         return PrivateEntry(round=round_, parent=parent, arrays=arrays, facts=facts)
 
     def write(self, entry: PrivateEntry) -> None:
-        """Keep an entry, and drop the oldest beyond the number that is kept."""
+        """Keep an entry, and drop the oldest beyond the number that is kept.
+
+        Entries of later rounds count as the oldest: the run was taken up before them, and may never come to them again.
+        """
         write_arrays(self._path(entry.round, entry.parent), entry.arrays, entry.facts, durable=self._durable)
-        for old in sorted(self._folder.glob("round-*.safetensors"))[: -self._keep]:
+        paths = sorted(self._paths(), key=lambda path: (_round_of(path) <= entry.round, _round_of(path)))
+        for old in paths[: -self._keep]:
             old.unlink(missing_ok=True)
 
+    @property
+    def last_round(self) -> int | None:
+        """The highest round of which there is an entry; None if there is none."""
+        return max(map(_round_of, self._paths()), default=None)
+
+    def _paths(self) -> list[Path]:
+        return list(self._folder.glob("round-*.safetensors"))
+
     def _path(self, round_: int, parent: str) -> Path:
+        if not DIGEST.fullmatch(parent):
+            raise UpdateError("the order does not name its weights by a digest: expected hexadecimal digits")
         return self._folder / f"round-{round_:05d}-{parent[:16]}.safetensors"
+
+
+def _round_of(path: Path) -> int:
+    return int(path.name.split("-")[1])

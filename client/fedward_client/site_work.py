@@ -17,7 +17,7 @@ from fedward_core.arrays import Arrays
 from fedward_core.errors import CheckpointError, DataError, PrivateStateError, SpecError, UpdateError
 from fedward_core.order import PUBLIC, Failure, Order, Reply, Work
 from fedward_core.plan import WEIGHTS, StagePlan
-from fedward_core.spec import Spec
+from fedward_core.spec import Spec, Stage
 from fedward_models.programs.program import PREDICTIONS, Program, Site, open_program
 
 Groups = Mapping[str, Arrays]
@@ -89,6 +89,7 @@ def _do(order: Order, incoming: Arrays, settings: SiteSettings) -> tuple[Reply, 
     if order.work is Work.EVALUATE:
         reply = Reply(**heading, evaluation=program.evaluate(order, incoming, site))
         return reply, _on_public(program, order, incoming, site, settings.spec)
+    _check_round(order, settings.spec.stages[order.stage], store)
     update = program.train(order, incoming, site)
     counts = {"num_examples": update.num_examples, "num_steps": update.num_steps}
     return Reply(**heading, **counts, metrics=dict(update.metrics)), update.groups
@@ -101,6 +102,21 @@ def _check_consent(settings: SiteSettings) -> None:
             f"the spec wants predictions on the public dataset '{public.name}', to which this site has not consented: "
             "name it under 'public' in site.yaml, or leave evaluate.public out. Simulated sites consent to nothing: "
             "the private models of a simulation are put side by side without it"
+        )
+
+
+def _check_round(order: Order, stage: Stage, store: FilePrivateStore) -> None:
+    """The round that an order tells says what is sent, so no order may tell one before those that the site has seen.
+
+    What is private only grows from round to round: what the site has kept to itself once it sends never again.
+    """
+    if order.round >= stage.rounds:
+        raise SpecError(f"the order is for round {order.round}, and stage '{stage.name}' has {stage.rounds}, from 0 on")
+    last = store.last_round
+    if last is not None and stage.share_at(order.round) < stage.share_at(last):
+        raise SpecError(
+            f"round {order.round} of stage '{stage.name}' would send what this site has kept private in round {last}: "
+            "nothing is sent. If the coordinator has lost rounds, run the spec under another id"
         )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fedward_client.private_store import FilePrivateStore
-from fedward_core.errors import PrivateStateError
+from fedward_core.errors import PrivateStateError, UpdateError
 from fedward_core.store import PrivateEntry
 
 
@@ -31,6 +31,32 @@ def test_the_last_few_entries_are_kept(tmp_path: Path) -> None:
     assert [store.read(round_, "p" * 64).round for round_ in (9, 10, 11)] == [9, 10, 11]
     with pytest.raises(PrivateStateError):
         store.read(8, "p" * 64)
+
+
+def test_a_run_that_is_taken_up_at_an_earlier_round_keeps_what_it_writes_from_there_on(tmp_path: Path) -> None:
+    store = FilePrivateStore(tmp_path, keep=3)
+    for round_ in (10, 11, 12, 4, 5):
+        store.write(entry(round_))
+    assert [store.read(round_, "p" * 64).round for round_ in (4, 5)] == [4, 5]
+    for round_ in (6, 7):
+        store.write(entry(round_))
+    assert store.last_round == 7
+
+
+def test_the_last_round_is_that_of_the_entries(tmp_path: Path) -> None:
+    store = FilePrivateStore(tmp_path)
+    assert store.last_round is None
+    store.write(entry(100_000))
+    store.write(entry(99_999))
+    assert store.last_round == 100_000
+
+
+def test_a_parent_that_is_no_digest_leads_nowhere_else(tmp_path: Path) -> None:
+    store = FilePrivateStore(tmp_path / "private" / "stage")
+    for use in (store.write, lambda entry: store.read(entry.round, entry.parent)):
+        with pytest.raises(UpdateError, match="digest"):
+            use(entry(1, parent="/../../abc"))
+    assert not list(tmp_path.rglob("*"))
 
 
 def test_an_entry_of_other_weights_is_not_taken(tmp_path: Path) -> None:

@@ -7,16 +7,18 @@ import numpy as np
 import pytest
 
 from fedward_client import site_work
+from fedward_client.private_store import FilePrivateStore
 from fedward_client.site_work import SiteSettings, answer
 from fedward_core.cards import Contract
 from fedward_core.errors import CheckpointError, DataError, FedwardError, PrivateStateError, SpecError, UpdateError
 from fedward_core.manifest import Manifest
-from fedward_core.order import Failure, Order, Work
+from fedward_core.order import Base, Failure, Order, Work
 from fedward_core.partition import Role, Rule
 from fedward_core.plan import WEIGHTS as FIRST_WEIGHTS
 from fedward_core.plan import StagePlan
 from fedward_core.spec import Spec
-from fedward_core.update import SHARED
+from fedward_core.store import PrivateEntry
+from fedward_core.update import SHARED, Update
 
 WEIGHTS = {"tensor_0": np.ones(3, np.float32)}
 PLAN = StagePlan(
@@ -65,6 +67,28 @@ def test_a_stage_that_starts_from_another_is_planned_from_the_weights_that_came(
     question = Order(run="r", work=Work.PLAN, stage=1, contract=Contract(classes=()))
     _, groups = answer(question, WEIGHTS, replace(settings, spec=spec))
     np.testing.assert_array_equal(groups[FIRST_WEIGHTS]["tensor_0"], WEIGHTS["tensor_0"])
+
+
+@pytest.mark.parametrize(("round_", "sent"), [(1, False), (4, False), (5, True), (9, True), (10, False)])
+@pytest.mark.parametrize("base", [None, Base(round=5, parent="p")])
+def test_what_a_site_kept_private_is_not_sent_whatever_round_an_order_tells(
+    base: Base | None, round_: int, sent: bool, settings: SiteSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = {"name": "only", "method": "supervised", "backbone": "small_cnn", "rounds": 10}
+    personalise = {"name": "channel_decoupling", "ramp_rounds": 8}
+    spec = Spec.parse({"name": "toy", "dataset": {"name": "toy"}, "stages": [{**stage, "personalise": personalise}]})
+    FilePrivateStore(settings.private / "only").write(PrivateEntry(round=5, parent="p", arrays={}))
+    asked: list[int] = []
+
+    class Recording:
+        def train(self, order: Order, *_: object) -> Update:
+            asked.append(order.round)
+            return Update(site="north", round=round_, parent="p", num_examples=1, num_steps=1, groups={SHARED: {}})
+
+    monkeypatch.setattr(site_work, "_program", lambda *_: Recording())
+    question = Order(run="r", work=Work.TRAIN, round=round_, parent="p", base=base, plan=PLAN)
+    reply, _ = answer(question, {}, replace(settings, spec=spec))
+    assert (reply.failure, asked) == ((None, [round_]) if sent else (Failure.SPEC, []))
 
 
 @pytest.mark.parametrize(
