@@ -5,7 +5,7 @@ own.
 """
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -256,3 +256,14 @@ def take_over(method: Method, state: Mapping[str, Tensor], names: Iterable[str])
             )
     method.load_state_dict({name: state[name] for name in names}, strict=False)
     return names
+
+
+def pooling_anew(method: Method, known: Container[str]) -> frozenset[str]:
+    """Entries that serve pooled features only and that the previous stage has none of: they stay as they are built.
+
+    Args:
+        method: What takes over from the previous stage.
+        known: Names in that stage's state.
+    """
+    modules = tuple(f"backbone.{module}." for module in method.backbone.pooled)
+    return frozenset(name for name in method.state_dict() if name.startswith(modules) and name not in known)

@@ -73,14 +73,11 @@ class Backbone(nn.Module):
     Attributes:
         num_features: E, the width of the features.
         image_px: H and W of the images it was built for; backbones of volumes and clips have none.
-        pooled: Modules that serve the features only. Pre-training that reads tokens has none of them, so that a stage
-            that follows may start them anew.
         no_weight_decay: Parameters that fine-tuning spares the weight decay, beside biases and norms.
     """
 
     num_features: int
     image_px: int
-    pooled: ClassVar[tuple[str, ...]] = ()
     no_weight_decay: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
@@ -97,6 +94,14 @@ class Backbone(nn.Module):
     @abstractmethod
     def feature_map(self, images: Tensor) -> Tensor:
         """Features of places, for segmentation: (B, E, h, w), coarser than the image."""
+
+    @property
+    def pooled(self) -> tuple[str, ...]:
+        """Modules that serve the features only. By default there are none.
+
+        Pre-training that reads tokens has none of them, so that a stage that follows may start them anew.
+        """
+        return ()
 
     @property
     def clones(self) -> Mapping[str, str]:

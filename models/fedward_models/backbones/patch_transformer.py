@@ -24,7 +24,11 @@ class PatchTransformer(Backbone):
     config: PatchTransformerConfig
     side: int
     fc_norm: nn.Module
-    pooled = ("fc_norm",)
+
+    @property
+    def pooled(self) -> tuple[str, ...]:
+        """The norm."""
+        return ("fc_norm",)
 
     @abstractmethod
     def embed(self, images: Tensor) -> Tensor:

@@ -46,6 +46,11 @@ class FrozenBackbone(Backbone):
         return network
 
     @property
+    def pooled(self) -> tuple[str, ...]:
+        """Those of the backbone."""
+        return self.network.pooled
+
+    @property
     def clones(self) -> Mapping[str, str]:
         """Those of the backbone."""
         return self.network.clones

@@ -11,10 +11,12 @@ from fedward_core.cards import Contract
 from fedward_core.errors import DataError
 from fedward_core.partition import Partition
 from fedward_core.registry import resolve
+from fedward_models.backbones.vit.config import ViTConfig
 from fedward_models.building import manifest_of
 from fedward_models.method import Batch, Clock
 from fedward_models.methods.fedbyol.config import FedBYOLConfig
 from fedward_models.methods.fedbyol.fedbyol import FedBYOL
+from fedward_models.methods.mae.config import MAEConfig
 from fedward_models.methods.supervised.config import SupervisedConfig
 
 CONTRACT = Contract(classes=("a", "b"))
@@ -128,6 +130,21 @@ def test_from_another_method_it_takes_the_backbone_and_the_target_is_its_copy() 
     assert report.cloned == tuple(name for name in state if name.startswith("target.backbone."))
     assert report.dropped == ("head.weight", "head.bias")
     assert all(torch.equal(state[f"target.{n}"], state[n]) for n in report.taken)
+
+
+def test_after_pre_training_that_reads_tokens_the_norm_of_pooled_features_is_new() -> None:
+    form = ViTConfig(width=8, depth=1, heads=2, patch_px=4)
+    source = MAEConfig(decoder_width=8, decoder_heads=2, decoder_depth=1).build(
+        backbone=form.build(image_px=8, channels=1), contract=CONTRACT
+    )
+    method = FedBYOLConfig(hidden=8, width=4).build(backbone=form.build(image_px=8, channels=1), contract=CONTRACT)
+    report = method.inherit(source.state_dict(), source)
+    assert {name for name in report.new if "backbone" in name} == {
+        f"{part}backbone.fc_norm.{entry}" for part in ("", "target.") for entry in ("weight", "bias")
+    }
+    state = method.state_dict()
+    assert all(torch.equal(state[name], source.state_dict()[name]) for name in report.taken)
+    assert all(torch.equal(state[f"target.{name}"], state[name]) for name in state if name.startswith("backbone."))
 
 
 def test_a_classifier_takes_its_backbone_over() -> None:

@@ -30,7 +30,7 @@ from fedward_models.data.batches.views import draw_view
 from fedward_models.layers.projection_heads import normed_head
 from fedward_models.layers.slow_copy import SlowCopy, rising_momentum
 from fedward_models.losses.latent_prediction import latent_prediction
-from fedward_models.method import Batch, Clock, Inheritance, Method, StepOutput, take_over
+from fedward_models.method import Batch, Clock, Inheritance, Method, StepOutput, pooling_anew, take_over
 from fedward_models.methods.fedbyol.config import FedBYOLConfig
 
 
@@ -110,11 +110,14 @@ class FedBYOL(Method):
     def inherit(self, state: Mapping[str, Tensor], source: Method) -> Inheritance:
         """Take the backbone over, copied into the target too; from another stage of ``fedbyol``, everything.
 
+        What serves pooled features only starts as it is built where the stage before had none of it.
+
         Raises:
             CheckpointError: An entry is missing or has another shape.
         """
-        whole = isinstance(source, FedBYOL)
-        taken = take_over(self, state, (n for n in self.state_dict() if whole or n.startswith("backbone.")))
+        whole, anew = isinstance(source, FedBYOL), pooling_anew(self, state)
+        backbone = (name for name in self.state_dict() if name.startswith("backbone.") and name not in anew)
+        taken = take_over(self, state, self.state_dict() if whole else backbone)
         cloned: tuple[str, ...] = ()
         if not whole:
             self.target.restart(self._followed())

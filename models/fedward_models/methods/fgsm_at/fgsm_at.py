@@ -31,7 +31,7 @@ from fedward_models.layers.norm_statistics import held_statistics
 from fedward_models.losses.first_layer import FirstLayerNorm, first_layer_penalty
 from fedward_models.losses.gradient_alignment import alignment_strength, gradient_alignment_loss
 from fedward_models.losses.label_losses import classification_loss
-from fedward_models.method import Batch, Clock, Inheritance, Method, StepOutput, take_over
+from fedward_models.method import Batch, Clock, Inheritance, Method, StepOutput, pooling_anew, take_over
 from fedward_models.methods.fgsm_at.config import FGSMATConfig
 from fedward_models.methods.fgsm_at.crafting import CarriedPerturbation, Crafted, craft
 from fedward_models.methods.fgsm_at.hiding import draw_kept, with_hidden_pixels
@@ -174,15 +174,12 @@ class FGSMAT(Method):
         Raises:
             CheckpointError: Any other entry is missing or has another shape.
         """
-        anew = tuple(name for name in self.state_dict() if self._starts_anew(name, source.state_dict()))
+        known = source.state_dict()
+        new_head = "head.weight" not in known or known["head.weight"].shape != self.head.weight.shape
+        pooling = pooling_anew(self, known)
+        anew = tuple(name for name in self.state_dict() if name in pooling or (name.startswith("head.") and new_head))
         taken = take_over(self, state, (name for name in self.state_dict() if name not in anew))
         return Inheritance(taken=taken, new=anew, dropped=tuple(name for name in state if name not in taken))
-
-    def _starts_anew(self, name: str, known: Mapping[str, Tensor]) -> bool:
-        if name.startswith("head."):
-            return "head.weight" not in known or known["head.weight"].shape != self.head.weight.shape
-        pooled = tuple(f"backbone.{module}." for module in self.backbone.pooled)
-        return name.startswith(pooled) and name not in known
 
     def _perturbed_step(self, batch: Batch, clock: Clock) -> StepOutput:
         labels = self._labels(batch)

@@ -30,7 +30,7 @@ from fedward_models.data.batches.views import draw_view
 from fedward_models.frozen import FrozenWeights, read_frozen
 from fedward_models.losses.focal_dice import focal_loss, joined, soft_dice
 from fedward_models.losses.label_losses import classification_loss, multi_label_loss
-from fedward_models.method import Batch, Clock, Inheritance, Method, StepOutput, take_over
+from fedward_models.method import Batch, Clock, Inheritance, Method, StepOutput, pooling_anew, take_over
 from fedward_models.methods.probe.config import DecoderSettings, ProbeConfig
 from fedward_models.methods.probe.features import read_features, width_of
 from fedward_models.methods.probe.mask_measures import box_precisions, dice_of_every_image
@@ -187,9 +187,8 @@ class Probe(Method):
         return build_decoder(self.decoder, network, channels=contract.channels, classes=classes)
 
     def _backbone_entries(self, state: Mapping[str, Tensor]) -> list[str]:
-        pooled = tuple(f"backbone.{module}." for module in self.backbone.network.pooled)
-        names = [name for name in self.state_dict() if name.startswith("backbone.")]
-        return [name for name in names if name in state or not name.startswith(pooled)]
+        anew = pooling_anew(self, state)
+        return [name for name in self.state_dict() if name.startswith("backbone.") and name not in anew]
 
     def _seen(self, batch: Batch) -> Tensor:
         """Images as the frozen network expects them."""

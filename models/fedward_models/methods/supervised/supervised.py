@@ -24,7 +24,7 @@ from fedward_models.backbones.backbone import Backbone
 from fedward_models.data.batches.clip_views import draw_clips, views_for_testing
 from fedward_models.data.batches.views import draw_view
 from fedward_models.losses.label_losses import classification_loss, multi_label_loss, segmentation_loss
-from fedward_models.method import Batch, Clock, Inheritance, Method, StepOutput, take_over
+from fedward_models.method import Batch, Clock, Inheritance, Method, StepOutput, pooling_anew, take_over
 from fedward_models.methods.supervised.config import SupervisedConfig
 from fedward_models.methods.supervised.mixing import Mixing, mix
 from fedward_models.methods.supervised.teacher import Teacher
@@ -150,13 +150,10 @@ class Supervised(Method):
         return logits.sigmoid() if self.task is Task.MULTI_LABEL else logits.softmax(dim=1)
 
     def _new_entries(self, source: Method) -> tuple[str, ...]:
-        known = source.state_dict()
-        pooled = tuple(f"backbone.{module}." for module in self.backbone.pooled)
         keeps_head = isinstance(source, Supervised) and source.head.weight.shape == self.head.weight.shape
+        pooling = pooling_anew(self, source.state_dict())
         return tuple(
-            name
-            for name in self.state_dict()
-            if (name.startswith("head.") and not keeps_head) or (name.startswith(pooled) and name not in known)
+            name for name in self.state_dict() if name in pooling or (name.startswith("head.") and not keeps_head)
         )
 
     def _cloned_entries(self, source: Method) -> dict[str, str]:
