@@ -14,6 +14,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from flwr.supernode.runtime import run_clientapp as run_clientapp_module
@@ -22,6 +23,7 @@ from flwr.supernode.runtime.run_clientapp import run_clientapp
 from fedward_client.agent.user import become
 from fedward_client.flower.app_settings import SETTINGS, AppSettings, read_settings
 from fedward_client.flower.pulling import ask_again_soon
+from fedward_client.flower.quiet_errors import keep_text_here
 from fedward_client.flower.work_note import note_start
 from fedward_core.processes import Child, end_child, start_child
 from fedward_core.spec import Spec
@@ -55,16 +57,17 @@ class WarmHelper:
 
     def start(self, address: str, token: str, note: Path) -> None:
         """Start the client app of a task; see :class:`fedward_client.flower.superexec.Launcher`."""
-        if self._child.poll() is not None:
+        order = {"address": address, "token": token, "note": str(note)}
+        if self._child.poll() is not None or not _write(self._child, order):
             end_child(self._child)
             self._child = self._start_helper()
-        self._order(address=address, token=token, note=str(note))
+            _write(self._child, order)
 
     def prepare(self, spec: Spec) -> None:
         """Load what a run needs: its apps start faster, and do the same. The next helper does so for the newest run."""
         self._prepared = spec
         if self._child.poll() is None:
-            self._order(spec=spec.model_dump_json())
+            _write(self._child, {"spec": spec.model_dump_json()})
 
     def close(self) -> None:
         """End the helper and every client app of it."""
@@ -77,14 +80,20 @@ class WarmHelper:
             _write(child, {"spec": self._prepared.model_dump_json()})
         return child
 
-    def _order(self, **order: str) -> None:
-        _write(self._child, order)
 
-
-def _write(child: Child, order: Mapping[str, str]) -> None:
+def _write(child: Child, order: Mapping[str, str]) -> bool:
+    """Hand an order to the helper; False if it died a moment ago."""
     assert child.stdin is not None
-    child.stdin.write(json.dumps(order).encode() + b"\n")
-    child.stdin.flush()
+    if child.stdin.closed:
+        return False
+    try:
+        child.stdin.write(json.dumps(order).encode() + b"\n")
+        child.stdin.flush()
+    except BrokenPipeError:
+        with suppress(BrokenPipeError):
+            child.stdin.close()
+        return False
+    return True
 
 
 def serve() -> None:
@@ -138,6 +147,7 @@ def warm_up() -> None:
     import fedward_client.flower.deployed_site  # noqa: F401, PLC0415 - it is imported for the forks
 
     ask_again_soon(run_clientapp_module, "pull_and_inflate_object_from_tree")
+    keep_text_here(run_clientapp_module, read_settings().site)
 
 
 if __name__ == "__main__":

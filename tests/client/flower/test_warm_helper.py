@@ -1,12 +1,22 @@
 """The helper that starts client apps."""
 
+import inspect
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 
+import pytest
+from flwr.app import Error, Message, RecordDict
+from flwr.supercore.task_identity import TaskIdentity
+from flwr.supernode.runtime import run_clientapp
+
 from fedward_client.flower.app_settings import AppSettings
+from fedward_client.flower.quiet_errors import keep_text_here
 from fedward_client.flower.warm_helper import WarmHelper
+from fedward_core.refusal import REFUSED, Ground, Refusal
+from fedward_core.spec import Spec
 
 
 def test_a_helper_that_was_killed_is_replaced_and_none_is_left_in_the_end(tmp_path: Path) -> None:
@@ -23,6 +33,38 @@ def test_a_helper_that_was_killed_is_replaced_and_none_is_left_in_the_end(tmp_pa
     helper.close()
     assert not state_of(first)
     assert not state_of(second)
+
+
+def test_a_helper_that_dies_as_it_is_spoken_to_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    helper = WarmHelper(AppSettings(site="north", data=tmp_path, private=tmp_path), home=tmp_path)
+    os.kill(helper.pid, signal.SIGKILL)
+    while "Z" not in state_of(helper.pid):
+        time.sleep(0.01)
+    first, spec = helper.pid, {"name": "drill", "dataset": {"name": "none"}}
+    with monkeypatch.context() as patch:
+        patch.setattr(subprocess.Popen, "poll", lambda _: None)  # nobody has noticed yet
+        helper.prepare(Spec.parse({**spec, "stages": [{"name": "only", "method": "rehearsal", "rounds": 1}]}))
+        helper.start("127.0.0.1:1", "token", tmp_path / "1.json")
+    assert helper.pid != first
+    assert state_of(helper.pid)
+    helper.close()
+
+
+def test_no_text_of_flowers_own_errors_leaves_the_site(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[Message] = []
+    monkeypatch.setattr(run_clientapp, "push_message", lambda _, message, __: sent.append(message))
+    monkeypatch.setattr(TaskIdentity, "_task_id", 1)
+    monkeypatch.setattr(TaskIdentity, "_run_id", 1)
+    monkeypatch.setattr(TaskIdentity, "_node_id", 1)
+    keep_text_here(run_clientapp, "north")
+    order = Message(content=RecordDict(), dst_node_id=1, message_type="query")
+    refusal = Refusal(site="north", ground=Ground.NO_CONSENT).model_dump_json()
+    full = Error(code=2, reason="<class 'OSError'>:<'[Errno 28] No space left on device: '/srv/ward''>")
+    for error in (full, Error(code=REFUSED, reason=refusal)):
+        vars(run_clientapp)["push_message"](None, Message(error, reply_to=order), None)
+    grounds = [Refusal.model_validate_json(message.error.reason or "").ground for message in sent]
+    assert grounds == [Ground.APP_FAILED, Ground.NO_CONSENT]
+    assert "push_message(client, reply_message, context)" in inspect.getsource(run_clientapp)
 
 
 def state_of(pid: int) -> str:
