@@ -17,6 +17,7 @@ from fedward_client.agent.policy import read_policy
 from fedward_client.jobs.job import JobState, LocalJob
 from fedward_client.jobs.queue import JobQueue, refusal
 from fedward_client.jobs.slot import SLOT
+from fedward_core.errors import CheckpointError, FedwardError
 from fedward_core.processes import end_service, start_service
 
 MOST_DEATHS = 3  # decided here: a run that dies as often will die again
@@ -40,12 +41,20 @@ class JobRunner:
         self._environment = {**(environment or {}), SLOT: str(home.slot)}
         self._queue = JobQueue(home.jobs)
         self._looked_s = -LOOK_S
+        self._fault = ""  # what was wrong at the last look
 
     def step(self) -> None:
-        """Look after the jobs, but not more often than needed."""
-        if time.monotonic() - self._looked_s >= LOOK_S:
+        """Look after the jobs, but not more often than needed. What is wrong with them ends no federation here."""
+        if time.monotonic() - self._looked_s < LOOK_S:
+            return
+        fault = ""
+        try:
             self.look()
-            self._looked_s = time.monotonic()
+        except (FedwardError, OSError) as error:  # such as a full disk, or a damaged file
+            fault = str(error)
+        if fault and fault != self._fault:
+            log.warning("jobs cannot be looked after: %s", fault)
+        self._fault, self._looked_s = fault, time.monotonic()
 
     def look(self) -> None:
         """Look after the job that runs; start the next one if there is none."""
@@ -100,7 +109,11 @@ class JobRunner:
             return job
         folder = self._queue.folder_of(job.id)
         process = start_service(self._command(job, data), log=folder / "job.log", environment=self._environment)
-        return self._move(job.moved(JobState.RUNNING, process=process))
+        try:
+            return self._move(job.moved(JobState.RUNNING, process=process))
+        except CheckpointError:  # a process that nobody knows of would soon have a twin
+            end_service(process)
+            raise
 
     def _refusal(self, job: LocalJob) -> str:
         """The policy may have changed since the job was submitted."""

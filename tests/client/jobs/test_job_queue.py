@@ -20,6 +20,7 @@ from fedward_client.jobs.queue import JobQueue
 from fedward_client.jobs.release import release
 from fedward_client.jobs.runner import MOST_DEATHS, JobRunner
 from fedward_client.jobs.slot import Slot
+from fedward_core.errors import CheckpointError
 from fedward_core.spec import Spec
 from fedward_models.data import generate
 
@@ -159,6 +160,37 @@ def test_jobs_are_stopped_whether_they_run_or_wait(desk: Desk) -> None:
     assert job.process is not None
     assert not job.process.is_alive
     assert desk.starts(waiting) == 0
+
+
+def test_a_full_disk_leaves_no_process_that_nobody_knows_of(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = desk.submit("hangs")
+    noted: list[LocalJob] = []
+
+    def full(_: JobQueue, job: LocalJob) -> None:
+        noted.append(job)
+        raise CheckpointError("cannot write 'job.json': No space left on device.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(JobQueue, "write", full)
+        with pytest.raises(CheckpointError):
+            desk.runner.look()
+    (process,) = (one.process for one in noted)
+    assert process is not None
+    assert not process.is_alive
+    assert desk.queue.read(job.id).state is JobState.QUEUED
+
+
+def test_a_damaged_file_of_a_job_is_said_once_and_ends_no_agent(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("fedward_client.jobs.runner.LOOK_S", 0.0)
+    path = desk.queue.folder_of(desk.submit("works").id) / "job.json"
+    whole = path.read_text()
+    for text in ("{", "{", whole, "{"):
+        path.write_text(text)
+        desk.runner.step()
+    path.write_text(whole)
+    assert caplog.text.count("job.json of job 'works-1' is damaged") == 2
 
 
 def test_the_policy_says_which_datasets_jobs_may_use(desk: Desk) -> None:
