@@ -109,6 +109,14 @@ def test_the_same_run_over_other_sites_is_refused(bench: Any) -> None:
     assert "--data" in result.stderr
 
 
+def test_a_folder_that_cannot_be_is_explained_without_a_traceback(bench: Any) -> None:
+    (bench.folder / "file").touch()
+    result = bench.simulate("--out", bench.folder / "file" / "run")
+    assert result.exit_code == 1
+    assert "Not a directory" in result.stderr
+    assert "Traceback" not in result.output
+
+
 def test_resume_alone_never_starts_a_run(bench: Any) -> None:
     result = bench.simulate("--resume")
     assert result.exit_code == 1
