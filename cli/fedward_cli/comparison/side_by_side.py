@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
+from types import FrameType
+from typing import NoReturn
 
 from rich.markup import escape
 
@@ -66,6 +68,16 @@ def _outcome(run: Run, plan: Plan, carry_out: Callable[[Job], Results] | None) -
     except FedwardError as error:
         tell(f"[red]{escape(run.name)} failed[/]: {escape(str(error))}")
         return str(error)
+
+
+def interrupt_once(number: int, frame: FrameType | None) -> NoReturn:
+    """Handle SIGINT as Python does, and then no more: Ctrl-C comes from the terminal, and again from the parent.
+
+    Raises:
+        KeyboardInterrupt: Always.
+    """
+    signal.signal(number, signal.SIG_IGN)  # so that nothing disturbs the clearing up
+    signal.default_int_handler(number, frame)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,6 +146,7 @@ class _SideBySide:
 
 def _carry_out(run: Run, plan: Plan, tell_reason: Connection) -> None:
     """Carry one run out, in a process of its own; what it reached is on disk."""
+    signal.signal(signal.SIGINT, interrupt_once)
     try:
         execute(run.job, engine=plan.engine, fresh=plan.fresh, name=run.name)
     except FedwardError as error:
