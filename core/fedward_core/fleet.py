@@ -16,14 +16,15 @@ from fedward_core.cards import DatasetCard
 from fedward_core.config import Frozen
 from fedward_core.packages import Package
 
+VERSION = r"^[!-~]{1,100}$"
 SITE_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
 
 class Versions(Frozen):
     """What must be alike at both ends: Flower refuses a peer of another minor version."""
 
-    fedward: str
-    flower: str
+    fedward: str = Field(pattern=VERSION)
+    flower: str = Field(pattern=VERSION)
 
 
 class Enrolment(Frozen):
@@ -70,7 +71,7 @@ class Heartbeat(Frozen):
     """
 
     versions: Versions
-    free_disk_bytes: int = Field(ge=0)
+    free_disk_bytes: int = Field(ge=0, lt=2**63)
     gpus: tuple[str, ...] = ()
     clock_s: float
     cards_digest: str = ""

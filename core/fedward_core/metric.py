@@ -6,6 +6,8 @@ from pydantic import Field
 
 from fedward_core.config import Frozen
 
+MOST = 2**53  # images: what a float counts exactly
+
 
 class Metric(Frozen):
     """A figure with what it rests on.
@@ -18,7 +20,7 @@ class Metric(Frozen):
     """
 
     value: float | None
-    n: int = Field(ge=0)
+    n: int = Field(ge=0, le=MOST)
     low: float | None = None
     high: float | None = None
 

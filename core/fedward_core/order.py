@@ -11,7 +11,7 @@ from pydantic import Field
 
 from fedward_core.cards import Contract, DatasetCard
 from fedward_core.config import Frozen
-from fedward_core.metric import Metric
+from fedward_core.metric import MOST, Metric
 from fedward_core.plan import StagePlan
 
 PUBLIC = "public"  # the group of an evaluation's reply that holds predictions on the spec's public dataset
@@ -95,8 +95,8 @@ class Reply(Frozen):
     round: int = 0
     parent: str = ""
     failure: Failure | None = None
-    num_examples: int = 0
-    num_steps: int = 0
+    num_examples: int = Field(default=0, le=MOST)
+    num_steps: int = Field(default=0, le=MOST)
     metrics: dict[str, float] = Field(default_factory=dict)
     evaluation: dict[str, Metric] = Field(default_factory=dict)
     card: DatasetCard | None = None

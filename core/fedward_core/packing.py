@@ -16,6 +16,7 @@ from fedward_core.arrays import Array, Arrays
 
 PREFIX, ALIGNMENT = 8, 64
 KINDS = "biuf"  # truth values, integers and floats; anything else is no weight
+WIDEST = 8  # bytes: wider floats differ between processors, and no file of ours holds them
 
 
 def pack(arrays: Arrays) -> bytes:
@@ -32,20 +33,36 @@ def unpack(packed: bytes) -> dict[str, Array]:
     """The arrays in packed bytes, as views that cannot be written.
 
     Raises:
-        ValueError: The bytes are not a whole pack of numbers.
+        ValueError: The bytes are not a whole pack of numbers of this machine's order, with names that can be written.
+        TypeError: Likewise.
     """
     end = PREFIX + int.from_bytes(packed[:PREFIX], "little")
     arrays, start = {}, end + len(_gap(end))
-    for name, kind, shape in json.loads(packed[PREFIX:end]):
+    for name, kind, shape in _header(packed[PREFIX:end]):
         array = _view(packed, start, np.dtype(kind), tuple(shape))
         arrays[str(name)] = array
         start += array.nbytes + len(_gap(array.nbytes))
     return arrays
 
 
+def _header(packed: bytes) -> Any:
+    try:
+        values = json.loads(packed)
+    except RecursionError:
+        raise ValueError("the header of packed arrays is nested too deeply") from None
+    json.dumps(values, ensure_ascii=False).encode()  # half a character cannot be written, in no file
+    return values
+
+
 def _view(packed: bytes, start: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
     count = math.prod(shape)
-    if dtype.kind not in KINDS or min(shape, default=0) < 0 or start + count * dtype.itemsize > len(packed):
+    if (
+        dtype.kind not in KINDS
+        or dtype.itemsize > WIDEST
+        or not dtype.isnative
+        or min(shape, default=0) < 0
+        or start + count * dtype.itemsize > len(packed)
+    ):
         raise ValueError("packed arrays are numbers, and all of them are there")
     return np.frombuffer(packed, dtype, count, start).reshape(shape) if count else np.empty(shape, dtype)
 

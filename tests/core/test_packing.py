@@ -48,6 +48,10 @@ def header(*entries: list[object]) -> bytes:
         header(["a", "<U4", [1]]) + bytes(200),
         header(["a", "<f4", [-1]]) + bytes(200),
         header(["a", "<f4", [2**62, 4]]) + bytes(200),
+        header(["a", "<f16", [1]]) + bytes(200),
+        header(["a", ">f4", [1]]) + bytes(200),
+        header(["\ud800", "<f4", [1]]) + bytes(200),
+        (100_000).to_bytes(8, "little") + b"[" * 100_000,
     ],
 )
 def test_what_is_not_a_whole_pack_of_numbers_is_refused(packed: bytes) -> None:
