@@ -1,5 +1,6 @@
 """The round loop against good and bad partners, without a network."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -48,6 +49,7 @@ BAD = {
     "wrong round": lambda a: with_reply(a, round=7),
     "wrong parent": lambda a: with_reply(a, parent="0" * 64),
     "no images": lambda a: with_reply(a, num_examples=0),
+    "no loss": lambda a: with_reply(a, metrics={"accuracy": 0.5}),
     "failure": lambda a: with_reply(a, failure=Failure.DIVERGED),
     "no reply": lambda a: [Answer(site=a.site, fault="its client app failed")],
     "silence": lambda a: [],
@@ -83,6 +85,32 @@ def test_nothing_of_a_bad_update_is_used(fault: str, run_scripts: Any, honest_si
     absent_run = run_scripts({"a": honest_site, "b": spoiled(honest_site, absent)})
     ends = [run.of(EventKind.ROUND_FINISHED)[-1].facts["digest"] for run in (spoiled_run, absent_run)]
     assert ends[0] == ends[1]
+
+
+def test_a_site_names_its_figures_as_it_likes(run_scripts: Any, honest_site: Script) -> None:
+    figures = {
+        "loss": 1.0,
+        **dict.fromkeys(("kind", "site", "stage", "round_", "facts", "bytes", "num_examples"), -7.0),
+    }
+    spoil = spoiled(honest_site, lambda answer: with_reply(answer, metrics=figures))
+    outcome = run_scripts({"a": honest_site, "b": spoil})
+    assert not outcome.of(EventKind.SITE_DROPPED)
+    (told,) = (e for e in outcome.of(EventKind.SITE_TRAINED) if (e.site, e.round) == ("b", 1))
+    assert (told.facts["kind"], told.facts["num_examples"], told.facts["bytes"]) == (-7.0, 1, 4 * (3 + 2))
+
+
+def test_a_line_that_was_cut_within_a_character_hinders_no_run(
+    run_scripts: Any, honest_site: Script, tmp_path: Any
+) -> None:
+    with pytest.raises(QuorumError):
+        run_scripts({"a": honest_site, "b": spoiled(honest_site, BAD["nan"])}, min_sites=2)
+    path = tmp_path / "out" / "events.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole + '{"reason": "é'.encode()[:-1])
+    run_scripts({"a": honest_site, "b": honest_site}, min_sites=2)
+    text = path.read_bytes()
+    assert text.startswith(whole)
+    assert [json.loads(line)["kind"] for line in text.splitlines()][-1] == "run_finished"
 
 
 def test_a_second_answer_is_not_used_and_told(run_scripts: Any, honest_site: Script) -> None:

@@ -1,6 +1,8 @@
 """Writes what happens to the run's folder and tells whoever listens."""
 
+import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,19 @@ class Recorder:
         **facts: Any,
     ) -> None:
         """Record one event now."""
-        event = Event(kind=kind, time_s=time.time(), stage=stage, round=round_, site=site, facts=facts)
+        self.tell_of(facts, kind, stage=stage, round_=round_, site=site)
+
+    def tell_of(
+        self,
+        facts: Mapping[str, Any],
+        kind: EventKind,
+        *,
+        stage: str | None = None,
+        round_: int | None = None,
+        site: str | None = None,
+    ) -> None:
+        """Record one event whose facts a site has named, with whatever names."""
+        event = Event(kind=kind, time_s=time.time(), stage=stage, round=round_, site=site, facts=dict(facts))
         with self._path.open("a", encoding="utf-8") as file:
             file.write(event.model_dump_json() + "\n")
         self._listen(event)
@@ -45,8 +59,8 @@ class Recorder:
 
 
 def _end_last_line(path: Path) -> None:
-    """Drop a last line that a killed process left unfinished."""
+    """Drop a last line that a killed process left unfinished, perhaps within a character."""
     if path.exists():
-        text = path.read_text(encoding="utf-8")
-        if not text.endswith("\n"):
-            path.write_text(text[: text.rfind("\n") + 1], encoding="utf-8")
+        content = path.read_bytes()
+        if not content.endswith(b"\n"):
+            os.truncate(path, content.rfind(b"\n") + 1)

@@ -166,6 +166,8 @@ class Round:
             raise UpdateError(answer.fault)
         if reply.failure is not None:
             raise UpdateError(f"the site could not train: {_FAILURES[reply.failure]}")
+        if "loss" not in reply.metrics:
+            raise UpdateError(f"the update tells no loss: found {', '.join(sorted(reply.metrics)) or 'no figures'}")
         update = Update(
             site=answer.site,
             round=reply.round,
@@ -190,8 +192,14 @@ class Round:
         received = sum(num_bytes(arrays) for arrays in answer.groups.values())
         self.bytes_received += received
         self.replies[answer.site] = answer.reply
-        facts = {"num_examples": update.num_examples, "num_steps": update.num_steps, "bytes": received}
-        self._tell(EventKind.SITE_TRAINED, answer.site, **facts, **update.metrics)
+        counts = {"num_examples": update.num_examples, "num_steps": update.num_steps, "bytes": received}
+        self.context.recorder.tell_of(
+            {**update.metrics, **counts},
+            EventKind.SITE_TRAINED,
+            stage=self.context.stage.name,
+            round_=self.state.round,
+            site=answer.site,
+        )
         for reason in training_alarms(update.metrics):
             self._tell(EventKind.WARNING, answer.site, reason=reason)
 

@@ -154,7 +154,7 @@ def _report(round_: Round, seconds: float) -> dict[str, Any]:
     replies = round_.replies.values()
     examples = sum(reply.num_examples for reply in replies)
     return {
-        "loss": sum(reply.num_examples * reply.metrics.get("loss", 0.0) for reply in replies) / examples,
+        "loss": sum(reply.num_examples * reply.metrics["loss"] for reply in replies) / examples,
         "sites": sorted(round_.replies),
         "bytes_sent": round_.bytes_sent,
         "bytes_received": round_.bytes_received,
