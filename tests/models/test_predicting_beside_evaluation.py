@@ -11,6 +11,8 @@ from fedward_core.plan import StagePlan
 from fedward_core.spec import Spec
 from fedward_models.building import build_method, manifest_of
 from fedward_models.data import Loader, generate, open_split, sites_in
+from fedward_models.export.facts import RunFacts
+from fedward_models.export.model_card import write_card
 from fedward_models.export.network import traced
 from fedward_models.inference.finished_model import FinishedModel
 from fedward_models.inference.predicting import predict_site
@@ -53,3 +55,9 @@ def test_predictions_are_those_of_evaluation(hospitals: Path) -> None:
 def test_what_standardises_pixels_itself_is_no_graph_of_standardised_images(hospitals: Path) -> None:
     with pytest.raises(SpecError, match="take it home as safetensors"):
         traced(finished(hospitals))
+
+
+def test_the_card_of_what_standardises_pixels_itself_says_so(hospitals: Path) -> None:
+    card = write_card(finished(hospitals), RunFacts(cards=(), evaluations=()), None)
+    assert "The method 'evp' standardises them itself" in card
+    assert "then standardised by" not in card

@@ -62,6 +62,11 @@ def _use(model: FinishedModel, standardisation: Standardisation | None) -> str:
         if model.stage.method.needs_labels
         else "It was trained without labels and names no classes: it is a beginning for training with labels."
     )
+    if model.method.standardises:
+        return (
+            f"Pixels are scaled to [0, 1]. The method '{model.stage.method.name}' standardises them itself, as its "
+            f"setting 'normalisation' says; where that is 'site', by {scale}. {meaning}\n"
+        )
     return f"Pixels are scaled to [0, 1], then standardised by {scale}. {meaning}\n"
 
 
