@@ -53,4 +53,5 @@ def seeded(seed: int) -> Iterator[None]:
 
 def _entry(name: str, tensor: torch.Tensor, trained: set[str]) -> Entry:
     kind = Kind.PARAMETER if name in trained else Kind.BUFFER if tensor.dtype.is_floating_point else Kind.COUNTER
-    return Entry(name=name, shape=tuple(tensor.shape), dtype=tensor.numpy().dtype.str, kind=kind)
+    dtype = torch.empty((), dtype=tensor.dtype).numpy().dtype.str  # also of what lies on a GPU
+    return Entry(name=name, shape=tuple(tensor.shape), dtype=dtype, kind=kind)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from fedward_core.arrays import digest
+from fedward_core.cards import Contract
 from fedward_core.errors import SpecError
 from fedward_core.order import Order, Work
 from fedward_core.partition import Role, Rule
@@ -13,6 +14,7 @@ from fedward_core.plan import StagePlan
 from fedward_core.spec import Spec
 from fedward_core.store import PrivateEntry
 from fedward_core.update import SHARED
+from fedward_models.building import build_method, manifest_of
 from fedward_models.data import generate, sites_in
 from fedward_models.programs.program import Site
 from fedward_models.programs.torch_program import TorchProgram
@@ -80,6 +82,12 @@ def test_the_plan_of_the_spec_is_carried_out_after_a_wrong_one(site: Site) -> No
     update = program.train(order_with(plan, weights, Work.TRAIN), weights, site)
     assert update.groups[SHARED]
     assert not any(name.startswith("head.") for name in update.groups[SHARED])
+
+
+def test_a_model_that_trains_on_another_device_is_still_that_of_its_plan() -> None:
+    spec = Spec.parse({"name": "toy", "dataset": {"name": "films", "image_px": 16}, "stages": [STAGE]})
+    method = build_method(spec, 0, Contract(classes=("a", "b")))
+    assert manifest_of(method.to("meta")) == manifest_of(build_method(spec, 0, Contract(classes=("a", "b"))))
 
 
 def order_with(plan: StagePlan, arrays: Any, work: Work) -> Order:
