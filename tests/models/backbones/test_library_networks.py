@@ -16,6 +16,7 @@ from fedward_core.errors import CheckpointError, SpecError
 from fedward_core.partition import Partition
 from fedward_core.spec import PersonalisationConfig
 from fedward_models.backbones.backbone import Backbone
+from fedward_models.backbones.monai_network import monai_network
 from fedward_models.building import manifest_of, seeded
 from fedward_models.frozen import FrozenWeights, file_digest
 from fedward_models.method import Method
@@ -128,6 +129,20 @@ def test_a_network_of_volumes_takes_any_depth() -> None:
 def test_features_of_a_classifier_are_not_for_a_spec_to_set() -> None:
     with pytest.raises(SpecError, match="'features' has no effect"):
         build("monai", "ResNet", arguments=RESNET, features=8)
+
+
+def test_a_network_whose_last_linear_layer_is_no_classifier_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    class WithAnAside(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.classes, self.aside = torch.nn.Linear(32 * 32, 3), torch.nn.Linear(7, 3)
+
+        def forward(self, images: Tensor) -> Any:
+            return self.classes(images.flatten(1))
+
+    monkeypatch.setattr(monai_network, "build_network", lambda *_, **__: WithAnAside())
+    with pytest.raises(SpecError, match="is no linear classifier"):
+        build("monai", "ResNet")
 
 
 @pytest.mark.parametrize("network", ["AutoencoderKL", "VoxelMorph", "Regressor"])

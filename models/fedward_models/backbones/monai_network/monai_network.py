@@ -132,7 +132,8 @@ class MONAINetwork(Backbone):
         name, classifier = linear[-1] if linear else ("", None)
         if classifier is not None:
             self.network.set_submodule(name, nn.Identity())
-            if torch.equal(classifier(self._seen()), classes):
+            read = self._seen()
+            if read.shape == (1, classifier.in_features) and torch.equal(classifier(read), classes):
                 return name
         raise SpecError(
             f"the last step of MONAI's '{self.config.network}' is no linear classifier, so it cannot be a backbone: "
