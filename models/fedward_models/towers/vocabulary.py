@@ -75,7 +75,8 @@ def read_vocabulary(file: VocabularyFile) -> tuple[str, ...]:
             f"the vocabulary '{file.name}.txt' is not the one that the spec names: expected sha256 {file.sha256}, "
             f"found {found}. Fetch the right file, or correct the digest in the spec"
         )
-    pieces = tuple(content.decode("utf-8", errors="replace").splitlines())
+    lines = content.decode("utf-8", errors="replace").removesuffix("\n").split("\n")
+    pieces = tuple(line.removesuffix("\r") for line in lines)  # pieces of other scripts may be separators themselves
     if missing := [piece for piece in SPECIAL if piece not in pieces]:
         raise CheckpointError(
             f"the vocabulary '{file.name}.txt' lacks {', '.join(missing)}: expected BERT's vocab.txt, one piece a line"

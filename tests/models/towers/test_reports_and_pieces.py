@@ -106,6 +106,12 @@ def test_a_vocabulary_is_read_by_its_digest(folder: Path) -> None:
     assert read_vocabulary(vocabulary_file(folder, *VOCABULARY)) == VOCABULARY
 
 
+def test_only_the_ends_of_lines_part_the_pieces_of_a_vocabulary(folder: Path) -> None:
+    pieces = (*VOCABULARY, "\x85", "\u2028", "last")
+    assert read_vocabulary(vocabulary_file(folder, *pieces)) == pieces
+    assert read_vocabulary(vocabulary_file(folder, *(f"{piece}\r" for piece in VOCABULARY), "")) == VOCABULARY
+
+
 def test_a_vocabulary_that_is_missing_another_or_no_vocabulary_is_refused(folder: Path) -> None:
     with pytest.raises(CheckpointError, match=r"no vocabulary 'other.txt'"):
         read_vocabulary(VocabularyFile(name="other", sha256="0" * 64))
