@@ -359,6 +359,11 @@ def test_segmentation_is_refused() -> None:
         build(contract=COLOUR.model_copy(update={"task": Task.SEGMENTATION}))
 
 
+def test_a_study_without_classes_is_refused() -> None:
+    with pytest.raises(SpecError, match="the study has none"):
+        build(contract=COLOUR.model_copy(update={"classes": ()}))
+
+
 # --- Frozen networks.
 
 

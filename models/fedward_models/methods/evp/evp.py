@@ -260,6 +260,8 @@ def _cropped(pixels: Tensor, corner: Tensor, side_px: int) -> Tensor:
 def _check_study(backbone: Backbone, contract: Contract) -> None:
     if contract.task is not Task.CLASSIFICATION:
         raise SpecError(f"evp tells one class an image, found the task '{contract.task}': use a classification task")
+    if not contract.classes:
+        raise SpecError("evp tells classes apart and the study has none: label the images, or name dataset.classes")
     if not isinstance(getattr(backbone, "image_px", None), int):
         raise SpecError(
             "evp surrounds flat images, and this backbone reads others: choose the backbone 'clip_vit', 'vit' or "
