@@ -272,7 +272,8 @@ def test_slices_that_are_no_volume_are_unusable(write_dicom: Writer, elements: d
 
 @pytest.mark.parametrize("element", ["ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"])
 def test_a_slice_whose_place_is_there_but_empty_is_unusable(write_dicom: Writer, element: str) -> None:
-    folder = write_head(write_dicom, **{element: []})
+    empty: dict[str, Any] = {element: []}
+    folder = write_head(write_dicom, **empty)
     study = Dataset(name="ct", kind=DataKind.VOLUME, depth=4, image_px=8)
     with pytest.raises(UnusableFileError, match="not as its format says") as refusal:
         decode_file(folder, study)
