@@ -47,7 +47,7 @@ def packages_named(spec: Any) -> tuple[Package, ...]:
     about rather than one too few.
 
     Raises:
-        SpecError: The code of such a package cannot be found.
+        SpecError: The code of such a package cannot be found, or not all of it.
     """
     words = frozenset(_words(spec))
     return _packages(package for package in _offering() if words & {entry.name for entry in _offered(package)})
@@ -57,7 +57,7 @@ def installed_packages() -> tuple[Package, ...]:
     """Every installed package beside Fedward's own that offers parts of a spec, in alphabetical order.
 
     Raises:
-        SpecError: The code of one cannot be found.
+        SpecError: The code of one cannot be found, or not all of it.
     """
     return _packages(_offering())
 
@@ -102,7 +102,13 @@ def _digest(package: Distribution) -> str:
 
 
 def _files(package: Distribution) -> dict[str, Path]:
-    """What was installed, and all that lies in the folders of the offered modules, as editable installs have it."""
+    """What was installed, and all that lies in the folders of the offered modules, as editable installs have it.
+
+    Python compiles what it runs into ``__pycache__``, which changes without the code, so these files do not count. One
+    that a package brings along could hold other code than its source: the record knows it by the digest that it has.
+    """
+    if any("__pycache__" in file.parts and file.hash for file in package.files or ()):
+        raise SpecError(f"the package {package.name} brings compiled files, which hide code: install it without them")
     found = {
         str(file): Path(str(package.locate_file(file)))
         for file in package.files or ()
@@ -118,7 +124,12 @@ def _module_files(module: str) -> Iterator[tuple[str, Path]]:
     spec = find_spec(module)
     if spec is not None and spec.submodule_search_locations:
         for folder in spec.submodule_search_locations:
-            yield from ((f"{module}/{path.relative_to(folder)}", path) for path in Path(folder).rglob("*"))
+            for path in Path(folder).rglob("*"):
+                if path.is_symlink() and path.is_dir():  # an import would follow it, and this walk does not
+                    raise SpecError(
+                        f"the module '{module}' holds a link to a folder: install it with the folder itself"
+                    )
+                yield f"{module}/{path.relative_to(folder)}", path
     elif spec is not None and spec.origin and Path(spec.origin).is_file():
         yield Path(spec.origin).name, Path(spec.origin)
     else:

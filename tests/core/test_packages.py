@@ -87,6 +87,27 @@ def test_what_python_compiled_counts_as_nothing(install: Install) -> None:
     assert only(installed_packages()) == before
 
 
+def test_compiled_files_that_a_package_brings_along_are_refused(install: Install) -> None:
+    module = install()
+    record = module.parent / "own_method-1.0.dist-info" / "RECORD"
+    compiled = "own_method/__pycache__/config.cpython-311.pyc"
+    record.write_text(f"{record.read_text()}{compiled},,\n")
+    installed_packages()
+    record.write_text(f"{record.read_text()}{compiled},sha256=AAAA,8\n")
+    with pytest.raises(SpecError, match="own-method brings compiled files"):
+        installed_packages()
+
+
+def test_a_link_to_a_folder_whose_code_no_digest_covers_is_refused(install: Install, tmp_path: Path) -> None:
+    module = install()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (module / "more").symlink_to(elsewhere)
+    with pytest.raises(SpecError, match="'own_method' holds a link to a folder") as caught:
+        installed_packages()
+    assert str(tmp_path) not in str(caught.value)
+
+
 def test_the_same_files_have_the_same_digest_wherever_they_lie(install: Install) -> None:
     install(folder="here")
     here = only(installed_packages())
