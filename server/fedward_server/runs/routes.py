@@ -65,7 +65,7 @@ async def pause_run(run: str, database: Tables) -> Run:
 
 @router.post("/{run}/resume", status_code=202, dependencies=[RESEARCHER])
 async def resume_run(run: str, database: Tables) -> Run:
-    """Let a paused run go on from its last round, under its id, as soon as there is room; asking again is fine."""
+    """Let a run that was paused or has failed go on from its last round, as soon as there is room."""
     async with database.writing() as session:
         return await service.resume_run(session, run)
 

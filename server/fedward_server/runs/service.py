@@ -79,20 +79,20 @@ async def pause_run(session: AsyncSession, run: str) -> Run:
 async def resume_run(session: AsyncSession, run: str) -> Run:
     """Let a paused or failed run wait for its turn again; it goes on from its last round. Asking again is fine.
 
-    A run that failed for want of sites asks all of them anew.
+    A run whose sites were asked, and that has not begun, asks all of them anew: they may think otherwise by now.
 
     Raises:
         NotFoundError: There is no such run.
         ConflictError: It has not come to rest yet, is being stopped, or was completed or cancelled.
     """
     row = await queries.run_named(session, run, to_change=True)
-    if row.state == RunState.FAILED:
-        row.crashes, row.handle = 0, None
-        if row.engine == DEPLOYMENT and not row.attempt:
-            row.cohort = None
-            await forget_answers(session, run)
-    if row.state not in UNDER_WAY:
-        move_run(session, row, RunState.SUBMITTED, "resumed")
+    if row.state in UNDER_WAY:
+        return as_run(row)
+    move_run(session, row, RunState.SUBMITTED, "resumed")
+    row.crashes, row.handle = 0, None
+    if row.engine == DEPLOYMENT and not row.attempt:
+        row.cohort = None
+        await forget_answers(session, run)
     return as_run(row)
 
 

@@ -104,7 +104,9 @@ class Work:
             if task.state in (RunState.STOPPING, RunState.PAUSING):
                 self.attempts.stop(handle, by_force=time.time() - task.moved_s > GRACE_S)
             return finding
-        return self._conclude(task, finding, self.attempts.outcome(folder))
+        # A run that was resumed, and is stopped before its attempt starts, has nothing but the outcome of the last one.
+        outcome = None if handle is None else self.attempts.outcome(folder)
+        return self._conclude(task, finding, outcome)
 
     def _conclude(self, task: Task, finding: Finding, outcome: Outcome | None) -> Finding:
         if outcome is not None and outcome.state == "completed":

@@ -55,3 +55,8 @@ async def answers_to(session: AsyncSession, runs: Collection[str]) -> Sequence[A
 async def forget_answers(session: AsyncSession, run: str) -> None:
     """Forget what sites answered to a run, so that they are asked again."""
     await session.execute(delete(AnswerRow).where(AnswerRow.run == run))
+
+
+async def forget_answers_of(session: AsyncSession, site: str) -> None:
+    """Forget what a site answered to any run; the events of the runs still tell."""
+    await session.execute(delete(AnswerRow).where(AnswerRow.site == site))

@@ -71,7 +71,7 @@ async def take_answer(session: AsyncSession, site: str, answer: Answer) -> None:
 
 
 async def revoke(session: AsyncSession, site: str) -> None:
-    """Forget a site: its key opens nothing, and it can be invited again.
+    """Forget a site: its key opens nothing, and it, or another one of its name, can be invited again.
 
     Raises:
         NotFoundError: It is not enrolled.
@@ -79,6 +79,7 @@ async def revoke(session: AsyncSession, site: str) -> None:
     await session.delete(await queries.site_named(session, site))
     await delete_agent_key(session, site)
     await queries.forget_invitations(session, site)
+    await queries.forget_answers_of(session, site)
 
 
 def is_online(last_seen_s: float | None, now_s: float) -> bool:

@@ -167,6 +167,20 @@ def test_a_run_that_failed_is_resumed_with_all_its_tries(in_office: Any) -> None
     in_office(check)
 
 
+def test_a_resumed_run_that_is_stopped_before_it_starts_does_not_fail_of_what_it_failed_before(in_office: Any) -> None:
+    async def check(office: Any) -> None:
+        await office.step_to("running")
+        office.attempts.alive, office.attempts.ending = False, Outcome(state="failed", reason="the disk was full")
+        await office.step_to("failed")
+        async with office.database.writing() as session:
+            await resume_run(session, "run-1")
+        await office.step_to("starting")
+        await stop(office)
+        assert (await office.step_to("cancelled")).reason == "stopped on request"
+
+    in_office(check)
+
+
 def test_a_run_that_ends_while_it_is_being_paused_has_ended(in_office: Any) -> None:
     async def check(office: Any) -> None:
         await office.step_to("running")

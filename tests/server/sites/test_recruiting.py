@@ -216,6 +216,24 @@ def test_a_run_that_failed_for_want_of_sites_asks_all_of_them_again(journey: Jou
     assert journey.run()["cohort"] == ["hill", "north", "river"]
 
 
+def test_sites_are_asked_anew_by_a_run_that_was_paused_before_it_began(journey: Journey) -> None:
+    journey.wait("recruiting")
+    journey.answer("north", takes_part=True)
+    journey.act("pause")
+    assert journey.answer("north", takes_part=False).status_code == 409
+    journey.act("resume")
+    journey.wait("recruiting")
+    assert journey.proposals("north")
+
+
+def test_who_enrols_under_the_name_of_a_revoked_site_is_asked_itself(journey: Journey) -> None:
+    journey.wait("recruiting")
+    journey.answer("hill", takes_part=True)
+    assert journey.hub.call("DELETE", "/sites/hill").status_code == 204
+    journey.keys["hill"] = journey.hub.site("hill")
+    assert journey.proposals("hill")
+
+
 def test_a_revoked_site_is_left_out(journey: Journey) -> None:
     journey.wait("recruiting")
     assert journey.hub.call("DELETE", "/sites/hill").status_code == 204
