@@ -58,6 +58,10 @@ async def num_active(session: AsyncSession) -> int:
     return await session.scalar(select(func.count()).where(RunRow.state.in_(ACTIVE))) or 0
 
 
+# An honest clock makes a run due within a minute; later than that, the clock was set back since.
+LATEST_S = 60.0
+
+
 async def next_due(session: AsyncSession, now_s: float, *, may_start: bool) -> RunRow | None:
     """The run that has waited longest for the scheduler and that nobody works on.
 
@@ -68,7 +72,7 @@ async def next_due(session: AsyncSession, now_s: float, *, may_start: bool) -> R
     """
     query = select(RunRow).where(
         RunRow.state.not_in((*ENDS, RunState.PAUSED)),
-        RunRow.due_s <= now_s,
+        or_(RunRow.due_s <= now_s, RunRow.due_s > now_s + LATEST_S),
         or_(RunRow.lease_token.is_(None), RunRow.lease_expires_s <= now_s),
     )
     if not may_start:

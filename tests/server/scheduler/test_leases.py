@@ -62,6 +62,15 @@ def test_leases_of_a_coordinator_that_is_gone_can_be_forgotten(in_office: Any) -
     in_office(check)
 
 
+def test_a_clock_that_was_set_back_holds_no_run_up(in_office: Any) -> None:
+    async def check(office: Any) -> None:
+        await write(office, await lease(office), MOVE)
+        assert await lease(office, now_s=time.time() - 30) is None
+        assert await lease(office, now_s=time.time() - 3600) is not None
+
+    in_office(check)
+
+
 def test_runs_wait_while_as_many_as_allowed_are_under_way(in_office: Any) -> None:
     async def check(office: Any) -> None:
         await office.submit("run-2")
