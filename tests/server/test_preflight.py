@@ -37,6 +37,11 @@ def test_skipped_files_are_told(run_scripts: Any, honest_site: Script) -> None:
     assert "2 of its files" in warnings[0].facts["reason"]
 
 
+def test_a_card_of_another_site_is_refused(run_scripts: Any, honest_site: Script) -> None:
+    with pytest.raises(DataError, match="'b' gave a card of another site"):
+        run_scripts({"a": honest_site, "b": with_card(honest_site, site="a")})
+
+
 def test_a_site_without_training_images_is_refused(run_scripts: Any, honest_site: Script) -> None:
     empty = with_card(honest_site, num_images={Split.TRAIN: 0, Split.TEST: 4})
     with pytest.raises(DataError, match="'b' has no training images"):

@@ -2,6 +2,7 @@
 
 import json
 
+from fedward_core.atomic import replacing
 from fedward_core.cards import DatasetCard, Split
 from fedward_core.engine import Job
 from fedward_core.errors import DataError, QuorumError, SpecError
@@ -34,6 +35,7 @@ class Preflight:
         Raises:
             QuorumError: The spec demands more sites than there are.
             DataError: A site has no usable data.
+            CheckpointError: The disk is full or not writable.
             SpecError: The spec draws as many sites for a round as there are, or holds one out that is not there.
         """
         self._check_cohort(self._job.spec.cohort)
@@ -45,7 +47,8 @@ class Preflight:
         for card in cards:
             self._check(card)
         text = json.dumps([card.model_dump(mode="json") for card in cards], indent=2)
-        (self._job.out / "cards.json").write_text(text + "\n", encoding="utf-8")
+        with replacing(self._job.out / "cards.json") as temporary:
+            temporary.write_text(text + "\n", encoding="utf-8")
         return cards
 
     def _check_cohort(self, cohort: Cohort) -> None:
@@ -81,4 +84,6 @@ class Preflight:
         if reply is None or reply.card is None:
             reason = answer.fault if answer and answer.fault else "its data cannot be used; its own log says why"
             raise DataError(f"site '{site}' gave no card of dataset '{self._job.spec.dataset.name}': {reason}")
+        if reply.card.site != site:
+            raise DataError(f"site '{site}' gave a card of another site: expected its own")
         return reply.card

@@ -16,7 +16,7 @@ from pathlib import Path
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fedward_core.config import Frozen
-from fedward_server.errors import ConflictError
+from fedward_server.errors import ConflictError, UnavailableError
 from fedward_server.runs import service
 from fedward_server.runs.folder import RunFolder
 from fedward_server.runs.metrics import as_csv, read_metrics
@@ -49,9 +49,24 @@ async def gather(session: AsyncSession, run: str) -> Findings:
 
 
 def write_zip(findings: Findings, folder: RunFolder) -> Path:
-    """Write the zip to a temporary file, which the caller removes."""
+    """Write the zip to a temporary file, which the caller removes.
+
+    Raises:
+        UnavailableError: It could not be written, or read; nothing of it is left.
+    """
     with tempfile.NamedTemporaryFile(prefix="fedward-artifacts-", suffix=".zip", delete=False) as file:
         path = Path(file.name)
+    try:
+        _fill(path, findings, folder)
+    except BaseException as error:
+        path.unlink()
+        if isinstance(error, OSError):
+            raise UnavailableError(f"the zip file cannot be written ({error.strerror}): is the disk full?") from error
+        raise
+    return path
+
+
+def _fill(path: Path, findings: Findings, folder: RunFolder) -> None:
     digests: dict[str, str] = {}
     with zipfile.ZipFile(path, "w") as archive:
         for name, text in _texts(findings, folder).items():
@@ -62,7 +77,6 @@ def write_zip(findings: Findings, folder: RunFolder) -> Path:
             with source.open("rb") as opened:
                 digests[name] = hashlib.file_digest(opened, "sha256").hexdigest()
         archive.writestr("digests.json", _as_text(digests))
-    return path
 
 
 def _texts(findings: Findings, folder: RunFolder) -> dict[str, str]:
