@@ -57,14 +57,14 @@ class Hub:
         """Invite and enrol a site, and give its key."""
         return str(self.enrol(self.invite(name)).json()["key"])
 
+    def heartbeat(self, **changes: Any) -> dict[str, Any]:
+        versions = our_versions().model_dump()
+        return {"versions": versions, "free_disk_bytes": 10**12, "clock_s": 0.0, **changes}
+
     def beat(self, key: str, **changes: Any) -> Any:
-        answer = self.call("POST", "/fleet/heartbeats", key=key, json=heartbeat(**changes))
+        answer = self.call("POST", "/fleet/heartbeats", key=key, json=self.heartbeat(**changes))
         assert answer.status_code == 200, answer.text
         return answer.json()
-
-
-def heartbeat(**changes: Any) -> dict[str, Any]:
-    return {"versions": our_versions().model_dump(), "free_disk_bytes": 10**12, "clock_s": 0.0, **changes}
 
 
 def card(site: str, dataset: str = "chest") -> dict[str, Any]:

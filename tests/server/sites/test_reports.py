@@ -41,6 +41,20 @@ def test_a_heartbeat_is_seen_by_everybody(hub: Any) -> None:
 
 
 @pytest.mark.usefixtures("patiently")
+@pytest.mark.parametrize(
+    "changes",
+    [{"free_disk_bytes": 2**63}, {"versions": {"fedward": "1\0", "flower": "1"}}, {"clock_s": 10**400}],
+    ids=["disk", "version", "clock"],
+)
+def test_what_no_database_can_hold_is_refused_and_keeps_no_other_site_from_reporting(hub: Any, changes: Any) -> None:
+    bad, good = hub.site("hill"), hub.site("north")
+    answer = hub.call("POST", "/fleet/heartbeats", key=bad, json={**hub.heartbeat(), **changes})
+    assert answer.status_code == 422
+    hub.beat(good)
+    assert told(hub, "north")["online"]
+
+
+@pytest.mark.usefixtures("patiently")
 def test_a_site_that_was_not_heard_of_for_long_is_offline(hub: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.beat(hub.site("north"))
     told(hub, "north")
