@@ -57,7 +57,7 @@ class EventReader:
     def __init__(self, path: Path, listen: Listener) -> None:
         self._path = path
         self._listen = listen
-        self._position = path.stat().st_size if path.exists() else 0
+        _, self._position = read_lines(path, 0)  # a last line that is not whole is written anew
 
     def read(self) -> None:
         """Pass on whole lines that are new."""

@@ -9,6 +9,7 @@ from fedward_core.errors import SpecError
 from fedward_core.spec import Spec
 
 EXTRAS = {"torch": "models", "ray": "simulation"}
+ON_RAY = ("ray", "ray_train")
 
 
 def check_installed(engine: str, spec: Spec) -> None:
@@ -21,7 +22,7 @@ def check_installed(engine: str, spec: Spec) -> None:
     Raises:
         SpecError: A package is missing; the message says which extra brings it.
     """
-    needed = {"ray"} if engine == "ray" else set()
+    needed = {"ray"} if engine in ON_RAY else set()
     if any(stage.method.runtime == "torch" for stage in spec.stages):
         needed.add("torch")
     for package in sorted(needed):

@@ -52,8 +52,9 @@ def test_a_rehearsal_needs_no_torch(lacking: Lacking) -> None:
 def test_ray_is_asked_for_where_it_is_used(lacking: Lacking) -> None:
     lacking("ray")
     check_installed("inline", TRAINING)
-    with pytest.raises(SpecError, match=r"no ray: .* 'simulation'"):
-        check_installed("ray", REHEARSAL)
+    for engine in ("ray", "ray_train"):
+        with pytest.raises(SpecError, match=r"no ray: .* 'simulation'"):
+            check_installed(engine, REHEARSAL)
 
 
 def test_nothing_is_imported_to_find_out(monkeypatch: pytest.MonkeyPatch) -> None:
