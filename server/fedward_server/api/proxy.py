@@ -16,6 +16,7 @@ import httpx
 from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 from starlette.background import BackgroundTask
+from starlette.requests import ClientDisconnect
 
 from fedward_server.errors import NotFoundError, TooLargeError, UnavailableError
 from fedward_server.sites.fleet_routes import Sites
@@ -72,6 +73,8 @@ async def forward(request: Request, fleet: Sites) -> StreamingResponse:
         answer = await upstream.send(sent, stream=True)
     except httpx.HTTPError:
         raise UnavailableError("the SuperLink does not answer: ask again in a moment") from None
+    except ClientDisconnect:  # a hospital's line broke: there is nobody to answer, and nothing to log a fault of
+        raise UnavailableError("the call broke off") from None
     response = StreamingResponse(_chunks(answer), answer.status_code, background=BackgroundTask(answer.aclose))
     response.raw_headers = _forwarded(answer.headers.raw)
     return response

@@ -1,5 +1,6 @@
 """What goes through the one door to Flower, and what does not; with a stand-in for the SuperLink, and once with it."""
 
+import asyncio
 import hashlib
 import http.client
 import socket
@@ -131,6 +132,28 @@ def test_a_body_above_the_limit_is_refused(port: int, monkeypatch: pytest.Monkey
     monkeypatch.setattr(proxy, "MAX_BODY_BYTES", MEGABYTE)
     status, answer, _ = ask(port, "/v1/fleet/push-object", body=b"y" * (MEGABYTE + 1))
     assert (status, b"too_large" in answer) == (413, True)
+
+
+def test_a_call_that_breaks_off_is_no_fault_of_the_coordinator() -> None:
+    with serving(stand_in([])) as upstream:
+        asyncio.run(break_off(door(None, f"127.0.0.1:{upstream}")))
+
+
+async def break_off(app: FastAPI) -> None:
+    """Send half of a body, and be gone; a fault of the application would be raised here."""
+    messages = [{"type": "http.request", "body": b"half", "more_body": True}, {"type": "http.disconnect"}]
+    path = "/v1/fleet/push-messages"
+    scope = {"type": "http", "http_version": "1.1", "method": "POST", "scheme": "http", "headers": []}
+    scope |= {"path": path, "raw_path": path.encode(), "query_string": b"", "server": ("127.0.0.1", 80)}
+
+    async def receive() -> dict[str, Any]:
+        return messages.pop(0) if len(messages) > 1 else messages[0]
+
+    async def send(_: Any) -> None:
+        """Nobody hears it."""
+
+    async with proxy.open_upstream(None) as app.state.upstream:
+        await app(scope, receive, send)
 
 
 PATHS = [
