@@ -388,6 +388,13 @@ def test_several_steps_are_at_least_as_strong_as_one_on_a_trained_model() -> Non
         ({"mask_mode": "grid"}, "set mask_ratio to 0.5"),
         ({"mask_seed": 3}, "mask_seed has no effect"),
         ({"grad_align": -1.0}, "weight of at least 0"),
+        ({"mask_ratio": 0.0, "mask_mode": "batch"}, "mask_mode has no effect with mask_ratio 0"),
+        ({"mask_ratio": 0.0, "mask_px": 2}, "mask_px has no effect with mask_ratio 0"),
+        ({"mask_ratio": 0.0, "mask_value": "mean"}, "mask_value has no effect with mask_ratio 0"),
+        ({"mask_ratio": 0.0, "perturb_masked": False}, "perturb_masked has no effect with mask_ratio 0"),
+        ({"first_layer_penalty": 0.0, "first_layer_norm": "l1"}, "first_layer_norm has no effect"),
+        ({"evaluation_steps": 0, "evaluation_restarts": 2}, "evaluation_restarts has no effect"),
+        ({"attack": "free", "ties": "zero"}, "ties has no effect with attack 'free'"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any], message: str) -> None:

@@ -141,12 +141,19 @@ def test_the_loss_of_masks_is_ten_times_focal_minus_the_logarithm_of_the_batchs_
     assert method.evaluation_loss(given).shape == (6,)
 
 
-@pytest.mark.parametrize("kind", ["linear", "progressive", "unet"])
-def test_every_decoder_tells_the_class_of_every_pixel(kind: str) -> None:
-    method = build("resnet", contract=MASKS, decoder={"kind": kind, "width": 8}).eval()
+@pytest.mark.parametrize(
+    "decoder", [{"kind": "linear"}, {"kind": "progressive", "width": 8}, {"kind": "unet", "width": 8}]
+)
+def test_every_decoder_tells_the_class_of_every_pixel(decoder: dict[str, Any]) -> None:
+    method = build("resnet", contract=MASKS, decoder=decoder).eval()
     probabilities = method.predict(batch(MASKS).images)
     assert probabilities.shape == (6, 2, 32, 32)
     torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(6, 32, 32))
+
+
+def test_a_linear_decoder_has_no_width() -> None:
+    with pytest.raises(ValueError, match="width has no effect with kind 'linear'"):
+        ProbeConfig(decoder={"kind": "linear", "width": 8})
 
 
 def test_several_labels_have_probabilities_of_their_own() -> None:

@@ -120,6 +120,20 @@ class FGSMATConfig(MethodConfig):
             raise ValueError(f"mask_seed has no effect with mask_mode '{self.mask_mode}': use mask_mode 'fixed'")
         return self
 
+    @model_validator(mode="after")
+    def _refuse_settings_of_what_is_off(self) -> Self:
+        idle: dict[str, tuple[str, ...]] = {
+            "mask_ratio 0": () if self.mask_ratio else ("mask_mode", "mask_px", "mask_value", "perturb_masked"),
+            "first_layer_penalty 0": () if self.first_layer_penalty else ("first_layer_norm",),
+            "evaluation_steps 0": () if self.evaluation_steps else ("evaluation_restarts",),
+            f"attack '{self.attack}'": ("ties",) if self.attack in {"pgd", "free"} and not self.grad_align else (),
+        }
+        for cause, names in idle.items():
+            for name in names:
+                if getattr(self, name) != type(self).model_fields[name].default:
+                    raise ValueError(f"{name} has no effect with {cause}: leave it out")
+        return self
+
     @property
     def step(self) -> float:
         """The length of a training step, in units of pixels."""

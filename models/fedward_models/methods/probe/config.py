@@ -28,6 +28,12 @@ class DecoderSettings(Frozen):
     focal_gamma: float = Field(default=2.0, ge=0)
     dice_smooth: float = Field(default=1.0, gt=0)
 
+    @model_validator(mode="after")
+    def _check_width(self) -> Self:
+        if self.kind == "linear" and self.width != type(self).model_fields["width"].default:
+            raise ValueError("width has no effect with kind 'linear', which has no steps: leave it out")
+        return self
+
 
 class ProbeConfig(MethodConfig):
     """A head on a frozen backbone: linear classification (e.g. Alain and Bengio, 2016), or a decoder for segmentation.
