@@ -36,23 +36,25 @@ app = typer.Typer(
 )
 zoo.app.command("export")(export.export)
 zoo.app.command("map")(class_map.map_classes)
-app.add_typer(zoo.app, name="zoo")
-app.add_typer(data.app, name="data")
-app.add_typer(runs.app, name="run")
-app.add_typer(studies.app, name="study")
-app.add_typer(sites.app, name="site")
-app.add_typer(keys.app, name="key")
-app.add_typer(agent.app, name="agent")
-app.add_typer(jobs.app, name="job")
-app.command("train")(simulate.train)
-app.command("simulate")(simulate.simulate)
-app.command("explain")(explain.explain)
-app.command("predict")(predict.predict)
-app.command("compare")(compare.compare)
-app.command("demo")(demo.demo)
-app.command("server")(server.server)
-app.command("up")(up.up)
-app.command("doctor")(doctor.doctor)
+
+_HERE, _COORDINATOR, _HOSPITAL = "On one machine", "A coordinator", "A hospital"  # panels of the help
+app.command("demo", rich_help_panel=_HERE)(demo.demo)
+app.command("simulate", rich_help_panel=_HERE)(simulate.simulate)
+app.command("train", rich_help_panel=_HERE)(simulate.train)
+app.command("compare", rich_help_panel=_HERE)(compare.compare)
+app.command("predict", rich_help_panel=_HERE)(predict.predict)
+app.command("explain", rich_help_panel=_HERE)(explain.explain)
+app.command("up", rich_help_panel=_HERE)(up.up)
+app.command("doctor", rich_help_panel=_HERE)(doctor.doctor)
+app.add_typer(zoo.app, name="zoo", rich_help_panel=_HERE)
+app.add_typer(data.app, name="data", rich_help_panel=_HERE)
+app.command("server", rich_help_panel=_COORDINATOR)(server.server)
+app.add_typer(runs.app, name="run", rich_help_panel=_COORDINATOR)
+app.add_typer(studies.app, name="study", rich_help_panel=_COORDINATOR)
+app.add_typer(sites.app, name="site", rich_help_panel=_COORDINATOR)
+app.add_typer(keys.app, name="key", rich_help_panel=_COORDINATOR)
+app.add_typer(agent.app, name="agent", rich_help_panel=_HOSPITAL)
+app.add_typer(jobs.app, name="job", rich_help_panel=_HOSPITAL)
 
 
 def _print_version(wanted: bool) -> None:
@@ -69,7 +71,7 @@ def fedward(
 ) -> None:
     """Federated learning for medical imaging: hospitals train together while their images stay home.
 
-    New here? `fedward demo` simulates three hospitals and compares four ways to train, in about five minutes.
+    New here? `fedward demo` simulates three hospitals and compares four ways to train, in about seven minutes.
 
     One YAML file, the *spec*, describes a run. `fedward zoo list` shows what a spec can choose, `fedward simulate` runs
     it over several simulated hospitals, `fedward train` at one, and `fedward compare` sets several specs side by side.

@@ -8,6 +8,7 @@ import typer
 from fedward_core import registry
 
 RECIPE = "recipe:"
+CARRYING_OUT = "How it is carried out"  # a panel of the help
 
 
 def spec_file(text: str) -> Path:
@@ -43,14 +44,22 @@ DataFolderOrNone = Annotated[
 ]
 OutFolder = Annotated[
     Path | None,
-    typer.Option("--out", help="The folder of the run; runs/NAME by default.", file_okay=False),
+    typer.Option("--out", help="The folder of the run; by default in runs/, named by the spec.", file_okay=False),
 ]
 EngineName = Annotated[
     str,
-    typer.Option("--engine", help="What carries the run out, see `fedward zoo list --kind engine`."),
+    typer.Option(
+        "--engine", help="What carries runs out, see `fedward zoo list --kind engine`.", rich_help_panel=CARRYING_OUT
+    ),
 ]
 Workers = Annotated[
-    int, typer.Option("--workers", min=1, help="Sites that train side by side. Results do not depend on it.")
+    int,
+    typer.Option(
+        "--workers",
+        min=1,
+        help="Sites that train side by side. Results do not depend on it.",
+        rich_help_panel=CARRYING_OUT,
+    ),
 ]
 RayWorkers = Annotated[
     int,
@@ -58,9 +67,15 @@ RayWorkers = Annotated[
         "--ray-workers",
         min=1,
         help="Workers that share every batch by Ray Train: GPUs of this machine, or of the cluster at RAY_ADDRESS.",
+        rich_help_panel=CARRYING_OUT,
     ),
 ]
-Fresh = Annotated[bool, typer.Option("--fresh", help="Remove the run that the folder holds, and start anew.")]
+Fresh = Annotated[
+    bool,
+    typer.Option(
+        "--fresh", help="Remove what runs have left in the folder, and start anew.", rich_help_panel=CARRYING_OUT
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 FinishedRun = Annotated[
     Path,

@@ -209,7 +209,7 @@ def _shelved(job: Job, index: int) -> Path | None:
     if job.reuse is None:
         return None
     key = f"{job.spec.seed} {job.spec.stages[: index + 1]}"
-    return job.reuse / hashlib.sha256(key.encode()).hexdigest()
+    return job.reuse / f"{hashlib.sha256(key.encode()).hexdigest()}.safetensors"
 
 
 def _write_state(job: Job, state: str) -> None:

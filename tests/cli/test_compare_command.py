@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from fedward_cli.comparison.comparison import Comparison
-from fedward_cli.display import plots
+from fedward_cli.display import curves
 from fedward_core.errors import FedwardError
 
 
 @pytest.fixture(autouse=True)
 def without_curves(monkeypatch: pytest.MonkeyPatch) -> None:
     """Curves are slow to draw, and tried with ``simulate``."""
-    monkeypatch.setattr(plots, "draw_curves", lambda results, path, title: path.touch())
+    monkeypatch.setattr(curves, "draw_curves", lambda results, path, title: path.touch())
 
 
 def compare(bench: Any, *arguments: object, names: tuple[str, ...] = ("first", "second")) -> Any:
@@ -111,7 +111,7 @@ def test_arms_about_different_data_are_refused(bench: Any) -> None:
     assert "dataset.name" in result.stderr
 
 
-def test_arms_at_other_sites_or_with_another_task_are_refused(bench: Any) -> None:
+def test_arms_at_other_sites_with_another_task_or_on_other_images_are_refused(bench: Any) -> None:
     other = bench.spec("other")
     whole = other.read_text()
     other.write_text(whole + "cohort: {sites: [hill, north, river]}\n")
@@ -120,15 +120,16 @@ def test_arms_at_other_sites_or_with_another_task_are_refused(bench: Any) -> Non
     other.write_text(whole.replace("image_px: 16", "image_px: 16, task: segmentation"))
     result = bench.call("compare", other, "--data", bench.data, "--out", bench.out)
     assert (result.exit_code, "expected the task classification" in result.stderr) == (1, True)
+    other.write_text(whole.replace("{every: 2}", "{every: 2, split: val}"))
+    result = bench.call("compare", bench.spec(), other, "--data", bench.data, "--out", bench.out)
+    assert (result.exit_code, "evaluate.split" in result.stderr) == (1, True)
 
 
 def test_fresh_runs_everything_anew(bench: Any) -> None:
     compare(bench)
-    (bench.out / "pooled").mkdir()
     values = json.loads(compare(bench, "--fresh", "--json").stdout)
     assert len(bench.engine.jobs) == 8
     assert [row["bytes_sent"] for row in values["rows"][:-1]] == [3 * 6 * 1000] * 2  # computed, and charged to both
-    assert not (bench.out / "pooled").exists()
 
 
 def test_the_metric_can_be_chosen(bench: Any) -> None:

@@ -9,10 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedward_cli.comparison.bootstrap import nested_interval, paired_interval
-from fedward_cli.comparison.comparison import SITE_PRIOR, compare_arms, pooled, site_prior
+from fedward_cli.comparison.comparison import compare_arms
 from fedward_cli.comparison.report import notes
 from fedward_cli.comparison.row import Difference
+from fedward_cli.simulation.averages import pooled
 from fedward_cli.simulation.results import Moment, Results
+from fedward_cli.simulation.site_prior import SITE_PRIOR, site_prior
 from fedward_core.cards import Contract, DatasetCard, Split
 from fedward_core.metric import Metric, Metrics
 

@@ -9,7 +9,7 @@ import yaml
 from typer.testing import CliRunner
 
 from fedward_cli.comparison.comparison import Comparison
-from fedward_cli.display import plots
+from fedward_cli.display import curves
 from fedward_cli.main import app
 from fedward_cli.simulation.results import read_results
 from fedward_core.arrays import digest, read_arrays
@@ -51,7 +51,7 @@ def compare(arms: list[Path], data: Path, out: Path, *options: object) -> Compar
 @pytest.fixture(autouse=True)
 def without_curves(monkeypatch: pytest.MonkeyPatch) -> None:
     """Curves are slow to draw, and tried with ``simulate``."""
-    monkeypatch.setattr(plots, "draw_curves", lambda results, path, title: path.touch())
+    monkeypatch.setattr(curves, "draw_curves", lambda results, path, title: path.touch())
 
 
 def test_a_comparison_of_shared_alone_and_pooled_training_pairs_patients(hospitals: Path, tmp_path: Path) -> None:

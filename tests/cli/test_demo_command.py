@@ -7,7 +7,7 @@ import pytest
 
 from fedward_cli.commands import demo as demo_command
 from fedward_cli.commands.demo import ARMS, DATASET_OF_OWN
-from fedward_cli.display import plots, reconstructions
+from fedward_cli.display import curves, reconstructions
 from fedward_cli.display.reconstructions import draw_reconstructions
 from fedward_core.engine import Job
 from fedward_core.spec import Spec
@@ -17,7 +17,7 @@ from fedward_server.engines.inline import InlineEngine
 @pytest.fixture(autouse=True)
 def without_curves(monkeypatch: pytest.MonkeyPatch) -> None:
     """Curves are slow to draw, and tried with ``simulate``."""
-    monkeypatch.setattr(plots, "draw_curves", lambda results, path, title: path.touch())
+    monkeypatch.setattr(curves, "draw_curves", lambda results, path, title: path.touch())
 
 
 @pytest.fixture

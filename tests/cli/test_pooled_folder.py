@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fedward_cli.comparison.pooled_folder import pooled_folder
+from fedward_cli.comparison.pooled_folder import pooled_folder, remove_pooled
 from fedward_core.errors import DataError
 
 SITES = ("hill", "north", "river")
@@ -23,6 +23,15 @@ def test_images_that_were_pooled_from_another_data_folder_are_not_taken_for_thes
     shutil.rmtree(moved)  # the links dangle
     with pytest.raises(DataError, match="of another data folder"):
         pooled_folder(folder, hospitals, kept=SITES, sites=SITES)
+
+
+def test_what_was_pooled_is_removed_and_nothing_beside_it(hospitals: Path, tmp_path: Path) -> None:
+    home = tmp_path / "pooled"
+    pooled_folder(home / "all", hospitals, kept=SITES, sites=SITES)
+    (home / "seed-0").mkdir()  # of an arm with that name
+    remove_pooled(home)
+    assert [path.name for path in home.iterdir()] == ["seed-0"]
+    assert (hospitals / "hill.npz").exists()
 
 
 def test_a_site_may_not_bear_the_name_of_all_together(hospitals: Path, tmp_path: Path) -> None:

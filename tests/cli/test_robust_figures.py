@@ -5,8 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
-from fedward_cli.comparison.comparison import pooled
 from fedward_cli.display.tables import figure_names, results_table
+from fedward_cli.simulation.averages import pooled
 from fedward_cli.simulation.results import Moment, Results
 from fedward_core.metric import Metric, Metrics
 

@@ -8,10 +8,11 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from fedward_cli.commands.compare import read_arms, run_arms
 from fedward_cli.comparison.arm_runs import Plan, job_of_arm, remove_shared
+from fedward_cli.comparison.arms import read_arms
 from fedward_cli.comparison.comparison import Comparison
 from fedward_cli.comparison.report import show_comparison
+from fedward_cli.comparison.running import run_arms
 from fedward_cli.display.consoles import output, tell
 from fedward_cli.options import DataFolderOrNone, Fresh
 from fedward_cli.simulation import hospitals
@@ -41,7 +42,7 @@ def demo(
     ] = False,
     workers: Annotated[
         int | None,
-        typer.Option("--workers", min=1, help="Of a simulation: hospitals that train side by side, 2 if not."),
+        typer.Option("--workers", min=1, help="With --simulated: hospitals that train side by side; 2 by default."),
     ] = None,
     fresh: Fresh = False,
 ) -> None:

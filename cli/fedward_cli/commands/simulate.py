@@ -7,13 +7,23 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from fedward_cli.comparison.comparison import site_prior
 from fedward_cli.display.consoles import output, tell
 from fedward_cli.display.tables import NOTE, results_table
-from fedward_cli.options import AsJson, DataFolderOrNone, EngineName, Fresh, OutFolder, RayWorkers, SpecFile, Workers
+from fedward_cli.options import (
+    CARRYING_OUT,
+    AsJson,
+    DataFolderOrNone,
+    EngineName,
+    Fresh,
+    OutFolder,
+    RayWorkers,
+    SpecFile,
+    Workers,
+)
 from fedward_cli.simulation import hospitals
 from fedward_cli.simulation.execution import execute, find_run, job_for
 from fedward_cli.simulation.results import Results, as_json
+from fedward_cli.simulation.site_prior import site_prior
 from fedward_core.cards import DatasetCard, Split, Task
 from fedward_core.engine import Job
 from fedward_core.errors import CheckpointError
@@ -22,7 +32,12 @@ from fedward_core.spec import Spec
 
 RAY_TRAIN = "ray_train"
 Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Takes the place of the spec's seed.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Only go on with a run that is there; never start one.")]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume", help="Only go on with a run that is there; never start one.", rich_help_panel=CARRYING_OUT
+    ),
+]
 
 
 def simulate(  # noqa: PLR0913, PLR0917 - one argument for each option

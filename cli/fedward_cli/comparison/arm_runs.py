@@ -6,14 +6,13 @@ pooled            one run at a site that holds all images         every site's f
 one held out      one run for each site, which never trains       that site's figures
 """
 
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from fedward_cli.comparison.pooled_folder import pooled_folder
+from fedward_cli.comparison.pooled_folder import pooled_folder, remove_pooled
 from fedward_cli.simulation import hospitals
 from fedward_cli.simulation.execution import job_for
 from fedward_cli.simulation.results import Moment, Results
@@ -123,9 +122,9 @@ def job_of_arm(arm: Spec, seed: int, plan: Plan) -> Job:
 
 def remove_shared(plan: Plan) -> None:
     """Remove what earlier runs left for others to take over, so that all is computed anew."""
-    for folder in (plan.stages, plan.pooled_images):
-        if folder.exists():
-            shutil.rmtree(folder)
+    for stage in plan.stages.glob("*.safetensors"):
+        stage.unlink()
+    remove_pooled(plan.pooled_images)
 
 
 def results_of(parts: Sequence[Part], results: Sequence[Results]) -> Results:

@@ -10,14 +10,13 @@ from statistics import fmean
 from typing import Literal
 
 from fedward_cli.comparison.row import Collapse, Difference, Effort, Figure, Row
-from fedward_cli.simulation.results import RECALL, Results
+from fedward_cli.simulation.averages import pooled
+from fedward_cli.simulation.results import Results
+from fedward_cli.simulation.site_prior import SITE_PRIOR, site_prior
 from fedward_core.cards import DatasetCard, Split, agreed_contract
 from fedward_core.config import Frozen
-from fedward_core.errors import DataError
 from fedward_core.metric import Metric, Metrics
-from fedward_core.robustness import AUTO_ATTACK_ACCURACY, PGD_ACCURACY
 
-SITE_PRIOR = "site prior only"
 COLLAPSED = "largest_class_share"
 
 
@@ -74,33 +73,6 @@ def compare_arms(
     return Comparison(metric=metric, seeds=tuple(seeds), rows=(*compared, prior))
 
 
-def site_prior(cards: Sequence[DatasetCard], split: Split = Split.TEST) -> dict[str, Metrics]:
-    """What a site reaches on the images of a split by always naming the class that most of its training images have.
-
-    It needs no image, only to know the site. An arm that does not beat it may have learned to tell sites apart.
-
-    Raises:
-        DataError: A site has no labels.
-    """
-    return {card.site: _guessed(card, split) for card in sorted(cards, key=lambda card: card.site)}
-
-
-def pooled(sites: Mapping[str, Metrics], metric: str) -> Figure:
-    """A figure over all test images together, put together from the sites' figures.
-
-    Accuracy adds up over sites, under attack too, and so does the recall of each class, whose mean is the balanced
-    accuracy. AUROC does not: it would need every prediction.
-    """
-    if metric in ("accuracy", PGD_ACCURACY, AUTO_ATTACK_ACCURACY):
-        return _weighted([metrics[metric] for metrics in sites.values() if metric in metrics])
-    if metric != "balanced_accuracy":
-        return Figure(value=None, n=0)
-    names = sorted({name for metrics in sites.values() for name in metrics if name.startswith(RECALL)})
-    recalls = [_weighted([metrics[name] for metrics in sites.values() if name in metrics]) for name in names]
-    values = [recall.value for recall in recalls if recall.value is not None]
-    return Figure(value=fmean(values) if values else None, n=sum(recall.n for recall in recalls))
-
-
 def _row_of_arm(arm: str, runs: Sequence[Results], metric: str, seeds: Sequence[int]) -> Row:
     row = _row(arm, [run.final for run in runs], metric)
     effort = {"bytes_sent": _bytes(runs), "effort": _effort(runs), "collapses": tuple(_collapses(runs, seeds))}
@@ -150,14 +122,8 @@ def _mean_over_sites(run: Mapping[str, Metrics], metric: str) -> float | None:
     return _mean([metrics[metric].value for metrics in run.values() if metric in metrics])
 
 
-def _over_seeds(figures: Sequence[Figure]) -> Figure:
-    return Figure(value=_mean([figure.value for figure in figures]), n=max(figure.n for figure in figures))
-
-
-def _weighted(metrics: Sequence[Metric]) -> Figure:
-    known = [(metric.value, metric.n) for metric in metrics if metric.value is not None and metric.n]
-    n = sum(count for _, count in known)
-    return Figure(value=sum(value * count for value, count in known) / n if n else None, n=n)
+def _over_seeds(metrics: Sequence[Metric]) -> Figure:
+    return Figure(value=_mean([metric.value for metric in metrics]), n=max(metric.n for metric in metrics))
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
@@ -186,22 +152,3 @@ def _collapses(runs: Sequence[Results], seeds: Sequence[int]) -> Iterator[Collap
             share = metrics.get(COLLAPSED)
             if share is not None and share.value is not None:
                 yield Collapse(site=site, seed=seed, share=share.value, n=share.n)
-
-
-def _guessed(card: DatasetCard, split: Split) -> Metrics:
-    if not card.class_counts:
-        raise DataError(f"site '{card.site}' has no labels: arms are compared by how well they name classes")
-    trained = card.class_counts[Split.TRAIN]
-    guess = card.contract.classes[trained.index(max(trained))]
-    counts = dict(zip(card.contract.classes, card.class_counts[split], strict=True))
-    present = [name for name, count in counts.items() if count]
-    n, right = sum(counts.values()), counts[guess]
-    several = len(present) > 1
-    recalls = {f"{RECALL}{name}": Metric(value=float(name == guess), n=counts[name]) for name in present}
-    return {
-        "accuracy": Metric(value=right / n if n else None, n=n),
-        "balanced_accuracy": Metric(value=bool(right) / len(present) if several else None, n=n),
-        # A constant guess ranks nothing: every pair is a tie.
-        "auroc": Metric(value=0.5 if several else None, n=n),
-        **recalls,
-    }

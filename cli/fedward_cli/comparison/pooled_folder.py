@@ -1,8 +1,11 @@
 """A data folder in which one more site holds the images of all: an upper bound, where hospitals are simulated."""
 
+import shutil
 from pathlib import Path
 
 from fedward_core.errors import DataError
+
+_SOURCES = ".sources"  # beside each pooled folder: links to the files that are pooled
 
 
 def pooled_folder(folder: Path, data: Path, *, kept: tuple[str, ...], sites: tuple[str, ...]) -> Path:
@@ -22,13 +25,21 @@ def pooled_folder(folder: Path, data: Path, *, kept: tuple[str, ...], sites: tup
 
     if POOLED in sites:
         raise DataError(f"a site is called '{POOLED}', which is the name of all sites together: rename its file")
-    _link(folder, data, sites)
-    if (folder / f"{POOLED}.npz").exists():
-        return folder
-    sources = folder.with_name(f".{folder.name}.sources")
+    sources = folder.with_name(f".{folder.name}{_SOURCES}")
     _link(sources, data, kept)
-    pool_sites(sources, folder)
+    _link(folder, data, sites)
+    if not (folder / f"{POOLED}.npz").exists():
+        pool_sites(sources, folder)
     return folder
+
+
+def remove_pooled(home: Path) -> None:
+    """Remove every pooled folder that was made in a folder, and nothing else that is there."""
+    for sources in home.glob(f".*{_SOURCES}"):
+        folder = home / sources.name.removeprefix(".").removesuffix(_SOURCES)
+        if folder.exists():
+            shutil.rmtree(folder)
+        shutil.rmtree(sources)
 
 
 def _link(folder: Path, data: Path, sites: tuple[str, ...]) -> None:

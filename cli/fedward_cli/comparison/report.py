@@ -7,10 +7,11 @@ from pathlib import Path
 from rich.markup import escape
 from rich.table import Table
 
-from fedward_cli.comparison.comparison import SITE_PRIOR, Comparison
+from fedward_cli.comparison.comparison import Comparison
 from fedward_cli.comparison.row import Row
 from fedward_cli.display.consoles import output
 from fedward_cli.display.tables import as_bytes, markdown, words
+from fedward_cli.simulation.site_prior import SITE_PRIOR
 
 _EFFORT = ("rounds", "steps a site", "sent a site", "sent")
 
@@ -54,7 +55,7 @@ def notes(comparison: Comparison) -> tuple[str, ...]:
 
 def write_comparison(out: Path, comparison: Comparison) -> None:
     """Write ``comparison.md``, ``.csv``, ``.json`` and ``.png``."""
-    from fedward_cli.display.plots import draw_comparison  # noqa: PLC0415 - matplotlib is slow to import
+    from fedward_cli.comparison.picture import draw_comparison  # noqa: PLC0415 - matplotlib is slow to import
 
     header, rows = cells(comparison)
     text = markdown(header, rows) + "\n" + "\n".join(f"- {note}" for note in notes(comparison)) + "\n"

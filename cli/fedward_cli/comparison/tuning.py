@@ -19,7 +19,8 @@ from pydantic import Field, ValidationError
 
 from fedward_cli.comparison.arm_runs import Part, Plan, parts_of, results_of
 from fedward_cli.comparison.side_by_side import Run, carry_all_out
-from fedward_cli.simulation.results import Results, mean_over_sites
+from fedward_cli.simulation.averages import mean_over_sites
+from fedward_cli.simulation.results import Results
 from fedward_core.cards import Split
 from fedward_core.config import Frozen
 from fedward_core.engine import Job
@@ -100,7 +101,7 @@ def tune(
         arms: The arms.
         grid: What is tried.
         plan: How the arms are compared afterwards; trials go to a folder of their own.
-        carry_out: As in ``compare.run_arms``.
+        carry_out: As in ``running.run_arms``.
 
     Returns:
         The arms with the settings that were best on the validation split, of equals the first, and what was tried.

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 
 from rich.table import Table
 
-from fedward_cli.comparison.comparison import SITE_PRIOR, pooled
-from fedward_cli.simulation.results import Results, mean_over_sites
+from fedward_cli.simulation.averages import mean_over_sites, pooled
+from fedward_cli.simulation.results import Results
+from fedward_cli.simulation.site_prior import SITE_PRIOR
 from fedward_core.metric import Metrics
 from fedward_core.robustness import AUTO_ATTACK_ACCURACY, PGD_ACCURACY
 
@@ -37,10 +38,10 @@ def results_table(results: Results, title: str, prior: Mapping[str, Metrics] | N
     sent = as_bytes(sum(results.bytes_sent.values()))
     table.add_row("mean of sites", *(str(mean_over_sites(results.final, name)) for name in names), sent, style="bold")
     if prior:
-        table.add_row("all images", *(str(pooled(results.final, name)) for name in names), "")
+        table.add_row("all images", *(_of_all_images(results.final, name) for name in names), "")
         table.add_section()
         table.add_row(f"{SITE_PRIOR}, mean", *(str(mean_over_sites(prior, name)) for name in names), "")
-        table.add_row(f"{SITE_PRIOR}, all images", *(str(pooled(prior, name)) for name in names), "")
+        table.add_row(f"{SITE_PRIOR}, all images", *(_of_all_images(prior, name) for name in names), "")
     return table
 
 
@@ -57,6 +58,11 @@ def cell(metrics: Metrics, name: str) -> str:
     if name == "balanced_accuracy" and metrics[name].value is None and "accuracy" in metrics:
         return f"recall {metrics['accuracy']}"
     return str(metrics[name])
+
+
+def _of_all_images(sites: Mapping[str, Metrics], name: str) -> str:
+    found = pooled(sites, name)
+    return "-" if found.value is None else str(found)
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -124,13 +124,6 @@ def read_events(out: Path) -> Iterator[Event]:
             ) from error
 
 
-def mean_over_sites(sites: Mapping[str, Metrics], name: str) -> Metric:
-    """The plain mean over the sites where a figure is defined, with the images of these sites as its n."""
-    known = [metrics[name] for metrics in sites.values() if name in metrics and metrics[name].value is not None]
-    values = [metric.value for metric in known if metric.value is not None]
-    return Metric(value=sum(values) / len(values) if values else None, n=sum(metric.n for metric in known))
-
-
 def write_metrics(out: Path, results: Results) -> None:
     """Write ``metrics.csv``, a line for each figure of each evaluation, and ``metrics.json``, the final figures."""
     with (out / METRICS_TABLE).open("w", newline="", encoding="utf-8") as file:
