@@ -1,8 +1,8 @@
 """What a spec can say about optimisers and local terms. No torch: a spec is checked without it."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from fedward_core.config import Config
 
@@ -50,6 +50,12 @@ class SGDConfig(Config):
     weight_decay: float = Field(default=0.0, ge=0)
     nesterov: bool = False
     peak_momentum: Beta | None = None
+
+    @model_validator(mode="after")
+    def _check_nesterov(self) -> Self:
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov has no effect with momentum 0: leave it out, or raise momentum")
+        return self
 
 
 class LARSConfig(Config):

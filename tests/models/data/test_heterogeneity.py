@@ -124,3 +124,13 @@ def test_sites_of_other_classes_are_not_compared(write_site: Writer, unnamed: Da
     write_site("north", classes=np.array(["a", "b", "c"]))
     with pytest.raises(DataError, match="'north' and 'river' name different classes"):
         compare_sites(write_site("river", classes=np.array(["a", "b", "d"])), unnamed)
+
+
+def test_a_shown_number_of_images_is_never_rounded_to_none(write_site: Writer, dataset: Dataset) -> None:
+    sizes = {"north": 5, "river": 14, "hill": 15}
+    for site, size in sizes.items():
+        data = write_site(
+            site, split=np.array(["train"] * size + ["test"] * (24 - size)), patient=np.arange(24).astype(str)
+        )
+    found = compare_sites(data, dataset)
+    assert dict(zip(found.sites, found.num_images, strict=True)) == {"hill": 20, "north": 10, "river": 10}

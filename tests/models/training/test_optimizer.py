@@ -113,3 +113,8 @@ def step_with(threads: int, method: Method) -> list[torch.Tensor]:
             parameter.grad = torch.randn(parameter.shape, generator=rng)
         optimizer.step()
     return [parameter.detach() for parameter in parameters.values()]
+
+
+def test_looking_ahead_along_no_velocity_is_refused() -> None:
+    with pytest.raises(ValueError, match="nesterov has no effect with momentum 0"):
+        SGDConfig(momentum=0.0, nesterov=True)

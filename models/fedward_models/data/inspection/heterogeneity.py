@@ -84,7 +84,7 @@ def compare_sites(data: Path, dataset: Dataset) -> Heterogeneity:
     return Heterogeneity(
         sites=tuple(site.site for site in sites),
         classes=sites[0].contract.classes if labelled else (),
-        num_images=tuple(_shown(size) and round(size, -1) for size in sizes.tolist()),
+        num_images=tuple(_shown(size) and (size + 5) // 10 * 10 for size in sizes.tolist()),
         class_counts=tuple(tuple(_shown(count) for count in row) for row in counts.tolist()) if labelled else (),
         class_distances=classes,
         intensity_distances=intensities,
