@@ -17,6 +17,8 @@ from pathlib import Path
 from fedward_core.process import Process
 
 LOOPBACK = "127.0.0.1"
+# What people and the coordinator are told by their environment, and no program that they start needs.
+SECRETS = ("FEDWARD_KEY", "FEDWARD_DATABASE", "FEDWARD_TOKEN")
 PATIENCE_S = 10.0
 POLL_S = 0.02
 
@@ -73,7 +75,7 @@ def start_service(command: Sequence[str], *, log: Path, environment: Mapping[str
     Args:
         command: The program and its arguments.
         log: Where its output is appended.
-        environment: Variables beside those of this process, whose API key it does not get.
+        environment: Variables beside those of this process, of which it gets no key and no password.
 
     Returns:
         The process, which may have ended by now.
@@ -88,7 +90,7 @@ def start_service(command: Sequence[str], *, log: Path, environment: Mapping[str
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=output,
-            env={**_without_key(), **(environment or {})},
+            env={**_without_secrets(), **(environment or {})},
             check=False,
         )
     if not started.stdout:
@@ -115,8 +117,8 @@ def free_port() -> int:
         return port
 
 
-def _without_key() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name != "FEDWARD_KEY"}
+def _without_secrets() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name not in SECRETS}
 
 
 def _starter(kind: str) -> list[str]:

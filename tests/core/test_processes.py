@@ -10,14 +10,14 @@ import pytest
 from waiting import wait_until
 
 from fedward_core.process import Process
-from fedward_core.processes import end_child, end_service, start_child, start_service
+from fedward_core.processes import SECRETS, end_child, end_service, start_child, start_service
 
 SLEEP = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(600)"]
 # Starts a child and tells its id; ends when its input does.
 STARTER = """
 import signal, sys
 from pathlib import Path
-from fedward_core.processes import start_child
+from fedward_core.processes import SECRETS, start_child
 number = signal.Signals(int(sys.argv[2]))
 child = start_child([sys.executable, "-c", sys.argv[3]], log=Path(sys.argv[1]), at_starters_death=number)
 print(child.pid, flush=True)
@@ -55,7 +55,8 @@ def test_a_child_that_does_not_listen_is_ended_with_its_group(tmp_path: Path) ->
 
 
 def test_a_service_is_nobodys_child_and_knows_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FEDWARD_KEY", "secret")
+    for name in SECRETS:
+        monkeypatch.setenv(name, "secret")
     service = start_service(SLEEP, log=tmp_path / "service.log", environment={"COLOUR": "green"})
     assert service == Process.of(service.pid)
     assert os.getsid(service.pid) == service.pid
@@ -64,7 +65,7 @@ def test_a_service_is_nobodys_child_and_knows_its_name(tmp_path: Path, monkeypat
     wait_until(lambda: "up" in (tmp_path / "service.log").read_text())
     environment = Path(f"/proc/{service.pid}/environ").read_bytes()
     assert b"COLOUR=green" in environment
-    assert b"FEDWARD_KEY" not in environment
+    assert b"secret" not in environment
     end_service(service)
     end_service(service)
     assert not service.is_alive
