@@ -18,10 +18,11 @@ from fedward_core.arrays import Arrays
 from fedward_core.order import Order, Reply, Work
 from fedward_core.packing import pack, unpack
 from fedward_core.refusal import REFUSED, Ground, Refusal
-from fedward_server.flower.patient_grid import Messenger
+from fedward_server.flower.patient_grid import BrokenReplyError, Messenger
 from fedward_server.rounds.exchange import Answer, Errand, Loss
 
 MESSAGE_TYPES = {Work.DESCRIBE: "query", Work.PLAN: "query.plan", Work.TRAIN: "train", Work.EVALUATE: "evaluate"}
+UNREADABLE = "its answer cannot be read: expected a reply of this version of Fedward"
 PACKED = "packed"
 GROUP = "group."
 # Flower's words for a node that is not there, for an answer that broke off on its way, which it notices after three
@@ -104,7 +105,7 @@ class GridExchange:
         while self._unreachable:
             yield Answer(site=self._unreachable.pop(), fault="its node could not be reached", loss=Loss.NODE)
         for message_id in list(self._out):
-            replies = list(self._grid.pull_messages([message_id])) if message_id in self._out else []
+            replies = self._pulled(message_id) if message_id in self._out else []
             while replies:
                 site = self._out.pop(message_id)
                 self.forget(site)
@@ -118,6 +119,13 @@ class GridExchange:
     def forget(self, *sites: str) -> None:
         """Wait for the answers of sites no more."""
         self._out = {message_id: site for message_id, site in self._out.items() if site not in sites}
+
+    def _pulled(self, message_id: str) -> list[Message | None]:
+        """The reply to a message, if it is there; None for one that cannot be put together."""
+        try:
+            return list(self._grid.pull_messages([message_id]))
+        except BrokenReplyError:
+            return [None]
 
     def _let_go(self) -> None:
         """Take weights out of messages that nobody waits for: a message refers to itself, and so outlives its use."""
@@ -175,8 +183,10 @@ def _record(arrays: Arrays) -> ArrayRecord:
     return ArrayRecord({PACKED: Array("uint8", (len(data),), PACKED, data)})
 
 
-def _answer(site: str, message: Message) -> Answer:
+def _answer(site: str, message: Message | None) -> Answer:
     """Read a reply; its arrays are views of what came, so that one model is held, not two."""
+    if message is None:
+        return Answer(site=site, fault=UNREADABLE)
     if message.has_error():
         return _failure(site, message)
     try:
@@ -187,7 +197,7 @@ def _answer(site: str, message: Message) -> Answer:
             if key.startswith(GROUP)
         }
     except (KeyError, ValueError, TypeError, ValidationError):
-        return Answer(site=site, fault="its answer cannot be read: expected a reply of this version of Fedward")
+        return Answer(site=site, fault=UNREADABLE)
     return Answer(site=site, reply=reply, groups=groups)
 
 

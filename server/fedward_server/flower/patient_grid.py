@@ -8,10 +8,16 @@ import httpx
 from flwr.app import Message
 from flwr.proto.node_pb2 import NodeInfo
 
+from fedward_core.errors import FedwardError
+
 # Decided here: about half a minute in all. Flower's own wait for its database is 5 s.
 PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 
 T = TypeVar("T")
+
+
+class BrokenReplyError(FedwardError):
+    """A reply has come whose pieces make no message: whoever sent it did so wrongly."""
 
 
 class Messenger(Protocol):
@@ -47,9 +53,18 @@ class PatientGrid:
         return _patiently(lambda: self._grid.push_messages(letters))
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        """The replies to messages that are there."""
+        """The replies to messages that are there.
+
+        Raises:
+            BrokenReplyError: One makes no message. Flower raises whatever it met, and has taken the reply off its list.
+        """
         ids = list(message_ids)
-        return _patiently(lambda: self._grid.pull_messages(ids))
+        try:
+            return _patiently(lambda: self._grid.pull_messages(ids))
+        except (httpx.HTTPError, OSError):  # the SuperLink's, and no site's
+            raise
+        except Exception as error:
+            raise BrokenReplyError("a reply cannot be put together from its pieces") from error
 
 
 def _patiently(call: Callable[[], T]) -> T:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from fedward_core.order import Order, Reply
 from fedward_server.flower.exchange import MESSAGE_TYPES, read_refusal
-from fedward_server.flower.patient_grid import Messenger
+from fedward_server.flower.patient_grid import BrokenReplyError, Messenger
 from fedward_server.rounds.exchange import Answer
 
 
@@ -97,7 +97,12 @@ class CalledRoster:
         self._online = {node.node_id: node.last_activated_at for node in self._grid.get_nodes()}
         self._ask(sorted(self._online.keys() - self._asked))
         for message_id in list(self._out):
-            for reply in self._grid.pull_messages([message_id]):
+            try:
+                replies = list(self._grid.pull_messages([message_id]))
+            except BrokenReplyError:  # it tells of no site
+                del self._out[message_id]
+                continue
+            for reply in replies:
                 self._take(self._out.pop(message_id), reply)
 
     def standing(self, site: str) -> Standing | None:

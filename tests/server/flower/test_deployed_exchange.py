@@ -258,6 +258,33 @@ def test_a_busy_database_is_asked_again_and_any_other_error_is_not(clock: Clock)
     assert answers == []
 
 
+def test_pieces_that_make_no_message_are_the_fault_of_their_site_alone(tmp_path: Path, clock: Clock) -> None:
+    grid = Grid()
+    grid.add(1, "north")
+    grid.add(2, "south")
+    pull = grid.pull_messages
+
+    def put_together(message_ids: Iterable[str]) -> Iterable[Message]:
+        replies = list(pull(message_ids))
+        if any(reply.metadata.src_node_id == 3 for reply in replies):
+            raise ValueError("Flower met an object that it does not know")
+        return replies
+
+    def broken(message: Message) -> Message:
+        reply = reply_of("south", message)
+        reply.metadata.__dict__["_src_node_id"] = 3
+        return reply
+
+    grid.pull_messages = put_together  # type: ignore[method-assign]
+    grid.add(4, "stranger", broken)
+    exchange = DeployedExchange(PatientGrid(grid), job(tmp_path))
+    ask(exchange, Work.DESCRIBE)
+    grid.ways[2] = broken
+    answers = ask(exchange, Work.TRAIN)
+    assert answers["north"].reply is not None
+    assert (answers["south"].reply, "cannot be read" in answers["south"].fault) == (None, True)
+
+
 def test_an_answer_that_broke_off_on_its_way_is_asked_for_again(tmp_path: Path, clock: Clock) -> None:
     grid = Grid()
     grid.add(1, "north")
