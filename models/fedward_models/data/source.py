@@ -61,7 +61,7 @@ def read_rows(source: Source) -> list[Row]:
     """The rows of a site in its table; a short row has empty cells.
 
     Raises:
-        DataError: The table is not UTF-8 text, or a row has too many cells.
+        DataError: The table cannot be opened or is not UTF-8 text, or a row has too many cells.
     """
     rows = _rows(source.path)
     return [row for row in rows if row.get("site") == source.site] if source.shared else rows
@@ -109,7 +109,7 @@ def _rows(table: Path) -> list[Row]:
     try:
         with table.open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.DictReader(file, restval=""))
-    except (UnicodeDecodeError, csv.Error) as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError("cannot read a labels.csv: expected comma-separated UTF-8 text") from error
     too_long = sum(None in row for row in rows)
     if too_long:

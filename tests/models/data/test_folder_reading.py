@@ -189,3 +189,16 @@ def test_a_file_that_nobody_may_open_is_skipped_and_the_others_stand(
     content = read_site(data, "hill", dataset)
     assert [bad.name for bad in content.bad] == ["00.png"]
     assert len(content.images) == 23
+
+
+def test_a_table_that_nobody_may_open_is_told_without_its_folder(
+    write_table: Writer, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def locked(path: Path, *_: Any, **__: Any) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    data = write_table(rows_of(3), folder="hill")
+    monkeypatch.setattr(Path, "open", locked)
+    with pytest.raises(DataError, match=r"cannot read a labels\.csv") as refusal:
+        read_site(data, "hill", dataset)
+    assert str(data) not in str(refusal.value)
