@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from fedward_cli.network.coordinator import Coordinator, UnreachableError
+
 
 @pytest.fixture
 def website() -> Iterator[str]:
@@ -15,7 +17,7 @@ def website() -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             content = b"<html>Welcome</html>"
-            self.send_response(200)
+            self.send_response(502 if self.path.endswith("/gateway") else 200)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)
@@ -37,6 +39,11 @@ def test_a_website_is_no_coordinator(bench: Any, website: str, monkeypatch: pyte
     result = bench.call("run", "list")
     assert result.exit_code == 1
     assert "is not that of a coordinator" in result.stderr
+
+
+def test_a_proxy_whose_coordinator_is_away_is_waited_for_like_one(website: str) -> None:
+    with pytest.raises(UnreachableError, match="502"):
+        Coordinator(website, "fw_secret").get("/gateway")
 
 
 @pytest.mark.parametrize("key", ["fw_sécret", "fw_sec\x07ret", "fw_sec\r\nret"])

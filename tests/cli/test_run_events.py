@@ -1,12 +1,13 @@
 """What a coordinator tells of a run becomes the results that its folder would give, however it is cut into answers."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
 from fedward_cli.network import run_events
-from fedward_cli.network.coordinator import Coordinator
+from fedward_cli.network.coordinator import Coordinator, UnreachableError
 from fedward_cli.network.run_events import event_of, fetch_results
 from fedward_cli.simulation.results import EVENTS, gather, read_events, read_results
 from fedward_core.events import Event, EventKind
@@ -57,6 +58,51 @@ def test_results_told_in_pieces_are_those_of_the_folder(
     assert fetched == read_results(tmp_path)
     assert fetched.final["north"]["accuracy"].value == 0.8
     assert fetched.bytes_sent == {"north": 300}
+
+
+class Flickering(Teller):
+    """Goes away amid a run, after a long silence, and stays away for so long."""
+
+    def __init__(self, away_s: float) -> None:
+        self.now_s, self._away_s, self._connections = 0.0, away_s, 0
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+    def sleep(self, seconds: float) -> None:
+        self.now_s += seconds
+
+    def events(self, run: str, after: int) -> Iterator[dict[str, Any]]:
+        self._connections += 1
+        if self._connections == 1:
+            yield from TOLD[:3]
+            self.now_s += 3600
+            self._back_s = self.now_s + self._away_s
+            raise UnreachableError("the coordinator went away")
+        yield from (told for told in TOLD if told["sequence"] > after)
+
+    def get(self, path: str, **query: int) -> Any:
+        if self.now_s < self._back_s:
+            raise UnreachableError("no coordinator answers")
+
+
+def test_a_coordinator_is_waited_for_also_after_a_long_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    coordinator, heard = Flickering(away_s=run_events.AWAY_S / 2), list[Event]()
+    monkeypatch.setattr(run_events, "time", coordinator)
+    run_events._follow(cast("Coordinator", coordinator), "tiny", heard.append)
+    assert [(event.kind, event.round) for event in heard] == [
+        (EventKind.SITE_TRAINED, 0),
+        (EventKind.EVALUATED, 0),
+        (EventKind.SITE_TRAINED, 1),
+        (EventKind.EVALUATED, 1),
+    ]
+
+
+def test_a_coordinator_that_stays_away_is_not_waited_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    coordinator = Flickering(away_s=2 * run_events.AWAY_S)
+    monkeypatch.setattr(run_events, "time", coordinator)
+    with pytest.raises(UnreachableError):
+        run_events._follow(cast("Coordinator", coordinator), "tiny", lambda event: None)
 
 
 def test_a_sign_that_ends_lines_elsewhere_ends_no_event(tmp_path: Path) -> None:

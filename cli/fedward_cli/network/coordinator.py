@@ -20,6 +20,7 @@ from fedward_core.errors import FedwardError
 
 TIMEOUT_S = 30.0
 DEFAULT_URL = "http://127.0.0.1:8080"
+AWAY = {502, 503, 504}  # from the coordinator while its database is away, or from a proxy before one that is
 
 
 class CoordinatorError(FedwardError):
@@ -27,7 +28,7 @@ class CoordinatorError(FedwardError):
 
 
 class UnreachableError(CoordinatorError):
-    """The coordinator cannot be reached, or went away amid an answer."""
+    """The coordinator cannot be reached or cannot answer now, or went away amid an answer."""
 
 
 class Coordinator:
@@ -122,6 +123,8 @@ class Coordinator:
             with httpx.stream(
                 method, self._url + path, headers=self._headers, timeout=TIMEOUT_S, verify=self._trust, **arguments
             ) as answer:
+                if answer.status_code in AWAY:
+                    raise UnreachableError(_refusal(answer))
                 if not answer.is_success:
                     raise CoordinatorError(_refusal(answer))
                 yield answer

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 # Decided here: a coordinator that is started again answers long before that.
 AWAY_S = 60.0
+RETRY_S = 1.0
 PAGE = 10_000  # the most that one answer holds
 
 
@@ -63,16 +64,34 @@ def _follow(coordinator: "Coordinator", run: str, listen: Callable[[Event], None
     """Tell every event once, over as many connections as it takes while the coordinator is away and comes back."""
     from fedward_cli.network.coordinator import UnreachableError  # noqa: PLC0415 - httpx is slow to import
 
-    seen, heard_s = 0, time.monotonic()
+    seen = 0
     while True:
         try:
             for told in coordinator.events(run, seen):
-                seen, heard_s = told["sequence"], time.monotonic()
+                seen = told["sequence"]
                 _tell(told, listen)
         except UnreachableError:
-            if time.monotonic() - heard_s > AWAY_S:
+            _wait_for(coordinator, run)
+        else:
+            return
+
+
+def _wait_for(coordinator: "Coordinator", run: str) -> None:
+    """Wait for a coordinator that went away; how long the run was silent before does not count.
+
+    Raises:
+        UnreachableError: It does not come back.
+    """
+    from fedward_cli.network.coordinator import UnreachableError  # noqa: PLC0415 - as above
+
+    deadline = time.monotonic() + AWAY_S
+    while True:
+        time.sleep(RETRY_S)
+        try:
+            coordinator.get(f"/runs/{run}")
+        except UnreachableError:
+            if time.monotonic() > deadline:
                 raise
-            time.sleep(1)
         else:
             return
 
