@@ -8,6 +8,7 @@ from fedward_cli.matrix import matrix
 from fedward_cli.matrix.matrix import Cell, Matrix, Mode, keep, pairs, recorded, try_all, try_cell
 from fedward_cli.matrix.report import matrix_markdown
 from fedward_core import registry
+from fedward_core.errors import SpecError
 
 EVERY = [(method, backbone, mode) for method, backbone in pairs() for mode in Mode]
 README = Path(__file__).parents[2] / "README.md"
@@ -79,12 +80,28 @@ def test_an_interrupted_record_is_completed_and_what_is_refused_is_tried_on_one_
 
     monkeypatch.setattr(matrix, "try_cell", stand_in)
     with pytest.raises(KeyboardInterrupt):
-        try_all(["inline", "other"], ["supervised"], record=record)
+        try_all(["inline", "deployment"], ["supervised"], record=record)
     interrupted = tried.pop()
-    try_all(["inline", "other"], ["supervised"], record=record, missing=True)
+    try_all(["inline", "deployment"], ["supervised"], record=record, missing=True)
     assert tried.count(interrupted) == 1
     assert len(set(tried)) == len(tried) == len(Matrix.model_validate_json(record.read_text()).cells)
     assert {engine for backbone, _, engine in tried if backbone == "lenet"} == {"inline"}
+
+
+@pytest.mark.parametrize(("engines", "methods"), [(["inlin"], ["mae"]), (["inline"], ["maee"])])
+def test_a_name_that_is_none_is_refused_before_any_cell_could_seem_to_refuse_it(
+    engines: list[str], methods: list[str], tmp_path: Path
+) -> None:
+    with pytest.raises(SpecError, match="Did you mean"):
+        try_all(engines, methods, record=tmp_path / "record.json")
+    assert not (tmp_path / "record.json").exists()
+
+
+def test_a_file_that_is_no_record_is_not_written_over(tmp_path: Path) -> None:
+    (tmp_path / "notes.json").write_text("{}[")
+    with pytest.raises(SpecError, match="no record of the matrix"):
+        keep(Matrix(), tmp_path / "notes.json")
+    assert (tmp_path / "notes.json").read_text() == "{}["
 
 
 def test_cells_of_a_record_that_were_not_tried_again_are_kept(tmp_path: Path) -> None:

@@ -117,7 +117,13 @@ def try_all(
         methods: Names of methods.
         record: Where each cell is written as soon as it was tried.
         missing: Whether cells that the record has are left as they are, e.g. after an interruption.
+
+    Raises:
+        SpecError: There is no such engine or method, or the record is none.
     """
+    for kind, names in (("engines", engines), ("methods", methods)):
+        for name in names:
+            registry.resolve(kind, name)  # an unknown one would look as if every cell refused it
     known = {_place(cell): cell for cell in _on_record(record)} if record and missing else {}
     tried: list[Cell] = []
     places = tuple(_places(engines, methods))
@@ -157,7 +163,12 @@ def try_cell(method: str, backbone: str, mode: Mode, engine: str, folder: Path) 
 
 
 def _on_record(path: Path) -> tuple[Cell, ...]:
-    return Matrix.model_validate_json(path.read_text(encoding="utf-8")).cells if path.exists() else ()
+    if not path.exists():
+        return ()
+    try:
+        return Matrix.model_validate_json(path.read_text(encoding="utf-8")).cells
+    except ValueError as error:
+        raise SpecError(f"'{path.name}' is no record of the matrix: name another file, or remove it") from error
 
 
 def _place(cell: Cell) -> Place:
