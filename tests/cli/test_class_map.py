@@ -94,9 +94,11 @@ def test_a_stage_whose_classes_need_no_matching_is_refused(bench: Any, spec: Pat
     assert "a classifier in a file" in result.stderr.replace("\n", " ")
 
 
-@pytest.mark.parametrize("content", ["no json", '{"classes": ["a"], "source_classes": 2, "counts": [{"2": 1}]}'])
+@pytest.mark.parametrize(
+    "content", ["no json", "no UTF-8: \xe9", '{"classes": ["a"], "source_classes": 2, "counts": [{"2": 1}]}']
+)
 def test_a_file_without_fitting_counts_is_refused(bench: Any, spec: Path, tmp_path: Path, content: str) -> None:
-    (tmp_path / "counts.json").write_text(content)
+    (tmp_path / "counts.json").write_bytes(content.encode("latin-1"))
     result = bench.call("zoo", "map", str(spec), "--add", str(tmp_path / "counts.json"))
     assert result.exit_code == 1
     assert "counts.json" in result.stderr

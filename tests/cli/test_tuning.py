@@ -101,10 +101,14 @@ def test_the_command_prints_the_budget_and_keeps_what_was_tried(bench: Any) -> N
     assert [job.spec.evaluate.split for job in bench.engine.jobs] == [Split.VALIDATION] * 6 + [Split.TEST] * 2
 
 
-def test_a_grid_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("seed: [", "cannot read the grid"), ("seed: none", r"seed: .*; settings: Field required$"), ("- 1", "is wrong")],
+)
+def test_a_grid_that_cannot_be_read_is_refused(text: str, words: str, tmp_path: Path) -> None:
     path = tmp_path / "grid.yaml"
-    path.write_text("seed: none")
-    with pytest.raises(SpecError, match="cannot read the grid"):
+    path.write_text(text)
+    with pytest.raises(SpecError, match=words):
         Grid.read(path)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from pydantic import Field, ValidationError
+from pydantic import Field
 from rich.markup import escape
 from rich.table import Table
 
@@ -100,7 +100,7 @@ def _dense(total: ClassCounts) -> "Tensor":
 def _read(path: Path) -> ClassCounts:
     try:
         found = ClassCounts.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValidationError) as error:
+    except (OSError, ValueError) as error:
         raise SpecError(f"'{path.name}' holds no counts: expected a file that `fedward zoo map --out` wrote") from error
     numbers = {number for row in found.counts for number in row}
     if len(found.counts) != len(found.classes) or not numbers <= set(range(found.source_classes)):

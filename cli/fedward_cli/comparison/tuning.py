@@ -55,10 +55,13 @@ class Grid(Frozen):
         """
         try:
             return cls.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError, ValidationError) as error:
+        except ValidationError as error:
+            faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
             raise SpecError(
-                f"cannot read the grid '{path.name}': expected 'seed' and 'settings', lists of values by place: {error}"
-            ) from error
+                f"the grid '{path.name}' is wrong: expected 'seed' and 'settings', lists of values by place: {faults}"
+            ) from None
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise SpecError(f"cannot read the grid '{path.name}': {error}") from error
 
     def trials(self, arm: str) -> list[Settings]:
         """Every combination that an arm tries."""
