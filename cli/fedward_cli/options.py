@@ -29,6 +29,11 @@ def spec_file(text: str) -> Path:
     return Path(text)
 
 
+def class_names(text: str) -> tuple[str, ...]:
+    """The names of classes, which a text holds with commas between them."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
 SpecFile = Annotated[
     Path,
     typer.Argument(

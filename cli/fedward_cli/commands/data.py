@@ -15,7 +15,7 @@ from rich.markup import escape
 from fedward_cli.display.consoles import tell
 from fedward_cli.display.data_tables import as_json_of, show_differences, show_sites
 from fedward_cli.faults import PoliteGroup
-from fedward_cli.options import AsJson
+from fedward_cli.options import AsJson, class_names
 from fedward_core.cards import DataKind, Task
 from fedward_core.errors import SpecError
 from fedward_core.spec import Dataset
@@ -201,7 +201,7 @@ def _dataset(  # noqa: PLR0913, PLR0917 - one argument for each option
             frames=frames,
             spacing_mm=_numbers(spacing, 3, "--spacing") if spacing else None,
             window=_numbers(window, 2, "--window") if window else None,
-            classes=tuple(name.strip() for name in classes.split(",") if name.strip()),
+            classes=class_names(classes),
             task=task,
         )
     except ValidationError as error:

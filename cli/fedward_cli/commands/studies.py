@@ -10,7 +10,7 @@ from rich.table import Table
 
 from fedward_cli.display.consoles import output
 from fedward_cli.network.connection import ENVIRONMENT, coordinator
-from fedward_cli.options import AsJson
+from fedward_cli.options import AsJson, class_names
 
 app = typer.Typer(no_args_is_help=True, help=f"Make and list studies of a coordinator. {ENVIRONMENT}")
 
@@ -43,7 +43,7 @@ def create(  # noqa: PLR0913, PLR0917 - one argument for each option
         "name": name,
         **({"sites": site} if site else {}),
         **({"data": str(data.absolute())} if data else {"enrolled": not drill}),
-        **({"classes": classes.split(",")} if classes else {}),
+        **({"classes": class_names(classes)} if classes else {}),
     }
     made = coordinator().post("/studies", body)
     typer.echo(json.dumps(made, indent=2) if as_json else made["name"])

@@ -3,6 +3,7 @@
 Imports of the data package happen here and on use, so that commands which read no data start without it.
 """
 
+import shutil
 from pathlib import Path
 
 from rich.markup import escape
@@ -88,6 +89,7 @@ def simulated(folder: Path, spec: Spec, *, images: int = 200) -> Path:
     num_sites = max(3, spec.cohort.min_sites)
     tell(f"{num_sites} hospitals are simulated in '{shown}'.")
     unfinished = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(unfinished, ignore_errors=True)  # of a start that was interrupted, perhaps with more sites
     generate(
         unfinished,
         sites=num_sites,
