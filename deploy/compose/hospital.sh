@@ -9,7 +9,8 @@ images=/srv/data/images.npz
 
 if [ ! -e "$images" ]; then
   fedward data generate --out /tmp/hospitals
-  mv "/tmp/hospitals/$1.npz" "$images"
+  cp "/tmp/hospitals/$1.npz" "$images.part" # another file system: killed meanwhile, it leaves no half of the data
+  mv "$images.part" "$images"
   rm -r /tmp/hospitals
 fi
 
@@ -20,6 +21,9 @@ if [ ! -e "$home/membership.json" ]; then
     https:*) fedward agent enrol --coordinator "$FEDWARD_URL" --home "$home" --ca "$FEDWARD_CA" ;;
     *) fedward agent enrol --coordinator "$FEDWARD_URL" --home "$home" --insecure ;;
   esac
+fi
+
+if [ ! -e "$home/approvals.json" ]; then
   cp /network/site.yaml "$home/site.yaml"
   fedward agent approve --release --home "$home"
 fi
