@@ -125,7 +125,7 @@ class Reporter:
         if not reason:
             self._consents.give(proposal)
             self._agreed.put(proposal)
-        log.info("run '%s': %s", proposal.run, reason or "the site takes part")
+        log.info("run %r: %s", proposal.run, reason or "the site takes part")
         self._tell(Answer(run=proposal.run, takes_part=not reason, reason=reason))
 
     def _review_consents(self, terms: Terms) -> None:
@@ -135,7 +135,7 @@ class Reporter:
             if reason:
                 self._consents.withdraw(proposal.run)
                 self._end(proposal.run)
-                log.warning("run '%s': the site takes part no longer: %s", proposal.run, reason)
+                log.warning("run %r: the site takes part no longer: %s", proposal.run, reason)
                 self._tell(Answer(run=proposal.run, takes_part=False, reason=reason))
 
     def _end(self, *runs: str) -> None:
@@ -146,7 +146,7 @@ class Reporter:
         try:
             self._coordinator.answer(answer)
         except RefusedError as error:  # the run has ended, or is past asking
-            log.info("run '%s': the coordinator did not take the answer: %s", answer.run, error)
+            log.info("run %r: the coordinator did not take the answer: %s", answer.run, str(error))
 
     def _warn_of_clock(self) -> None:
         off_s = self._coordinator.clock_off_s

@@ -101,19 +101,19 @@ def _study_is_allowed(request: Request) -> str:
     allowed = request.terms.policy.studies
     if allowed == "all" or request.proposal.study in allowed:
         return ""
-    return f"the site does not take part in study '{request.proposal.study}'"
+    return f"the site does not take part in study {request.proposal.study!r}"
 
 
 def _dataset_is_offered(request: Request) -> str:
     name = request.spec.dataset.name
-    return "" if name in request.terms.policy.datasets else f"the site offers no dataset '{name}'"
+    return "" if name in request.terms.policy.datasets else f"the site offers no dataset {name!r}"
 
 
 def _public_dataset_is_public_here(request: Request) -> str:
     public, policy = request.spec.evaluate.public, request.terms.policy
     if public is None or (public.name in policy.public and public.name in policy.datasets):
         return ""
-    return f"the site does not send predictions on dataset '{public.name}': its policy offers no such public dataset"
+    return f"the site does not send predictions on dataset {public.name!r}: its policy offers no such public dataset"
 
 
 def _methods_are_allowed(request: Request) -> str:
