@@ -95,9 +95,12 @@ def predict_site(model: FinishedModel, data: Path, site: str, split: Split) -> P
     """
     images = open_fitting(model, data, site, split)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    method = model.method.to(device)
     batches = Loader(images, batch_size=BATCH_SIZE, augment=False).in_order(BATCH_SIZE)
-    found = [method.predict_batch(batch.to(device)).cpu().numpy() for batch in batches]
+    method = model.method.to(device)
+    try:
+        found = [method.predict_batch(batch.to(device)).cpu().numpy() for batch in batches]
+    finally:
+        method.cpu()
     return Predictions(
         site=site,
         contract=model.plan.contract,
