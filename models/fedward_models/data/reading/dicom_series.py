@@ -1,7 +1,7 @@
 """Series of DICOM slices in a folder, as CT and MR scanners write them.
 
-No window is taken from the files, because in MR it differs from slice to slice. Slices of a tilted gantry are stacked as
-they are: what they are shifted against each other is not taken out.
+No window is taken from the files, because in MR it differs from slice to slice. Slices of a tilted gantry are stacked
+as they are: what they are shifted against each other is not taken out.
 """
 
 from pathlib import Path
