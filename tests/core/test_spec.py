@@ -210,6 +210,13 @@ def test_an_unknown_key_of_a_choice_names_the_nearest() -> None:
     assert "Did you mean 'momentum'?" in message
 
 
+def test_a_wrong_stage_is_not_told_again_as_one_too_few() -> None:
+    message = refused({**SPEC, "stages": [{**STAGE, "ronds": 3}]})
+    assert "Did you mean 'rounds'" in message
+    assert "at least 1 item" not in message
+    assert "at least 1 item" in refused({**SPEC, "stages": []})
+
+
 def test_all_faults_are_listed_at_once() -> None:
     message = refused({**SPEC, "seed": -1, "stages": [{**STAGE, "rounds": 0}]})
     assert "  seed: " in message

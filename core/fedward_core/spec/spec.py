@@ -109,7 +109,9 @@ class Spec(Frozen):
             return cls.model_validate(values)
         except ValidationError as error:
             faults = [
-                f"  {'.'.join(map(str, fault['loc'])) or 'spec'}: {_sentence(fault['msg'])}" for fault in error.errors()
+                f"  {'.'.join(map(str, fault['loc'])) or 'spec'}: {_sentence(fault['msg'])}"
+                for fault in error.errors()
+                if not _is_echo(fault)
             ]
             raise SpecError("the spec is wrong:\n" + "\n".join(faults)) from None
 
@@ -136,6 +138,11 @@ _PLURAL = {
     DataNeed.VOLUME: "volumes",
     DataNeed.CLIP: "clips",
 }
+
+
+def _is_echo(fault: Any) -> bool:
+    """Whether a list is called short only because entries of it are wrong, each of which is a fault of its own."""
+    return fault["type"] == "too_short" and len(fault["input"]) >= fault["ctx"]["min_length"]
 
 
 def _sentence(message: str) -> str:
