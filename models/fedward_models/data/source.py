@@ -69,7 +69,7 @@ def read_rows(source: Source) -> list[Row]:
 
 def _own_sources(data: Path, site: str) -> list[Source]:
     """The file and the folder of a site, where they exist."""
-    if not site or Path(site).name != site:
+    if not _can_be_folder(site):
         return []
     places = (data / f"{site}.npz", data / site / TABLE)
     return [Source(site=site, path=path) for path in places if path.exists()]
@@ -95,7 +95,13 @@ def _listed_sources(table: Path) -> list[Source]:
     if not table.exists():
         return []
     names = {row.get("site", "") for row in _rows(table)} - {""}
+    if unfit := sorted(name for name in names if not _can_be_folder(name)):
+        raise DataError(f"labels.csv names a site '{unfit[0]}', which no folder can be called: leave '/' out of names")
     return [Source(site=name, path=table, shared=True) for name in names]
+
+
+def _can_be_folder(site: str) -> bool:
+    return site not in {"", ".."} and Path(site).name == site
 
 
 def _refuse_twins(sources: list[Source]) -> list[Source]:

@@ -29,6 +29,15 @@ def test_one_table_lists_many_sites(write_table: Writer, tmp_path: Path) -> None
     assert len(read_rows(locate(tmp_path, "river"))) == 2
 
 
+@pytest.mark.parametrize("site", ["../coast", "coast/west", "..", "."])
+def test_a_site_whose_name_is_a_path_is_refused(site: str, write_table: Writer, tmp_path: Path) -> None:
+    write_table([{"file": "a.png", "label": "0", "site": site}])
+    with pytest.raises(DataError, match="which no folder can be called"):
+        sites_in(tmp_path)
+    with pytest.raises(DataError):
+        locate(tmp_path, site)
+
+
 def test_a_table_beside_files_does_not_add_sites(write_site: Writer, write_table: Writer, tmp_path: Path) -> None:
     write_site("river")
     write_table([{"file": "a.png", "label": "0", "site": "nowhere"}])
