@@ -1,6 +1,7 @@
 """``fedward data``: what it writes, what it shows, and what it does not import."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +38,12 @@ def test_inspect_counts_each_site_split_and_class(bench: Any) -> None:
     assert result.exit_code == 0, result.output
     for expected in ("hill", "north", "river", "train", "val", "test", "pneumonia", "16x16"):
         assert expected in result.stdout
+
+
+def test_names_of_sites_are_shown_as_they_are(bench: Any, tmp_path: Path) -> None:
+    shutil.copy(bench.data / "hill.npz", tmp_path / "hill [old] west.npz")
+    assert "hill [old] west" in bench.call("data", "inspect", tmp_path, "--px", 16).stdout
+    assert "hill [old] west" in bench.call("data", "compare", tmp_path, "--px", 16).stdout
 
 
 def test_inspect_as_json_is_a_list_of_cards(bench: Any) -> None:

@@ -19,7 +19,7 @@ _EFFORT = ("rounds", "steps a site", "sent a site", "sent")
 def show_comparison(comparison: Comparison) -> None:
     """Print the table with what must be known to read it."""
     header, rows = cells(comparison)
-    table = Table(*header, title=words(comparison.metric), title_justify="left")
+    table = Table(*map(escape, header), title=words(comparison.metric), title_justify="left")
     for row in rows:
         table.add_row(*map(escape, row), style="dim" if row[0] == SITE_PRIOR else None)
     output().print(table)

@@ -26,12 +26,13 @@ def show_sites(summaries: Sequence["SiteSummary"]) -> None:
             of_site = (_sizes(summary), str(summary.card.num_skipped)) if index == 0 else ("", "")
             card = summary.card
             counts = (str(card.num_images[part]), str(card.num_patients[part]))
-            table.add_row(card.site if index == 0 else "", part, *counts, _classes(card, part), *of_site)
+            site, classes = escape(card.site) if index == 0 else "", escape(_classes(card, part))
+            table.add_row(site, part, *counts, classes, *of_site)
         table.add_section()
     output().print(table)
     for summary in summaries:
         for bad in summary.bad:
-            output().print(f"[yellow]{summary.card.site}[/]: {escape(bad.name)}: {escape(bad.reason)}")
+            output().print(f"[yellow]{escape(summary.card.site)}[/]: {escape(bad.name)}: {escape(bad.reason)}")
 
 
 def show_differences(found: "Heterogeneity") -> None:
@@ -39,7 +40,7 @@ def show_differences(found: "Heterogeneity") -> None:
     table = Table("site", "training images", *map(escape, found.classes), title="Training images", title_justify="left")
     for index, site in enumerate(found.sites):
         counts = found.class_counts[index] if found.classes else ()
-        table.add_row(site, *map(_count, (found.num_images[index], *counts)))
+        table.add_row(escape(site), *map(_count, (found.num_images[index], *counts)))
     output().print(table)
     if found.classes:
         _show_distances("Distance of classes (total variation, 0 to 1)", found.sites, found.class_distances)
@@ -62,9 +63,9 @@ def as_json_of(found: "Heterogeneity") -> dict[str, Any]:
 
 
 def _show_distances(title: str, sites: tuple[str, ...], distances: "Array") -> None:
-    table = Table("", *sites, title=title, title_justify="left")
+    table = Table("", *map(escape, sites), title=title, title_justify="left")
     for site, row in zip(sites, distances, strict=True):
-        table.add_row(site, *(f"{distance:.2f}" if not isnan(distance) else HIDDEN for distance in row))
+        table.add_row(escape(site), *(f"{distance:.2f}" if not isnan(distance) else HIDDEN for distance in row))
     output().print(table)
 
 

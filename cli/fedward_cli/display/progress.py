@@ -164,11 +164,11 @@ def _reuse(event: Event) -> str:
 
 
 def _drop_out(event: Event) -> str:
-    return f"[yellow]{event.site} is left out[/] {_place(event)}: {_reason(event)}"
+    return f"[yellow]{escape(event.site or '')} is left out[/] {_place(event)}: {_reason(event)}"
 
 
 def _warning(event: Event) -> str:
-    where = f" at {event.site}" if event.site else ""
+    where = f" at {escape(event.site)}" if event.site else ""
     return f"[yellow]Warning{where}[/] {_place(event)}".rstrip() + f": {_reason(event)}"
 
 

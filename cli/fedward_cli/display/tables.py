@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from rich.markup import escape
 from rich.table import Table
 
 from fedward_cli.simulation.averages import mean_over_sites, pooled
@@ -31,9 +32,10 @@ def results_table(results: Results, title: str, prior: Mapping[str, Metrics] | N
         prior: What each site would reach by naming its commonest class, so that nobody takes that for learning.
     """
     names = figure_names(results)
-    table = Table("site", *(words(name) for name in names), "sent", title=title, title_justify="left")
+    header = (escape(words(name)) for name in names)
+    table = Table("site", *header, "sent", title=escape(title), title_justify="left")
     for site, metrics in results.final.items():
-        table.add_row(site, *(cell(metrics, name) for name in names), as_bytes(results.bytes_sent.get(site, 0)))
+        table.add_row(escape(site), *(cell(metrics, name) for name in names), as_bytes(results.bytes_sent.get(site, 0)))
     table.add_section()
     sent = as_bytes(sum(results.bytes_sent.values()))
     table.add_row("mean of sites", *(str(mean_over_sites(results.final, name)) for name in names), sent, style="bold")
