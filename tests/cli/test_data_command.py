@@ -41,7 +41,8 @@ def test_inspect_counts_each_site_split_and_class(bench: Any) -> None:
 
 
 def test_names_of_sites_are_shown_as_they_are(bench: Any, tmp_path: Path) -> None:
-    shutil.copy(bench.data / "hill.npz", tmp_path / "hill [old] west.npz")
+    for site in ("hill", "north"):
+        shutil.copy(bench.data / f"{site}.npz", tmp_path / f"{site} [old] west.npz")
     assert "hill [old] west" in bench.call("data", "inspect", tmp_path, "--px", 16).stdout
     assert "hill [old] west" in bench.call("data", "compare", tmp_path, "--px", 16).stdout
 
