@@ -110,6 +110,19 @@ class Inheritance:
     new: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
 
+    @classmethod
+    def of(
+        cls, method: "Method", state: Mapping[str, Tensor], *, taken: tuple[str, ...] = (), cloned: tuple[str, ...] = ()
+    ) -> Self:
+        """What was neither taken nor cloned is new in the method, and dropped from the previous stage's state."""
+        known = {*taken, *cloned}
+        return cls(
+            taken=taken,
+            cloned=cloned,
+            new=tuple(name for name in method.state_dict() if name not in known),
+            dropped=tuple(name for name in state if name not in known),
+        )
+
 
 class Method(nn.Module):
     """The base of every method.

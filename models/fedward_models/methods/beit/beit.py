@@ -139,7 +139,7 @@ class BEiT(Method):
                 "start_from: scratch, or make the stages alike"
             )
         taken = take_over(self, state, self.state_dict())
-        return Inheritance(taken=taken, dropped=tuple(name for name in state if name not in taken))
+        return Inheritance.of(self, state, taken=taken)
 
 
 def _checked_budget(config: BEiTConfig, num_patches: int) -> int:

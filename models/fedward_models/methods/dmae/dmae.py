@@ -176,22 +176,14 @@ class DMAE(Method):
             CheckpointError: An entry is missing or has another shape.
         """
         if isinstance(source, DMAE):
-            return self._inherited(state, taken=take_over(self, state, self.state_dict()))
+            return Inheritance.of(self, state, taken=take_over(self, state, self.state_dict()))
         if not isinstance(source.backbone, ViT):
             raise SpecError("dmae can only go on from a stage with the backbone 'vit': put a stage of mae first")
         if self.config.needs_previous:
-            return self._inherited(state, cloned=tuple(f"teacher.{name}" for name in self.teacher.adopt(state)))
+            cloned = tuple(f"teacher.{name}" for name in self.teacher.adopt(state))
+            return Inheritance.of(self, state, cloned=cloned)
         names = (name for name in self.state_dict() if name.startswith(_AUTOENCODER) and _root(name) in _roots(state))
-        return self._inherited(state, taken=take_over(self, state, names))
-
-    def _inherited(
-        self, state: Mapping[str, Tensor], *, taken: tuple[str, ...] = (), cloned: tuple[str, ...] = ()
-    ) -> Inheritance:
-        known = {*taken, *cloned}
-        new = tuple(name for name in self.state_dict() if name not in known)
-        return Inheritance(
-            taken=taken, cloned=cloned, new=new, dropped=tuple(name for name in state if name not in known)
-        )
+        return Inheritance.of(self, state, taken=take_over(self, state, names))
 
     def _losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Pixel loss and alignment, summed over pairs, of each image: (B,) and (B,)."""

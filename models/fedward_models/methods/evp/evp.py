@@ -202,8 +202,7 @@ class EVP(Method):
         """
         if isinstance(source, EVP):
             _check_same(self, source)
-            taken = take_over(self, state, self.state_dict())
-            return Inheritance(taken=taken, dropped=tuple(name for name in state if name not in taken))
+            return Inheritance.of(self, state, taken=take_over(self, state, self.state_dict()))
         if not self.config.needs_previous:
             raise SpecError(
                 "evp with weights of its own has nothing to take over from another method: use start_from: scratch, or "
@@ -218,12 +217,7 @@ class EVP(Method):
                 f"evp freezes the network of the previous stage, which lacks '{missing[0]}': put a stage of supervised "
                 "with the same backbone before it"
             )
-        taken = take_over(self, state, wanted)
-        return Inheritance(
-            taken=taken,
-            new=tuple(name for name in self.state_dict() if name not in taken),
-            dropped=tuple(name for name in state if name not in taken),
-        )
+        return Inheritance.of(self, state, taken=take_over(self, state, wanted))
 
     def _pixels(self, batch: Batch) -> Tensor:
         """(B, C, H, W) in [0, 1]; grey images in as many channels as the prompt has."""

@@ -118,17 +118,10 @@ class FedBYOL(Method):
         whole, anew = isinstance(source, FedBYOL), pooling_anew(self, state)
         backbone = (name for name in self.state_dict() if name.startswith("backbone.") and name not in anew)
         taken = take_over(self, state, self.state_dict() if whole else backbone)
-        cloned: tuple[str, ...] = ()
-        if not whole:
-            self.target.restart(self._followed())
-            cloned = tuple(f"target.{name}" for name in taken)
-        known = {*taken, *cloned}
-        return Inheritance(
-            taken=taken,
-            cloned=cloned,
-            new=tuple(name for name in self.state_dict() if name not in known),
-            dropped=tuple(name for name in state if name not in known),
-        )
+        if whole:
+            return Inheritance.of(self, state, taken=taken)
+        self.target.restart(self._followed())
+        return Inheritance.of(self, state, taken=taken, cloned=tuple(f"target.{name}" for name in taken))
 
     def _followed(self) -> dict[str, nn.Module]:
         return {"backbone": self.backbone, "projector": self.projector}

@@ -177,9 +177,9 @@ class FGSMAT(Method):
         known = source.state_dict()
         new_head = "head.weight" not in known or known["head.weight"].shape != self.head.weight.shape
         pooling = pooling_anew(self, known)
-        anew = tuple(name for name in self.state_dict() if name in pooling or (name.startswith("head.") and new_head))
+        anew = {name for name in self.state_dict() if name in pooling or (name.startswith("head.") and new_head)}
         taken = take_over(self, state, (name for name in self.state_dict() if name not in anew))
-        return Inheritance(taken=taken, new=anew, dropped=tuple(name for name in state if name not in taken))
+        return Inheritance.of(self, state, taken=taken)
 
     def _perturbed_step(self, batch: Batch, clock: Clock) -> StepOutput:
         labels = self._labels(batch)

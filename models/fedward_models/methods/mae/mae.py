@@ -161,7 +161,7 @@ class MAE(Method):
                 "put the mae stage first"
             )
         taken = take_over(self, state, self.state_dict())
-        return Inheritance(taken=taken, dropped=tuple(name for name in state if name not in taken))
+        return Inheritance.of(self, state, taken=taken)
 
     def _patches(self, images: Tensor) -> Tensor:
         return patchify(images, patch_px=self.backbone.config.patch_px)

@@ -229,12 +229,7 @@ class MGCA(Method):
             raise SpecError("image_weights have no effect on a stage that starts from the previous one: leave them out")
         everything = isinstance(source, MGCA)
         names = [name for name in self.state_dict() if everything or (name.startswith("backbone.") and name in state)]
-        taken = take_over(self, state, names)
-        return Inheritance(
-            taken=taken,
-            new=tuple(name for name in self.state_dict() if name not in taken),
-            dropped=tuple(name for name in state if name not in taken),
-        )
+        return Inheritance.of(self, state, taken=take_over(self, state, names))
 
     def _read_part(self, report: str) -> str:
         return report if self.config.report_part == "all" else impression_and_findings(report)

@@ -172,13 +172,9 @@ class Probe(Method):
         }
         whole = isinstance(source, Probe) and not self.config.new_head
         wanted = self.state_dict() if whole else self._backbone_entries(state)
-        taken = take_over(self, {**state, **copies}, wanted)
-        return Inheritance(
-            taken=tuple(name for name in taken if name not in copies),
-            cloned=tuple(copies),
-            new=tuple(name for name in self.state_dict() if name not in taken),
-            dropped=tuple(name for name in state if name not in taken),
-        )
+        received = take_over(self, {**state, **copies}, wanted)
+        taken = tuple(name for name in received if name not in copies)
+        return Inheritance.of(self, state, taken=taken, cloned=tuple(copies))
 
     def _build_head(self, contract: Contract) -> nn.Module:
         network, classes = self.backbone.network, len(contract.classes)

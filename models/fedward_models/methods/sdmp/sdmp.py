@@ -169,18 +169,11 @@ class SDMP(Method):
         """
         if isinstance(source, SDMP):
             taken = take_over(self, state, self.state_dict())
-            return Inheritance(taken=taken, dropped=tuple(name for name in state if name not in taken))
+            return Inheritance.of(self, state, taken=taken)
         prefixes = tuple(part for part in ("backbone.", "norm.") if any(name.startswith(part) for name in state))
         taken = take_over(self, state, (name for name in self.state_dict() if name.startswith(prefixes)))
         self.momentum.restart(self._online())
-        cloned = tuple(f"momentum.{name}" for name in taken)
-        known = {*taken, *cloned}
-        return Inheritance(
-            taken=taken,
-            cloned=cloned,
-            new=tuple(name for name in self.state_dict() if name not in known),
-            dropped=tuple(name for name in state if name not in known),
-        )
+        return Inheritance.of(self, state, taken=taken, cloned=tuple(f"momentum.{name}" for name in taken))
 
     def _online(self) -> dict[str, nn.Module]:
         """What the momentum branch follows."""
