@@ -25,6 +25,17 @@ class Axis:
     tiles: int = 1
 
 
+def norm_axes(name: str, *, statistics: bool = True) -> tuple[Axis, ...]:
+    """Where channels lie in the entries of a norm: scale, shift and, of a batch norm, its statistics.
+
+    Args:
+        name: The norm, relative to the backbone.
+        statistics: Whether it has some.
+    """
+    parts = ("weight", "bias", *(("running_mean", "running_var") if statistics else ()))
+    return tuple(Axis(tensor=f"{name}.{part}") for part in parts)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Activation:
     """The output of a module in which the channels of a group appear, for passes through one half only.

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from fedward_core.errors import SpecError
-from fedward_models.backbones.backbone import Activation, Axis, Backbone, ChannelGroup
+from fedward_models.backbones.backbone import Activation, Axis, Backbone, ChannelGroup, norm_axes
 from fedward_models.backbones.preact_resnet.config import PreActResNetConfig
 from fedward_models.layers.activation import ActivationName, activation
 
@@ -106,7 +106,10 @@ class PreActResNet(Backbone):
         return ChannelGroup(
             name=f"layer{stage}",
             channels=self.config.width * 2 ** (stage - 1),
-            outputs=(*(Axis(tensor=f"{name}.weight") for name in sources), *_norm_axes(norms)),
+            outputs=(
+                *(Axis(tensor=f"{name}.weight") for name in sources),
+                *(axis for name in norms for axis in norm_axes(name)),
+            ),
             inputs=tuple(Axis(tensor=name, dim=1) for name in inputs),
             activations=(
                 *(Activation(module=name) for name in (*own, *(() if projects else ("conv1",)))),
@@ -124,7 +127,7 @@ class PreActResNet(Backbone):
         return ChannelGroup(
             name=block,
             channels=len(weight),
-            outputs=(Axis(tensor=f"{block}.conv1.weight"), *_norm_axes([f"{block}.bn2"])),
+            outputs=(Axis(tensor=f"{block}.conv1.weight"), *norm_axes(f"{block}.bn2")),
             inputs=(Axis(tensor=f"{block}.conv2.weight", dim=1),),
             activations=(Activation(module=f"{block}.conv2", before=True),),
         )
@@ -161,11 +164,6 @@ class PreActBlock(nn.Module):
 def _stage(inputs: int, width: int, blocks: int, stride: int, act: ActivationName) -> nn.Sequential:
     first = PreActBlock(inputs, width, stride, act)
     return nn.Sequential(first, *(PreActBlock(width, width, 1, act) for _ in range(blocks - 1)))
-
-
-def _norm_axes(norms: list[str]) -> tuple[Axis, ...]:
-    parts = ("weight", "bias", "running_mean", "running_var")
-    return tuple(Axis(tensor=f"{norm}.{part}") for norm in norms for part in parts)
 
 
 @torch.no_grad()

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fedward_core.errors import SpecError
-from fedward_models.backbones.backbone import Activation, Axis, Backbone, ChannelGroup
+from fedward_models.backbones.backbone import Activation, Axis, Backbone, ChannelGroup, norm_axes
 from fedward_models.backbones.resnet.config import ResNetConfig
 
 _SMALLEST_PX = 32  # the last map has a 32nd of the side
@@ -142,8 +142,7 @@ def _stage(inputs: int, planes: int, blocks: int, stride: int) -> nn.Sequential:
 
 
 def _outputs(conv: str, norm: str) -> tuple[Axis, ...]:
-    parts = ("weight", "bias", "running_mean", "running_var")
-    return (Axis(tensor=f"{conv}.weight"), *(Axis(tensor=f"{norm}.{part}") for part in parts))
+    return (Axis(tensor=f"{conv}.weight"), *norm_axes(norm))
 
 
 def _inputs(*convs: str) -> tuple[Axis, ...]:

@@ -7,11 +7,9 @@ channels on both of its sides.
 
 from collections.abc import Iterator, Mapping
 
-from fedward_models.backbones.backbone import Activation, Axis, ChannelGroup
+from fedward_models.backbones.backbone import Activation, Axis, ChannelGroup, norm_axes
 from fedward_models.backbones.group_draft import GroupDraft
 from fedward_models.backbones.robust_cnn.block import Block, Convolution
-
-_PARTS = {"batch": ("weight", "bias", "running_mean", "running_var"), "group": ("weight", "bias")}
 
 
 def channel_groups_of(blocks: Mapping[str, Block], *, patch_stem: bool, norm: str) -> tuple[ChannelGroup, ...]:
@@ -97,4 +95,4 @@ def _conv(name: str) -> tuple[Axis, ...]:
 
 
 def _norm(name: str, norm: str) -> tuple[Axis, ...]:
-    return tuple(Axis(tensor=f"{name}.{part}") for part in _PARTS[norm])
+    return norm_axes(name, statistics=norm == "batch")
