@@ -116,8 +116,12 @@ class PretendedKeeper:
         self.registered[site] = public_key_pem
         return str(2**64 - 1)
 
+    def sites(self) -> frozenset[str]:
+        return frozenset(self.registered)
+
     def forget(self, site: str) -> None:
         self.forgotten.append(site)
+        self.registered.pop(site, None)
 
     def end(self) -> None:
         self.ended += 1

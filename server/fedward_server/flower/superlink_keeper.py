@@ -78,7 +78,7 @@ class SuperLinkKeeper:
             return self._connection(kept).address
 
     def register(self, site: str, public_key_pem: bytes) -> str:
-        """Let a site's node in; a key that the site has registered already is fine.
+        """Let a site's node in, and no other of its name; a key that the site has registered already is fine.
 
         Args:
             site: The site's name, which its node bears from now on.
@@ -92,10 +92,21 @@ class SuperLinkKeeper:
             SuperLinkAwayError: The SuperLink does not answer.
         """
         with self._control() as control:
-            for node in _nodes_of(control, site):
-                if node.public_key == public_key_pem:
-                    return str(node.id)
-            return str(control.register_node(public_key_pem, site))
+            nodes = _nodes_of(control, site)
+            own = next((node.id for node in nodes if node.public_key == public_key_pem), None)
+            for node in nodes:
+                if node.id != own:  # of a site that was revoked while the SuperLink was away
+                    control.unregister_node(node.id)
+            return str(control.register_node(public_key_pem, site) if own is None else own)
+
+    def sites(self) -> frozenset[str]:
+        """The names of all registered nodes.
+
+        Raises:
+            SuperLinkAwayError: The SuperLink does not answer.
+        """
+        with self._control() as control:
+            return frozenset(node.name for node in control.nodes() if node.name)
 
     def forget(self, site: str) -> None:
         """Let a site's nodes in no more; its keys can never be registered again. To forget a stranger is fine."""

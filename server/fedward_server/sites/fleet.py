@@ -12,7 +12,7 @@ from fedward_server.sites.board import Board
 from fedward_server.sites.enrolment import check_enrolment, enrol
 from fedward_server.sites.keeper import Keeper
 from fedward_server.sites.presence import Presence
-from fedward_server.sites.queries import any_site
+from fedward_server.sites.queries import all_sites, any_site
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +45,7 @@ class Fleet:
     superlink: str = ""
     _enrolling: asyncio.Lock = field(default_factory=asyncio.Lock)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _settled: bool = False  # whether the SuperLink knows of every site that was revoked
     _ending: bool = False
 
     async def enrol(self, database: Database, enrolment: Enrolment, own_port: int) -> Membership:
@@ -70,10 +71,13 @@ class Fleet:
         return Membership(site=site, key=key, fleet=address, node_authentication=self.node_authentication)
 
     async def forget(self, site: str) -> None:
-        """Let the SuperNode of a revoked site join no more."""
+        """Let the SuperNode of a revoked site join no more; while the SuperLink is away, as soon as it is back."""
         self.board.forget()
+        self._settled = False
         if self.node_authentication:
-            await asyncio.to_thread(self.keeper.forget, site)
+            with suppress(FedwardError):
+                await asyncio.to_thread(self.keeper.forget, site)
+        self._changed.set()
 
     async def keep_superlink(self, database: Database) -> None:
         """Look after the SuperLink from the first site on, until told to end; then end it."""
@@ -101,6 +105,21 @@ class Fleet:
                 if not await any_site(session):
                     return
         self.superlink = await asyncio.to_thread(self.keeper.ensure)
+        if self.node_authentication and not self._settled:
+            await self._shut_strangers_out(database)
+
+    async def _shut_strangers_out(self, database: Database) -> None:
+        """Let no SuperNode join whose site is not enrolled: the SuperLink may have been away when that was revoked."""
+        async with self._enrolling:  # a site that is being made is registered first
+            self._settled = True
+            async with database.reading() as session:
+                enrolled = {site.name for site in await all_sites(session)}
+            try:
+                for site in await asyncio.to_thread(self.keeper.sites) - enrolled:
+                    await asyncio.to_thread(self.keeper.forget, site)
+            except BaseException:
+                self._settled = False
+                raise
 
     async def _register(self, site: str, public_key: str) -> str:
         if not self.node_authentication:

@@ -19,6 +19,9 @@ class Keeper(Protocol):
     def register(self, site: str, public_key_pem: bytes) -> str:
         """Let the SuperNode that holds the private half of a key join under a site's name; gives Flower's id of it."""
 
+    def sites(self) -> frozenset[str]:
+        """The names under which SuperNodes may join."""
+
     def forget(self, site: str) -> None:
         """Let the site's SuperNode join no more; to forget one that is not known is fine."""
 
@@ -52,6 +55,10 @@ class LateKeeper:
     def register(self, site: str, public_key_pem: bytes) -> str:
         """See :class:`Keeper`."""
         return self._keeper.register(site, public_key_pem)
+
+    def sites(self) -> frozenset[str]:
+        """See :class:`Keeper`."""
+        return self._keeper.sites()
 
     def forget(self, site: str) -> None:
         """See :class:`Keeper`."""

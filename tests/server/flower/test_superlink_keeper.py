@@ -52,10 +52,16 @@ def test_a_living_superlink_is_adopted_and_a_killed_one_restarted_with_what_it_k
         after_a_restart.register("hill", north)
     with pytest.raises(RunRefusedError):
         after_a_restart.register("hill", pem(rsa.generate_private_key(65537, 2048)))
-    after_a_restart.forget("north")
-    after_a_restart.forget("north")
-    with pytest.raises(RunRefusedError):
+    moved = pem(ec.generate_private_key(ec.SECP384R1()))
+    assert after_a_restart.register("north", moved) != node
+    assert after_a_restart.sites() == {"north"}
+    with pytest.raises(RunRefusedError):  # of two keys of one name, the newer is in
         after_a_restart.register("north", north)
+    after_a_restart.forget("north")
+    after_a_restart.forget("north")
+    assert after_a_restart.sites() == frozenset()
+    with pytest.raises(RunRefusedError):
+        after_a_restart.register("north", moved)
 
     keeper.end()
     keeper.end()

@@ -7,6 +7,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from fedward_core.errors import FedwardError
 from fedward_server.sites.versions import our_versions
 
 
@@ -114,8 +115,30 @@ def test_a_revoked_site_is_dead_at_once_and_can_be_invited_again(hub_with_tls: A
     assert hub.keeper.forgotten == ["north"]
     assert hub.call("GET", "/sites/north").status_code == 404
     assert hub.call("DELETE", "/sites/north").status_code == 404
-    hub.keeper.registered.clear()
     assert hub.beat(hub.site("north"))
+
+
+def test_a_site_that_is_revoked_while_the_superlink_is_away_is_shut_out_once_it_is_back(
+    hub_with_tls: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(_: str) -> None:
+        raise FedwardError("the SuperLink does not answer")
+
+    hub = hub_with_tls
+    monkeypatch.setattr("fedward_server.sites.fleet.LOOK_EVERY_S", 0.01)
+    for site in ("north", "hill"):
+        hub.site(site)
+    with monkeypatch.context() as patch:
+        patch.setattr(hub.keeper, "forget", away)
+        assert hub.call("DELETE", "/sites/north").status_code == 204
+        hub.call("GET", "/health")
+    assert "north" in hub.keeper.registered
+    for _ in range(500):
+        hub.call("GET", "/health")
+        if "north" not in hub.keeper.registered:
+            break
+        time.sleep(0.01)
+    assert hub.keeper.registered.keys() == {"hill"}
 
 
 def test_two_with_one_token_make_one_site(hub_with_tls: Any) -> None:
