@@ -141,9 +141,10 @@ def test_a_call_that_breaks_off_is_no_fault_of_the_coordinator() -> None:
 
 async def break_off(app: FastAPI) -> None:
     """Send half of a body, and be gone; a fault of the application would be raised here."""
-    messages = [{"type": "http.request", "body": b"half", "more_body": True}, {"type": "http.disconnect"}]
+    half: dict[str, Any] = {"type": "http.request", "body": b"half", "more_body": True}
+    messages = [half, {"type": "http.disconnect"}]
     path = "/v1/fleet/push-messages"
-    scope = {"type": "http", "http_version": "1.1", "method": "POST", "scheme": "http", "headers": []}
+    scope: dict[str, Any] = {"type": "http", "http_version": "1.1", "method": "POST", "scheme": "http", "headers": []}
     scope |= {"path": path, "raw_path": path.encode(), "query_string": b"", "server": ("127.0.0.1", 80)}
 
     async def receive() -> dict[str, Any]:

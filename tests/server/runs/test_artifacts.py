@@ -22,5 +22,5 @@ def test_a_zip_file_that_cannot_be_written_leaves_nothing_behind(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(artifacts, "_texts", fail)
     with pytest.raises(UnavailableError if isinstance(fault, OSError) else KeyError):
-        write_zip(Findings.model_construct(), RunFolder(tmp_path / "run"))
+        write_zip(Findings.model_construct(run=None, events=(), metrics=None), RunFolder(tmp_path / "run"))
     assert list(tmp_path.iterdir()) == []
