@@ -142,7 +142,7 @@ _PLURAL = {
 
 def _is_echo(fault: Any) -> bool:
     """Whether a list is called short only because entries of it are wrong, each of which is a fault of its own."""
-    return fault["type"] == "too_short" and len(fault["input"]) >= fault["ctx"]["min_length"]
+    return bool(fault["type"] == "too_short" and len(fault["input"]) >= fault["ctx"]["min_length"])
 
 
 def _sentence(message: str) -> str:
