@@ -38,10 +38,14 @@ class WorkNote(Frozen):
 
     @classmethod
     def read(cls, path: Path) -> Self | None:
-        """The note in a file; None if there is none, or none yet."""
+        """The note in a file; None if there is none, or none yet, or if it names a process of somebody else.
+
+        The agent ends what a note names. Where it is root's, it ends no process but those of the user who wrote it.
+        """
         try:
-            return cls.model_validate_json(path.read_bytes())
-        except (FileNotFoundError, ValidationError):
+            note = cls.model_validate_json(path.read_bytes())
+            return note if not note.process.is_alive or _user_of(note.process) == path.stat().st_uid else None
+        except (FileNotFoundError, ProcessLookupError, ValidationError):
             return None
 
     def write(self, path: Path) -> None:
@@ -55,6 +59,12 @@ class WorkNote(Frozen):
         if not self.letter:
             return None
         return message_from_proto(MessageProto.FromString(base64.b64decode(self.letter)))
+
+
+def _user_of(process: Process) -> int:
+    """The user whose process it is. Its folder in /proc is root's where it has changed its user."""
+    lines = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8", errors="replace").splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith("Uid:")))
 
 
 def note_start(path: Path) -> None:

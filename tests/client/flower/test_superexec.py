@@ -1,6 +1,7 @@
 """What the site's SuperExec takes and what it refuses, and whom it answers for."""
 
 import os
+import pwd
 import signal
 import subprocess
 import sys
@@ -225,3 +226,13 @@ def test_a_note_that_is_not_there_or_not_whole_is_none(tmp_path: Path) -> None:
     assert WorkNote.read(tmp_path / "none.json") is None
     (tmp_path / "half.json").write_text("{")
     assert WorkNote.read(tmp_path / "half.json") is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can write in another user's name")
+def test_a_note_names_no_process_but_its_writers(tmp_path: Path) -> None:
+    path, process = tmp_path / "1.json", Process.of(os.getpid())
+    assert process is not None
+    WorkNote(process=process).write(path)
+    assert WorkNote.read(path) is not None
+    os.chown(path, pwd.getpwnam("nobody").pw_uid, -1)
+    assert WorkNote.read(path) is None
