@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from fedward_cli.commands.demo import ARMS, demo_arms
-from fedward_cli.commands.zoo import KINDS
+from fedward_cli.exhibits import KINDS
 from fedward_cli.main import app
 from fedward_core import registry
 from fedward_core.config import Config

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fedward_cli import docstrings
-from fedward_cli.commands.zoo import KINDS, exhibits
+from fedward_cli.exhibits import KINDS, exhibits
 from fedward_core import registry
 
 

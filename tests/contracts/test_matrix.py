@@ -4,11 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from fedward_cli.matrix import matrix
-from fedward_cli.matrix.matrix import Cell, Matrix, Mode, keep, pairs, recorded, try_all, try_cell
+from fedward_cli.matrix import trying
+from fedward_cli.matrix.matrix import Cell, Matrix, Mode, keep, pairs, recorded
 from fedward_cli.matrix.report import matrix_markdown
+from fedward_cli.matrix.trying import try_all, try_cell
 from fedward_core import registry
+from fedward_core.engine import Job
 from fedward_core.errors import SpecError
+from fedward_core.events import Listener
+from fedward_server.engines.inline import InlineEngine
 
 EVERY = [(method, backbone, mode) for method, backbone in pairs() for mode in Mode]
 README = Path(__file__).parents[2] / "README.md"
@@ -65,6 +69,17 @@ def test_a_pair_that_does_not_fit_is_refused_with_the_zoos_reason(folder: Path) 
     assert (cell.state, "vision transformer" in cell.reason) == ("refused", True)
 
 
+def test_a_cell_that_left_no_weights_has_not_trained(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = InlineEngine.run
+
+    def lose_weights(engine: InlineEngine, job: Job, listen: Listener) -> None:
+        whole(engine, job, listen)
+        (job.out / "stages" / "cell" / "final.safetensors").unlink()
+
+    monkeypatch.setattr(InlineEngine, "run", lose_weights)
+    assert try_cell("rehearsal", "", Mode.LOCAL, "inline", folder).state == "failed"
+
+
 def test_an_interrupted_record_is_completed_and_what_is_refused_is_tried_on_one_engine_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -78,7 +93,7 @@ def test_an_interrupted_record_is_completed_and_what_is_refused_is_tried_on_one_
         state = "refused" if backbone == "lenet" else "trained"
         return Cell(method=method, backbone=backbone, mode=mode, engine=engine, state=state)
 
-    monkeypatch.setattr(matrix, "try_cell", stand_in)
+    monkeypatch.setattr(trying, "try_cell", stand_in)
     with pytest.raises(KeyboardInterrupt):
         try_all(["inline", "deployment"], ["supervised"], record=record)
     interrupted = tried.pop()

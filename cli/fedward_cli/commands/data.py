@@ -1,6 +1,6 @@
 """``fedward data``: simulated hospitals, a look at data, and one site cut into several. Nothing here needs torch.
 
-The tables are in ``data_tables``.
+The tables are in ``display.data_tables``.
 """
 
 import json
@@ -14,15 +14,12 @@ from rich.markup import escape
 
 from fedward_cli.display.consoles import tell
 from fedward_cli.display.data_tables import as_json_of, show_differences, show_sites
-from fedward_cli.faults import PoliteGroup
 from fedward_cli.options import AsJson, class_names
 from fedward_core.cards import DataKind, Task
 from fedward_core.errors import SpecError
 from fedward_core.spec import Dataset
 
-app = typer.Typer(
-    cls=PoliteGroup, no_args_is_help=True, rich_markup_mode="markdown", help="Make, look at and cut data, site by site."
-)
+app = typer.Typer(no_args_is_help=True, help="Make, look at and cut data, site by site.")
 
 Target = Annotated[Path, typer.Option("--out", help="The folder to write sites into.", file_okay=False)]
 Source = Annotated[

@@ -1,81 +1,23 @@
-"""``fedward zoo``: what a spec can choose, generated from the registry and from the configuration classes."""
+"""``fedward zoo``: what a spec can choose, and what was seen of it."""
 
-import inspect
 import json
-from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from pydantic_core import PydanticUndefined
 from rich.markup import escape
 from rich.table import Table
 
-from fedward_cli import docstrings
 from fedward_cli.display.consoles import output
-from fedward_cli.faults import PoliteGroup
+from fedward_cli.exhibits import KINDS, Exhibit, exhibits
 from fedward_cli.options import AsJson
 from fedward_core import registry
-from fedward_core.config import Config, Frozen
 from fedward_core.errors import SpecError
-from fedward_core.spec import MethodConfig
 
 if TYPE_CHECKING:
     from fedward_cli.matrix.matrix import Matrix
 
-KINDS = {
-    "method": "methods",
-    "backbone": "backbones",
-    "tokenizer": "tokenizers",
-    "optimizer": "optimizers",
-    "local_term": "local_terms",
-    "personalisation": "personalisations",
-    "aggregator": "aggregators",
-    "filter": "filters",
-    "engine": "engines",
-}
-
-app = typer.Typer(cls=PoliteGroup, no_args_is_help=True, help="What a spec can choose, by name.")
-
-
-class Setting(Frozen):
-    """One key of a configuration: its default as YAML would write it, and what it means."""
-
-    key: str
-    default: str
-    meaning: str
-
-
-class Exhibit(Frozen):
-    """One registered name.
-
-    Attributes:
-        name: The name that a spec uses.
-        kind: Method, backbone, optimizer and so on.
-        summary: What it is, in a sentence.
-        needs: What it cannot do without.
-        paper: Where it was published; empty for what has no paper.
-        settings: The keys that a spec may set.
-    """
-
-    name: str
-    kind: str
-    summary: str
-    needs: str = ""
-    paper: str = ""
-    settings: tuple[Setting, ...] = ()
-
-
-def exhibits(kind: str | None = None) -> tuple[Exhibit, ...]:
-    """Everything registered, or everything of one kind.
-
-    Raises:
-        SpecError: No such kind.
-    """
-    if kind is not None and kind not in KINDS:
-        raise SpecError(registry.unknown(f"kind '{kind}'", kind, tuple(KINDS)))
-    kinds = KINDS if kind is None else {kind: KINDS[kind]}
-    return tuple(_exhibit(one, group, name) for one, group in kinds.items() for name in registry.names(group))
+app = typer.Typer(no_args_is_help=True, help="What a spec can choose, by name.")
 
 
 @app.command("list")
@@ -98,7 +40,7 @@ def list_names(
         table.add_row(*row, end_section=last)
     output().print(table)
     if kind is None:
-        from fedward_cli.matrix.matrix import recorded  # noqa: PLC0415 - it knows runs, which one kind does not need
+        from fedward_cli.matrix.matrix import recorded  # noqa: PLC0415 - a list of one kind does without
 
         _print_matrix(recorded())
     output().print("`fedward zoo show NAME` tells the settings of one of them.")
@@ -119,14 +61,19 @@ def matrix(  # noqa: PLR0913, PLR0917 - one argument for each option
 
     For example `fedward zoo matrix`
     """
-    from fedward_cli.matrix.matrix import recorded, try_all  # noqa: PLC0415 - it knows runs, which the list does not
+    from fedward_cli.matrix.matrix import recorded  # noqa: PLC0415 - a list of one kind does without
 
     if not run and (engine or method or record):
         raise SpecError("--engine, --method and --record have no effect on what is recorded: add --run")
     if missing and not record:
         raise SpecError("--missing has no effect without --record: name the file")
     chosen = engine or ["inline"], method or registry.names("methods")
-    seen = try_all(*chosen, record=record, missing=missing) if run else recorded()
+    if run:
+        from fedward_cli.matrix.trying import try_all  # noqa: PLC0415 - it knows runs, which the record does not
+
+        seen = try_all(*chosen, record=record, missing=missing)
+    else:
+        seen = recorded()
     if as_json:
         typer.echo(seen.model_dump_json(indent=2))
         return
@@ -174,48 +121,3 @@ def _print_exhibit(exhibit: Exhibit) -> None:
     for setting in exhibit.settings:
         table.add_row(setting.key, escape(setting.default), escape(setting.meaning))
     console.print(table)
-
-
-def _exhibit(kind: str, group: str, name: str) -> Exhibit:
-    if kind == "engine":
-        # An engine is its own class and has no settings; its module may import Ray, and so is only read.
-        (entry,) = entry_points(group=f"fedward.{group}", name=name)
-        docstring = docstrings.of_module(entry.module)
-        return Exhibit(name=name, kind=kind, summary=docstrings.summary(docstring))
-    config = registry.resolve(group, name)
-    of_module = docstrings.of_module(config.implementation.partition(":")[0])
-    return Exhibit(
-        name=name,
-        kind=kind,
-        summary=docstrings.summary(config.__doc__),
-        needs=_needs(config),
-        paper=docstrings.paper(inspect.cleandoc(config.__doc__ or "")) or docstrings.paper(of_module),
-        settings=_settings(config),
-    )
-
-
-def _needs(config: type[Config]) -> str:
-    if not issubclass(config, MethodConfig):
-        return ""
-    parts = ["images and labels" if config.needs_labels else "images"]
-    if config.needs_backbone:
-        parts.append("a backbone")
-    if config.runtime == "numpy":
-        parts.append("no torch")
-    return ", ".join(parts)
-
-
-def _settings(config: type[Config]) -> tuple[Setting, ...]:
-    meanings = docstrings.attributes(config)
-    return tuple(
-        Setting(key=key, default=_default(field), meaning=meanings.get(key, ""))
-        for key, field in config.model_fields.items()
-        if key != "name"
-    )
-
-
-def _default(field: Any) -> str:
-    value = field.get_default(call_default_factory=True)
-    if value is PydanticUndefined:
-        return "required"
-    return json.dumps(value.model_dump() if isinstance(value, Config) else value, default=str)
