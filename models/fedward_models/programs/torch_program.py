@@ -182,7 +182,8 @@ class TorchProgram:
         if plan.rules != self._personalisation.rules(method) or plan.manifest != manifest_of(method):
             raise SpecError(
                 f"the plan of stage '{self._stage.name}' shares other parts of the model than its spec does, or is of "
-                "another model: nothing is sent. Bring coordinator and sites to one release of Fedward"
+                "another model: another release of Fedward made it, or it was changed on its way. Nothing is sent: use "
+                "one release everywhere"
             )
         self._checked = plan
 
