@@ -3,6 +3,7 @@
 import json
 import ssl
 import time
+from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from types import TracebackType
@@ -83,7 +84,7 @@ class Coordinator:
         return answer.content
 
     def _compare_clocks(self, answer: httpx.Response) -> None:
-        if "Date" in answer.headers:
+        with suppress(KeyError, ValueError):  # a proxy on the way may tell no time, or none that can be read
             self._clock_off_s = time.time() - parsedate_to_datetime(answer.headers["Date"]).timestamp()
 
 

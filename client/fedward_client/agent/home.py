@@ -85,10 +85,12 @@ class AgentHome:
 
     @property
     def is_claimed(self) -> bool:
-        """Whether an agent uses the folder now."""
+        """Whether an agent uses the folder now; nothing of it is changed, whoever may pass through it."""
         try:
-            with self.claimed():
+            with _locked(self.path / "agent.lock"):
                 return False
+        except FileNotFoundError:
+            return False
         except AgentError:
             return True
 
@@ -105,12 +107,8 @@ class AgentHome:
             AgentError: Another agent uses it.
         """
         self.make()
-        descriptor = os.open(self.path / "agent.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        try:
-            _lock(descriptor)
+        with _locked(self.path / "agent.lock", os.O_CREAT):
             yield
-        finally:
-            os.close(descriptor)
 
 
 def write_secret(path: Path, content: bytes) -> None:
@@ -123,6 +121,16 @@ def write_secret(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
+
+
+@contextmanager
+def _locked(path: Path, flags: int = 0) -> Iterator[None]:
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | flags, 0o600)
+    try:
+        _lock(descriptor)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _lock(descriptor: int) -> None:

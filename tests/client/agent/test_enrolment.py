@@ -4,8 +4,10 @@ import stat
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
+from fedward_client.agent.coordinator import Coordinator
 from fedward_client.agent.enrolment import TEMPLATE, enrol
 from fedward_client.agent.errors import AgentError, CoordinatorAwayError, RefusedError
 from fedward_client.agent.home import AgentHome
@@ -87,3 +89,23 @@ def test_a_site_that_is_not_enrolled_is_told_how(fresh: AgentHome) -> None:
 def test_one_home_has_one_agent(home: AgentHome) -> None:
     with home.claimed(), pytest.raises(AgentError, match="another agent uses"), home.claimed():
         pass
+
+
+def test_a_look_at_a_home_changes_nothing_of_it(home: AgentHome, fresh: AgentHome) -> None:
+    with home.claimed():
+        home.path.chmod(0o711)  # as where client apps run as a user of their own
+        assert home.is_claimed
+        assert stat.S_IMODE(home.path.stat().st_mode) == 0o711
+    assert not home.is_claimed
+    assert stat.S_IMODE(home.path.stat().st_mode) == 0o711
+    assert not fresh.is_claimed
+    assert not fresh.path.exists()
+
+
+def test_a_time_that_cannot_be_read_is_no_fault(home: AgentHome) -> None:
+    with Coordinator("http://127.0.0.1:1") as coordinator:
+        for date in ({"Date": "soon"}, {}):
+            coordinator._compare_clocks(httpx.Response(200, headers=date))
+        assert coordinator.clock_off_s is None
+        coordinator._compare_clocks(httpx.Response(200, headers={"Date": "Thu, 26 Nov 2026 03:00:00 GMT"}))
+        assert coordinator.clock_off_s is not None
