@@ -59,6 +59,24 @@ def test_the_order_of_arrival_changes_no_digit() -> None:
     np.testing.assert_array_equal(means[0], means[1])
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [
+        rows(VOTES["a"], np.array([[0, 1], [1, 0], [1, 0]])),
+        rows(VOTES["a"], np.array(1)),
+        rows(VOTES["a"], LABELS[:2]),
+        rows(np.empty((0, 2)), LABELS[:0]),
+    ],
+    ids=["a table", "one number", "too few", "no images"],
+)
+def test_the_first_site_may_not_send_anything_either(sent: dict[str, Array]) -> None:
+    ensemble = PublicEnsemble(Task.CLASSIFICATION)
+    with pytest.raises(UpdateError, match="expected"):
+        ensemble.add("a", sent)
+    ensemble.add("b", rows(VOTES["b"]))
+    assert ensemble.metrics()["accuracy"].n == 3
+
+
 def test_several_findings_have_no_accuracy() -> None:
     assert ensemble_of("a", task=Task.MULTI_LABEL).metrics() == {}
 

@@ -43,8 +43,10 @@ class PublicEnsemble:
         if predictions.keys() != {PROBABILITIES, LABELS}:
             raise UpdateError("expected probabilities and labels of the public dataset, and nothing else")
         probabilities, labels = np.asarray(predictions[PROBABILITIES]), np.asarray(predictions[LABELS])
-        if probabilities.ndim != 2 or len(labels) != len(probabilities) or not _are_shares(probabilities):
+        if probabilities.ndim != 2 or not probabilities.size or not _are_shares(probabilities):
             raise UpdateError("expected one probability in [0, 1] for each image and class")
+        if labels.shape[:1] != probabilities.shape[:1] or (self.task is Task.CLASSIFICATION and labels.ndim != 1):
+            raise UpdateError(f"expected labels of {len(probabilities)} images, found an array of shape {labels.shape}")
         if self.sites and not self._fits(probabilities, labels):
             raise UpdateError("its public dataset has other images, classes or labels than that of the other sites")
         self.sites[site], self.labels = probabilities, labels
