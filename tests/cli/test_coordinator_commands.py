@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any
 import httpx
 import pytest
 from typer.testing import CliRunner
+from waiting import wait_until
 
 from fedward_cli.main import app
 
@@ -195,10 +195,7 @@ def test_a_run_is_paused_and_resumed(network: Network, spec: Path) -> None:
     spec.write_text(SPEC.replace("rounds: 3", "rounds: 100000"))
     network.call("run", "submit", spec, "--study", "drill", "--id", "rests")
     assert "rests is paus" in network.call("run", "pause", "rests").stdout
-    deadline = time.monotonic() + 60
-    while "rests is submitted" not in network.call("run", "resume", "rests").stdout:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    wait_until(lambda: "rests is submitted" in network.call("run", "resume", "rests").stdout)
     network.call("run", "stop", "rests")
 
 

@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -103,10 +102,7 @@ def test_killing_the_command_ends_the_network_too(tmp_path: Path) -> None:
     started = up(tmp_path)
     started.kill()
     started.wait()
-    deadline = time.monotonic() + 60
-    while processes_of(tmp_path):
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    wait_until(lambda: not processes_of(tmp_path))
     assert started.stdout is not None
     started.stdout.close()
 

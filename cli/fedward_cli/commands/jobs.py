@@ -15,6 +15,7 @@ from fedward_cli.options import AsJson, RayWorkers, SpecFile
 from fedward_core.spec import Spec
 
 if TYPE_CHECKING:
+    from fedward_client.agent.home import AgentHome
     from fedward_client.jobs.job import LocalJob
     from fedward_client.jobs.queue import JobQueue
 
@@ -32,7 +33,7 @@ def submit(spec: SpecFile, home: HomeFolder = HOME, ray_workers: RayWorkers = 1,
     """
     from fedward_client.agent.policy import read_policy  # noqa: PLC0415 - most commands need no client
 
-    policy = read_policy(home.absolute() / "site.yaml")
+    policy = read_policy(_home(home).policy)
     _print(_queue(home).submit(Spec.read(spec), policy, ray_workers=ray_workers), machine=as_json)
 
 
@@ -104,11 +105,16 @@ def release(
     tell(f"The results of job '{escape(job)}' are in '{escape(str(out))}'.")
 
 
-def _queue(home: Path) -> "JobQueue":
+def _home(folder: Path) -> "AgentHome":
     from fedward_client.agent.home import AgentHome  # noqa: PLC0415 - most commands need no client
-    from fedward_client.jobs.queue import JobQueue  # noqa: PLC0415
 
-    return JobQueue(AgentHome(home.absolute()).jobs)
+    return AgentHome(folder.absolute())
+
+
+def _queue(home: Path) -> "JobQueue":
+    from fedward_client.jobs.queue import JobQueue  # noqa: PLC0415 - most commands need no client
+
+    return JobQueue(_home(home).jobs)
 
 
 def _print(job: "LocalJob", *, machine: bool) -> None:
