@@ -14,8 +14,8 @@ from fedward_core.cards import Task
 from fedward_core.config import Frozen
 from fedward_core.spec import Dataset
 
-# It becomes a folder's name.
-DatasetName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+# It becomes a folder's name, and leads nowhere else.
+DatasetName = Annotated[str, Field(pattern=r"^[^./\x00-\x1f][^/\x00-\x1f]*$")]
 CARD_PX = 8  # cards count images and do not show them: the smallest size is read fastest
 
 

@@ -112,6 +112,12 @@ def test_a_policy_that_cannot_be_read_is_an_error(text: str, tmp_path: Path) -> 
         read_policy(path)
 
 
+def test_a_dataset_may_have_any_name_that_a_folder_can_have(tmp_path: Path) -> None:
+    path = tmp_path / "site.yaml"
+    path.write_text("datasets: {Thorax Röntgen 2.0: {path: /x}}", encoding="utf-8")
+    assert list(read_policy(path).datasets) == ["Thorax Röntgen 2.0"]
+
+
 def test_no_policy_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(PolicyError, match="nothing is allowed"):
         read_policy(tmp_path / "site.yaml")
