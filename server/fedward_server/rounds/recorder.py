@@ -33,18 +33,18 @@ class Recorder:
         **facts: Any,
     ) -> None:
         """Record one event now."""
-        self.tell_of(facts, kind, stage=stage, round_=round_, site=site)
+        self.record(kind, facts, stage=stage, round_=round_, site=site)
 
-    def tell_of(
+    def record(
         self,
-        facts: Mapping[str, Any],
         kind: EventKind,
+        facts: Mapping[str, Any],
         *,
         stage: str | None = None,
         round_: int | None = None,
         site: str | None = None,
     ) -> None:
-        """Record one event whose facts a site has named, with whatever names."""
+        """The same for facts that somebody else has named, with whatever names."""
         event = Event(kind=kind, time_s=time.time(), stage=stage, round=round_, site=site, facts=dict(facts))
         with self._path.open("a", encoding="utf-8") as file:
             file.write(event.model_dump_json() + "\n")

@@ -193,9 +193,9 @@ class Round:
         self.bytes_received += received
         self.replies[answer.site] = answer.reply
         counts = {"num_examples": update.num_examples, "num_steps": update.num_steps, "bytes": received}
-        self.context.recorder.tell_of(
-            {**update.metrics, **counts},
+        self.context.recorder.record(
             EventKind.SITE_TRAINED,
+            {**update.metrics, **counts},
             stage=self.context.stage.name,
             round_=self.state.round,
             site=answer.site,

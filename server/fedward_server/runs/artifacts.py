@@ -58,10 +58,11 @@ def write_zip(findings: Findings, folder: RunFolder) -> Path:
         path = Path(file.name)
     try:
         _fill(path, findings, folder)
-    except BaseException as error:
+    except OSError as error:
         path.unlink()
-        if isinstance(error, OSError):
-            raise UnavailableError(f"the zip file cannot be written ({error.strerror}): is the disk full?") from error
+        raise UnavailableError(f"the zip file cannot be written ({error.strerror}): is the disk full?") from error
+    except BaseException:
+        path.unlink()
         raise
     return path
 
