@@ -1,1 +1,1 @@
-"""Where the coordinator remembers: SQLite, its migrations, and nothing of what the tables mean."""
+"""Where the coordinator remembers: SQLite or PostgreSQL, the migrations, and nothing of what the tables mean."""

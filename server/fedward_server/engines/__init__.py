@@ -1,1 +1,1 @@
-"""Where a run executes: in this process, or on Ray."""
+"""Where a run executes: in this process, on Ray, or at sites over a SuperLink."""
