@@ -75,15 +75,19 @@ class SuperExec:
 
         Returns:
             Whether there was one. A SuperNode that does not answer, e.g. because it is starting, has none; a task whose
-            refusal does not reach it is offered again.
+            refusal does not reach it is offered again. Nor is there one where a coordinator has sent what makes no
+            message: no task ends the agent.
         """
-        self._look_after_apps()
         try:
+            self._look_after_apps()
             offer = self._client.AcquireTask(AcquireTaskRequest(supported_task_types=[TaskType.CLIENT_APP]))
             if not (offer.HasField("task") and offer.token):
                 return False
             self.take(offer.task, offer.token)
         except httpx.HTTPError:
+            return False
+        except Exception:
+            log.exception("site %s: a task could not be taken or answered", self._site)
             return False
         return True
 

@@ -128,6 +128,18 @@ def test_a_client_app_that_is_not_approved_is_refused_and_not_started(
     assert answers == [("token", Refusal(site="north", ground=Ground.UNAPPROVED_APP), None)]
 
 
+def test_a_task_that_cannot_be_answered_ends_no_agent(
+    node: Node, superexec: SuperExec, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("these pieces make no message")
+
+    monkeypatch.setattr(module, "answer_for", fail)
+    node.task = Task(type=TaskType.CLIENT_APP, fab_hash="b" * 64)
+    assert not superexec.step()
+    assert "make no message" in caplog.text
+
+
 @pytest.mark.parametrize("kind", [kind for kind in TaskType if kind is not TaskType.CLIENT_APP])
 def test_every_other_type_of_task_is_refused_even_for_an_approved_app(
     kind: TaskType, node: Node, launcher: Started, superexec: SuperExec, monkeypatch: pytest.MonkeyPatch
