@@ -14,11 +14,13 @@ from fedward_core.errors import CheckpointError, DataError, SpecError
 from fedward_core.partition import Partition
 from fedward_core.spec import Spec
 from fedward_models.backbones.small_cnn.config import SmallCNNConfig
+from fedward_models.backbones.timm_network.config import TimmConfig
 from fedward_models.backbones.vit.config import ViTConfig
 from fedward_models.building import manifest_of
 from fedward_models.method import Batch, Clock, Method
 from fedward_models.methods.mae.config import MAEConfig
 from fedward_models.methods.sdmp.bases import DINO
+from fedward_models.methods.sdmp.branches import check_takes
 from fedward_models.methods.sdmp.config import SDMPConfig
 from fedward_models.methods.sdmp.sdmp import SDMP
 from fedward_models.methods.supervised.config import SupervisedConfig
@@ -405,6 +407,13 @@ def test_crops_that_the_backbone_does_not_take_are_refused() -> None:
         build(base=multi_crop(local_px=20))
     with pytest.raises(SpecError, match="leave local_px out"):
         build(kind="cnn", base=multi_crop(local_px=16))
+
+
+def test_crops_that_a_network_of_a_library_does_not_take_are_refused() -> None:
+    form = {"patch_size": 8, "embed_dim": 12, "depth": 1, "num_heads": 2}
+    backbone = TimmConfig(network="vit_tiny_patch16_224", arguments=form).build(image_px=32, channels=1)
+    with pytest.raises(SpecError, match="leave local_px out"):
+        check_takes(backbone, size_px=16, channels=1)
 
 
 def test_local_crops_change_the_step_and_the_centre_is_that_of_clean_views_alone() -> None:

@@ -42,7 +42,7 @@ def check_takes(backbone: Backbone, *, size_px: int, channels: int) -> None:
     try:
         with torch.no_grad(), mode(backbone, training=False):
             backbone(torch.zeros(1, channels, size_px, size_px))
-    except RuntimeError as error:
+    except (AssertionError, RuntimeError, ValueError) as error:  # libraries refuse sizes in ways of their own
         raise SpecError(
             f"the backbone does not take crops of {size_px} pixels beside whole images: leave local_px out"
         ) from error
