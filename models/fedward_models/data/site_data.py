@@ -202,10 +202,12 @@ def _spacing(reading: Reading, site: str, dataset: Dataset) -> tuple[float, ...]
 
 
 def _patients(reading: Reading) -> Array:
-    """The patients; without any, each image is a patient of its own."""
-    if reading.patients is not None:
-        return reading.patients
-    return np.array([f"image {index}" for index in range(len(reading.images))])
+    """The patients; an image of nobody that is named is a patient of its own."""
+    own = np.array([f"image {index}" for index in range(len(reading.images))])
+    if reading.patients is None:
+        return own
+    named = np.array([bool(str(patient).strip()) for patient in reading.patients], dtype=bool)
+    return reading.patients if named.all() else np.where(named, reading.patients.astype(str), own)
 
 
 def _splits(splits: Array | None, content: SiteData, dataset: str) -> Array:

@@ -93,6 +93,12 @@ def test_splits_and_patients_are_read(write_table: Writer, dataset: Dataset) -> 
     assert content.patients.tolist() == ["p", "p"]
 
 
+def test_an_image_of_nobody_that_is_named_is_a_patient_of_its_own(write_table: Writer, dataset: Dataset) -> None:
+    rows = [row | {"patient": patient} for row, patient in zip(rows_of(4), ["p", "", "p", " "], strict=True)]
+    content = read_site(write_table(rows, folder="hill"), "hill", dataset)
+    assert content.patients.tolist() == ["p", "image 1", "p", "image 3"]
+
+
 def test_grey_films_stored_in_colour_are_grey(write_table: Writer, dataset: Dataset) -> None:
     film = Image.fromarray(np.full((10, 12), 90, dtype=np.uint8))
     data = write_table(rows_of(2), folder="hill", images={"00.png": film.convert("RGB"), "01.png": film})
