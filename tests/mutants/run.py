@@ -41,7 +41,8 @@ class Mutant:
     @property
     def is_found(self) -> bool:
         """Whether the old text stands in the file exactly once."""
-        return (ROOT / self.file).read_text(encoding="utf-8").count(self.old) == 1
+        path = ROOT / self.file
+        return path.exists() and path.read_text(encoding="utf-8").count(self.old) == 1
 
     def break_copy(self, folder: Path) -> None:
         """Copy the package into a folder, with the line broken.
