@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from benchmarks.report import Spread, print_table
-from fedward_core.processes import end_child, start_child
+from fedward_core.processes import Child, end_child, start_child
 from fedward_server.sites.versions import our_versions
 
 AGENTS, MANY_AGENTS = 200, 1000
@@ -72,7 +72,7 @@ async def measure(num_agents: int) -> Waits:
             async with AsyncExitStack() as stack:
                 limits = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
                 client = await stack.enter_async_context(
-                    httpx.AsyncClient(base_url=await address(home), limits=limits, timeout=60, trust_env=False)
+                    httpx.AsyncClient(base_url=await address(home, child), limits=limits, timeout=60, trust_env=False)
                 )
                 return await observe(client, (home / "admin.key").read_text(encoding="utf-8"), num_agents)
         finally:
@@ -117,9 +117,11 @@ async def observe(client: httpx.AsyncClient, admin: str, num_agents: int) -> Wai
     return waits
 
 
-async def address(home: Path) -> str:
-    """Where the coordinator answers, once it does."""
+async def address(home: Path, child: Child) -> str:
+    """Where the coordinator answers, once it does; if it ends instead, this process ends with what it said."""
     while not (home / "admin.key").exists():
+        if child.poll() is not None:
+            sys.exit((home / "log").read_text(encoding="utf-8"))
         await asyncio.sleep(0.1)
     return f"http://127.0.0.1:{(home / 'port').read_text(encoding='utf-8')}"
 
