@@ -54,7 +54,7 @@ class Recorder:
         """Whether an event of a kind is on record for a round, at some site or for all."""
         if not self._path.exists():
             return False
-        events = map(Event.model_validate_json, self._path.read_text(encoding="utf-8").splitlines())
+        events = map(Event.model_validate_json, self._path.read_text(encoding="utf-8").split("\n")[:-1])
         return any((e.kind, e.stage, e.round) == (kind, stage, round_) for e in events)
 
 

@@ -70,4 +70,4 @@ def read_lines(path: Path, start: int) -> tuple[list[str], int]:
         file.seek(start)
         new = file.read()
     whole = new[: new.rfind(b"\n") + 1]
-    return whole.decode("utf-8").splitlines(), start + len(whole)
+    return whole.decode("utf-8").split("\n")[:-1], start + len(whole)

@@ -129,3 +129,9 @@ def test_a_line_without_an_end_is_read_when_it_has_one(tmp_path: Path) -> None:
     assert read_lines(path, 0) == (["ä"], 3)
     path.write_text("ä\nbc\n")
     assert read_lines(path, 3) == (["bc"], 6)
+
+
+def test_a_line_ends_where_it_was_ended_and_at_no_other_mark_of_unicode(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_text("a\u2028b\x85c\nd\n", encoding="utf-8")
+    assert read_lines(path, 0) == (["a\u2028b\x85c", "d"], len(path.read_bytes()))
