@@ -36,7 +36,7 @@ CONSTRAINTS = ROOT / "constraints.txt"
 FETCHED = ENVIRONMENT / "fetched-uv"
 STAMP = ENVIRONMENT / "fedward-setup"  # the state that the last set-up was made for, or:
 UNFINISHED = "unfinished"
-EXTRAS = "server,client,models,simulation,export,dev"
+EXTRAS = "server,client,models,simulation,distributed,export,dev"
 
 # uv reads no setting of pip; these mean the same under another name.
 UV_NAME_OF = {"index-url": "UV_DEFAULT_INDEX", "cert": "SSL_CERT_FILE"}

@@ -8,8 +8,9 @@ from importlib.util import find_spec
 from fedward_core.errors import SpecError
 from fedward_core.spec import Spec
 
-EXTRAS = {"torch": "models", "ray": "simulation"}
-ON_RAY = ("ray", "ray_train")
+EXTRAS = {"torch": "models", "ray": "simulation", "pyarrow": "distributed"}
+# Ray Train asks for packages that Ray itself does without; pyarrow is one of them.
+NEEDED = {"ray": {"ray"}, "ray_train": {"ray", "pyarrow"}}
 
 
 def check_installed(engine: str, spec: Spec) -> None:
@@ -22,7 +23,7 @@ def check_installed(engine: str, spec: Spec) -> None:
     Raises:
         SpecError: A package is missing; the message says which extra brings it.
     """
-    needed = {"ray"} if engine in ON_RAY else set()
+    needed = set(NEEDED.get(engine, ()))
     if any(stage.method.runtime == "torch" for stage in spec.stages):
         needed.add("torch")
     for package in sorted(needed):

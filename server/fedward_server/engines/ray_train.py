@@ -29,6 +29,7 @@ from fedward_core.engine import Job
 from fedward_core.errors import FedwardError, RoundError, SpecError
 from fedward_core.events import Event, Listener
 from fedward_server.engines.inline import InlineEngine
+from fedward_server.engines.installed import check_installed
 
 if TYPE_CHECKING:
     from ray.train.torch import TorchTrainer
@@ -50,6 +51,7 @@ class RayTrainEngine:
     def run(self, job: Job, listen: Listener) -> None:
         """Run, or take up, a job; see :class:`fedward_core.engine.Engine`."""
         _check_batches(job)
+        check_installed("ray_train", job.spec)
         job = replace(job, data=job.data.absolute(), out=job.out.absolute())  # workers may stand elsewhere
         shutil.rmtree(job.out / OWN_FOLDER, ignore_errors=True)
         with _ray_for(job) as with_gpus:

@@ -57,6 +57,13 @@ def test_ray_is_asked_for_where_it_is_used(lacking: Lacking) -> None:
             check_installed(engine, REHEARSAL)
 
 
+def test_ray_train_asks_for_packages_of_its_own(lacking: Lacking) -> None:
+    lacking("pyarrow")
+    check_installed("ray", TRAINING)
+    with pytest.raises(SpecError, match=r"no pyarrow: .* 'distributed'"):
+        check_installed("ray_train", TRAINING)
+
+
 def test_nothing_is_imported_to_find_out(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] in {"torch", "ray"}]:
         monkeypatch.delitem(sys.modules, name)
