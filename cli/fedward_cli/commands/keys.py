@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
-from fedward_cli.display.consoles import output, tell
+from fedward_cli.display.consoles import tell
+from fedward_cli.display.listing import show_listed
 from fedward_cli.network.connection import ENVIRONMENT, coordinator
 from fedward_cli.options import AsJson
 
@@ -39,14 +39,9 @@ def create(
 @app.command("list")
 def list_keys(as_json: AsJson = False) -> None:
     """List keys with what they allow; the keys themselves are known to nobody."""
+    columns = ("name", "role", "site")
     keys = coordinator().get("/keys")
-    if as_json:
-        typer.echo(json.dumps(keys, indent=2))
-        return
-    table = Table("name", "role", "site")
-    for key in keys:
-        table.add_row(escape(key["name"]), key["role"], escape(key["site"] or ""))
-    output().print(table)
+    show_listed(keys, columns, lambda key: (key["name"], key["role"], key["site"] or ""), as_json=as_json)
 
 
 @app.command("revoke")

@@ -3,13 +3,14 @@
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
 from fedward_cli.display.consoles import output, tell
+from fedward_cli.display.listing import show_listed
 from fedward_cli.display.tables import FIGURES_NOTE, results_table
 from fedward_cli.network.connection import ENVIRONMENT, coordinator
 from fedward_cli.network.run_events import fetch_results, follow_to_the_end
@@ -51,16 +52,13 @@ def submit(  # noqa: PLR0913, PLR0917 - one argument for each option
 @app.command("list")
 def list_runs(as_json: AsJson = False) -> None:
     """List runs, the newest first."""
-    runs = coordinator().get("/runs")
-    if as_json:
-        typer.echo(json.dumps(runs, indent=2))
-        return
-    table = Table("run", "study", "state", "attempt", "submitted", "reason")
-    for run in runs:
-        started = datetime.fromtimestamp(run["created_s"], tz=UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-        cells = (run["id"], run["study"], run["state"], str(run["attempt"]), started, run["reason"])
-        table.add_row(*map(escape, cells))
-    output().print(table)
+    columns = ("run", "study", "state", "attempt", "submitted", "reason")
+    show_listed(coordinator().get("/runs"), columns, _cells, as_json=as_json)
+
+
+def _cells(run: dict[str, Any]) -> tuple[str, ...]:
+    submitted = datetime.fromtimestamp(run["created_s"], tz=UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return (run["id"], run["study"], run["state"], str(run["attempt"]), submitted, run["reason"])
 
 
 @app.command("show")

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
-from fedward_cli.display.consoles import output, tell
+from fedward_cli.display.consoles import tell
+from fedward_cli.display.listing import show_listed
 from fedward_cli.network.connection import ENVIRONMENT, coordinator
 from fedward_cli.options import AsJson
 
@@ -42,14 +42,8 @@ def invite(
 @app.command("list")
 def list_sites(as_json: AsJson = False) -> None:
     """List enrolled sites: whether they are connected, and what they offer."""
-    sites = coordinator().get("/sites")
-    if as_json:
-        typer.echo(json.dumps(sites, indent=2))
-        return
-    table = Table("site", "heard of", "version", "datasets", "GPUs", "free disk", "clock")
-    for site in sites:
-        table.add_row(*map(escape, _cells(site)))
-    output().print(table)
+    columns = ("site", "heard of", "version", "datasets", "GPUs", "free disk", "clock")
+    show_listed(coordinator().get("/sites"), columns, _cells, as_json=as_json)
 
 
 @app.command("revoke")

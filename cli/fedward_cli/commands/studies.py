@@ -5,10 +5,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
-from fedward_cli.display.consoles import output
+from fedward_cli.display.listing import show_listed
 from fedward_cli.network.connection import ENVIRONMENT, coordinator
 from fedward_cli.options import AsJson, class_names
 
@@ -52,11 +50,11 @@ def create(  # noqa: PLR0913, PLR0917 - one argument for each option
 @app.command("list")
 def list_studies(as_json: AsJson = False) -> None:
     """List studies with their sites."""
+    columns = ("study", "sites", "classes")
     studies = coordinator().get("/studies")
-    if as_json:
-        typer.echo(json.dumps(studies, indent=2))
-        return
-    table = Table("study", "sites", "classes")
-    for study in studies:
-        table.add_row(escape(study["name"]), escape(", ".join(study["sites"])), escape(", ".join(study["classes"])))
-    output().print(table)
+    show_listed(
+        studies,
+        columns,
+        lambda study: (study["name"], ", ".join(study["sites"]), ", ".join(study["classes"])),
+        as_json=as_json,
+    )
