@@ -101,21 +101,23 @@ def results(run: RunId, as_json: AsJson = False) -> None:
 @app.command("stop")
 def stop(run: RunId, as_json: AsJson = False) -> None:
     """Ask a run to end. Asking for the end of what has ended is fine."""
-    found = coordinator().post(f"/runs/{run}/stop")
-    typer.echo(json.dumps(found, indent=2) if as_json else f"{found['id']} is {found['state']}")
+    _ask(run, "stop", as_json=as_json)
 
 
 @app.command("pause")
 def pause(run: RunId, as_json: AsJson = False) -> None:
     """Ask a run to pause: it ends its work, keeps what it has reached, and waits until it is resumed."""
-    found = coordinator().post(f"/runs/{run}/pause")
-    typer.echo(json.dumps(found, indent=2) if as_json else f"{found['id']} is {found['state']}")
+    _ask(run, "pause", as_json=as_json)
 
 
 @app.command("resume")
 def resume(run: RunId, as_json: AsJson = False) -> None:
     """Let a paused run go on from its last round, or one that failed, once what it failed of is mended."""
-    found = coordinator().post(f"/runs/{run}/resume")
+    _ask(run, "resume", as_json=as_json)
+
+
+def _ask(run: str, what: str, *, as_json: bool) -> None:
+    found = coordinator().post(f"/runs/{run}/{what}")
     typer.echo(json.dumps(found, indent=2) if as_json else f"{found['id']} is {found['state']}")
 
 
