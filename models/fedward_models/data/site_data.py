@@ -12,6 +12,7 @@ from fedward_core.errors import DataError
 from fedward_core.seeds import derive_seed
 from fedward_core.spec import Dataset
 from fedward_models.data.labels import check_labels, counted_classes, name_classes, numbered_as_in_study
+from fedward_models.data.patients import known_patients
 from fedward_models.data.reading import cache
 from fedward_models.data.reading.decoding import grid_of
 from fedward_models.data.reading.found import BadFile, Reading
@@ -202,12 +203,7 @@ def _spacing(reading: Reading, site: str, dataset: Dataset) -> tuple[float, ...]
 
 
 def _patients(reading: Reading) -> Array:
-    """The patients; an image of nobody that is named is a patient of its own."""
-    own = np.array([f"image {index}" for index in range(len(reading.images))])
-    if reading.patients is None:
-        return own
-    named = np.array([bool(str(patient).strip()) for patient in reading.patients], dtype=bool)
-    return reading.patients if named.all() else np.where(named, reading.patients.astype(str), own)
+    return known_patients(np.full(len(reading.images), "") if reading.patients is None else reading.patients)
 
 
 def _splits(splits: Array | None, content: SiteData, dataset: str) -> Array:

@@ -10,7 +10,10 @@ from fedward_core.errors import DataError
 from fedward_core.spec import Dataset
 from fedward_models.data import open_split, sites_in
 from fedward_models.data.reading.npz_file import write_npz
+from fedward_models.data.site_data import read_site
 from fedward_models.data.splitting.pooling import pool_sites
+
+SITES_AND_POOL = (("sites", "east"), ("sites", "north"), ("pooled", "pooled"))
 
 
 def write_site(folder: Path, site: str, count: int, **arrays: Any) -> None:
@@ -59,3 +62,11 @@ def test_sites_with_pixels_of_different_size_are_pooled_with_the_size_of_each(tm
     write_site(tmp_path, "north", 6, spacing_mm=np.array([3.0, 4.0]))
     with np.load(pool_sites(tmp_path, tmp_path / "pooled")) as pooled:
         assert pooled["spacings_mm"].tolist() == [[1.0, 2.0]] * 3 + [[3.0, 4.0]] * 6
+
+
+def test_an_image_of_nobody_that_is_named_is_a_patient_of_its_own_in_the_pool_too(tmp_path: Path) -> None:
+    write_site(tmp_path / "sites", "east", 6, patient=np.array(["p", "p", "", " ", "", "q"]))
+    write_site(tmp_path / "sites", "north", 6)
+    pool_sites(tmp_path / "sites", tmp_path / "pooled")
+    read = [read_site(tmp_path / folder, site, Dataset(name="toy", image_px=8)) for folder, site in SITES_AND_POOL]
+    assert len(set(read[2].patients)) == len(set(read[0].patients)) + len(set(read[1].patients)) == 5 + 6

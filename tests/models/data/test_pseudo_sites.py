@@ -31,6 +31,11 @@ def test_parts_hold_every_image_once_and_no_patient_twice(write_site: Writer, tm
     assert sum(map(len, patients)) == len(set.union(*patients)) == 12
 
 
+def test_an_image_of_nobody_that_is_named_is_dealt_as_a_patient_of_its_own(write_site: Writer, tmp_path: Path) -> None:
+    paths = split_site(write_site(patient=np.full(24, "")), "north", 3, tmp_path / "parts", seed=0)
+    assert [len(np.load(path)["images"]) for path in paths] == [8, 8, 8]
+
+
 def test_parts_are_sites_with_the_classes_of_the_whole(write_site: Writer, tmp_path: Path, unnamed: Dataset) -> None:
     data = write_site(classes=np.array(["a", "b", "c"]))
     split_site(data, "north", 2, tmp_path / "parts", seed=0)

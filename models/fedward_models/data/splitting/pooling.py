@@ -6,6 +6,7 @@ import numpy as np
 
 from fedward_core.arrays import Array
 from fedward_core.errors import DataError
+from fedward_models.data.patients import known_patients
 from fedward_models.data.reading.npz_file import PER_IMAGE, load_npz, num_examples, write_npz
 from fedward_models.data.source import locate, sites_in
 
@@ -44,7 +45,7 @@ def _load(data: Path, site: str) -> dict[str, Array]:
     if "split" not in arrays:
         raise DataError(f"site '{site}' has no splits: pooling would draw them anew, and test on what sites train on")
     count = num_examples(arrays)
-    patients = arrays.get("patient", np.arange(count)).astype(str)
+    patients = known_patients(arrays.get("patient", np.arange(count)))
     return {**_with_spacing_of_each(arrays, count), "patient": np.array([f"{site}/{patient}" for patient in patients])}
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from fedward_core.arrays import Array, Arrays
 from fedward_core.errors import DataError
 from fedward_models.data.labels import counted_classes
+from fedward_models.data.patients import known_patients
 from fedward_models.data.reading.npz_file import PER_IMAGE, load_npz, num_examples, write_npz
 from fedward_models.data.source import locate
 from fedward_models.data.splitting.dirichlet import dirichlet_split
@@ -28,7 +29,7 @@ def split_site(data: Path, site: str, parts: int, out: Path, seed: int) -> tuple
         CheckpointError: A file cannot be written.
     """
     arrays = _load(data, site)
-    patients = arrays.get("patient", np.arange(num_examples(arrays)))
+    patients = known_patients(arrays.get("patient", np.arange(num_examples(arrays))))
     if len(np.unique(patients)) < parts:
         raise DataError(f"site '{site}' has {len(np.unique(patients))} patients, too few for {parts} parts")
     dealt = deal_parts(patients, _groups(arrays), parts, seed)
