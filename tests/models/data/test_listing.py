@@ -1,5 +1,6 @@
 """The table of a folder of files."""
 
+import os
 from pathlib import Path
 
 import nibabel
@@ -67,5 +68,13 @@ def test_a_listing_that_fails_leaves_no_table(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "a.png").write_bytes(b"")
     monkeypatch.setattr(listing, "patient_of", fail)
     with pytest.raises(RuntimeError):
+        list_files(tmp_path, DataKind.IMAGE)
+    assert not (tmp_path / "labels.csv").exists()
+
+
+def test_a_name_that_is_no_text_is_refused_and_leaves_no_table(tmp_path: Path) -> None:
+    for name in (b"a.png", b"caf\xe9.png"):
+        (tmp_path / os.fsdecode(name)).write_bytes(b"")
+    with pytest.raises(DataError, match="1 of 2 names are no UTF-8 text"):
         list_files(tmp_path, DataKind.IMAGE)
     assert not (tmp_path / "labels.csv").exists()

@@ -4,6 +4,7 @@ import csv
 from collections.abc import Callable
 from pathlib import Path
 
+from fedward_core.atomic import replacing
 from fedward_core.cards import DataKind
 from fedward_core.errors import DataError
 from fedward_models.data.reading import video
@@ -28,7 +29,8 @@ def list_files(folder: Path, kind: DataKind) -> tuple[Path, int]:
         The table, and how many files it lists.
 
     Raises:
-        DataError: There is a table already, or nothing to list.
+        DataError: There is a table already, nothing to list, or a name that is no UTF-8 text.
+        CheckpointError: The table cannot be written.
     """
     table = folder / TABLE
     if table.exists():
@@ -37,11 +39,21 @@ def list_files(folder: Path, kind: DataKind) -> tuple[Path, int]:
     if not found:
         raise DataError(f"found no file of kind '{kind}' to list")
     rows = [_row(path, folder) for path in found]
-    with table.open("w", encoding="utf-8", newline="") as file:
+    _check_names(rows)
+    with replacing(table) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("file", "label", "patient"))
         writer.writerows(rows)
     return table, len(found)
+
+
+def _check_names(rows: list[tuple[str, str, str]]) -> None:
+    """Refuse names that are other bytes than UTF-8, which Python keeps as half characters that no file can hold."""
+    unfit = sum(any("\ud800" <= sign <= "\udfff" for sign in name) for name, _, _ in rows)
+    if unfit:
+        raise DataError(
+            f"{unfit} of {len(rows)} names are no UTF-8 text, as a labels.csv has to be: rename these files"
+        )
 
 
 def _row(path: Path, folder: Path) -> tuple[str, str, str]:
