@@ -1,7 +1,7 @@
 """Stages that train a network with torch."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property, partial
 
@@ -60,7 +60,7 @@ class TorchProgram:
 
     def plan(self, contract: Contract, previous: Arrays | None) -> tuple[StagePlan, dict[str, Array]]:
         """Build the method from its seed, and let it inherit."""
-        with self._threads():
+        with self._computing():
             method = build_method(self._spec, self._index, contract)
             inherited = self._inherit(method, contract, previous) if previous is not None else ()
             notes = (*method.notes, *inherited)
@@ -72,17 +72,17 @@ class TorchProgram:
 
     def train(self, order: Order, incoming: Arrays, site: Site) -> Update:
         """One round: see :func:`train_round`."""
-        with self._threads():
+        with self._computing():
             return self._train(order, incoming, site)
 
     def evaluate(self, order: Order, incoming: Arrays, site: Site) -> Metrics:
         """The site's own model, shared and private parts together, on its own images."""
-        with self._threads():
+        with self._computing():
             return self._evaluate(order, incoming, site)
 
     def predict_public(self, order: Order, incoming: Arrays, site: Site) -> Arrays:
         """The site's own model, on a public dataset; it sees the images as it sees its own."""
-        with self._threads():
+        with self._computing():
             return self._predict_public(order, incoming, site)
 
     def personal(self, order: Order, incoming: Arrays, site: Site) -> Method:
@@ -95,8 +95,14 @@ class TorchProgram:
         load_arrays(method, starting_state(order, self._stage, partition, incoming, entry))
         return self._evaluated(method, order, partition)
 
-    def _threads(self) -> AbstractContextManager[None]:
-        return threads(self._stage.local.threads)
+    @contextmanager
+    def _computing(self) -> Iterator[None]:
+        """With the spec's threads. A GPU that is out of memory is told of as Python does, for who knows no torch."""
+        try:
+            with threads(self._stage.local.threads):
+                yield
+        except torch.cuda.OutOfMemoryError as error:
+            raise MemoryError(str(error)) from error
 
     def _train(self, order: Order, incoming: Arrays, site: Site) -> Update:
         method, partition = self._ready(order)
@@ -121,12 +127,7 @@ class TorchProgram:
 
     def _evaluate(self, order: Order, incoming: Arrays, site: Site) -> Metrics:
         settings = self._spec.evaluate
-        images = self._open(site, settings.split)
-        return evaluate(
-            self.personal(order, incoming, site).to(self._device),
-            Loader(images, batch_size=BATCH_SIZE, augment=False, prepare_ahead=self._device.type == "cuda"),
-            _contract(order),
-            device=self._device,
+        return self._evaluation(self._open(site, settings.split), order, incoming, site)(
             bootstrap=settings.bootstrap,
             seed=derive_seed(self._spec.seed, "evaluation", site.name),
             keep=self._keeper(site, order),
@@ -137,16 +138,18 @@ class TorchProgram:
         assert public is not None
         assert site.public is not None
         images = open_public(site.public, site.name, self._spec.dataset, public, self._open(site, Split.TRAIN))
-        evaluate(
+        self._evaluation(images, order, incoming, site)(bootstrap=0, seed=0, keep=noted.update)
+        return {name: noted[name] for name in PUBLIC_ROWS}
+
+    def _evaluation(self, images: ImageSet, order: Order, incoming: Arrays, site: Site) -> Callable[..., Metrics]:
+        """Evaluates the site's own model on images; what is left open is how."""
+        return partial(
+            evaluate,
             self.personal(order, incoming, site).to(self._device),
             Loader(images, batch_size=BATCH_SIZE, augment=False, prepare_ahead=self._device.type == "cuda"),
             _contract(order),
             device=self._device,
-            bootstrap=0,
-            seed=0,
-            keep=noted.update,
         )
-        return {name: noted[name] for name in PUBLIC_ROWS}
 
     def _keeper(self, site: Site, order: Order) -> Callable[[Arrays], None] | None:
         if not self._spec.evaluate.keep_predictions or site.predictions is None:
