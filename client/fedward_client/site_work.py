@@ -14,7 +14,7 @@ from pathlib import Path
 
 from fedward_client.private_store import FilePrivateStore
 from fedward_core.arrays import Arrays
-from fedward_core.errors import CheckpointError, DataError, PrivateStateError, SpecError, UpdateError
+from fedward_core.errors import CheckpointError, DataError, DivergedError, PrivateStateError, SpecError, UpdateError
 from fedward_core.order import PUBLIC, Failure, Order, Reply, Work
 from fedward_core.plan import WEIGHTS, StagePlan
 from fedward_core.spec import Spec, Stage
@@ -155,12 +155,11 @@ def _code(error: Exception) -> Failure:
         (DataError, Failure.DATA),
         (SpecError, Failure.SPEC),
         (UpdateError, Failure.UPDATE),
+        (DivergedError, Failure.DIVERGED),
         (PrivateStateError, Failure.PRIVATE_STATE),
         (CheckpointError, Failure.DISK),
         (MemoryError, Failure.MEMORY),
     )
-    if type(error).__name__ == "TrainingDiverged":
-        return Failure.DIVERGED
     return next((code for kind, code in codes if isinstance(error, kind)), Failure.INTERNAL)
 
 

@@ -6,6 +6,7 @@
       UpdateError        what a site sent cannot be used
       CheckpointError    a checkpoint is damaged, foreign or cannot be written
       PrivateStateError  a site lacks the private state that an order builds on
+      DivergedError      the loss or the weights are no longer finite
       RoundError         a round ended without a result
         QuorumError      too few sites contributed before the deadline
 
@@ -38,6 +39,10 @@ class CheckpointError(FedwardError):
 
 class PrivateStateError(FedwardError):
     """A site lacks the private state that an order builds on; the server then lets it join anew."""
+
+
+class DivergedError(FedwardError):
+    """The loss or the weights are no longer finite; the message names round and step, nothing of the data."""
 
 
 class RoundError(FedwardError):

@@ -10,7 +10,15 @@ from fedward_client import site_work
 from fedward_client.private_store import FilePrivateStore
 from fedward_client.site_work import SiteSettings, answer
 from fedward_core.cards import Contract
-from fedward_core.errors import CheckpointError, DataError, FedwardError, PrivateStateError, SpecError, UpdateError
+from fedward_core.errors import (
+    CheckpointError,
+    DataError,
+    DivergedError,
+    FedwardError,
+    PrivateStateError,
+    SpecError,
+    UpdateError,
+)
 from fedward_core.manifest import Manifest
 from fedward_core.order import Base, Failure, Order, Work
 from fedward_core.partition import Role, Rule
@@ -97,6 +105,7 @@ def test_what_a_site_kept_private_is_not_sent_whatever_round_an_order_tells(
         (SpecError("secret"), Failure.SPEC),
         (DataError("/secret/path of patient 17"), Failure.DATA),
         (UpdateError("secret"), Failure.UPDATE),
+        (DivergedError("secret"), Failure.DIVERGED),
         (PrivateStateError("secret"), Failure.PRIVATE_STATE),
         (CheckpointError("secret"), Failure.DISK),
         (MemoryError("secret"), Failure.MEMORY),

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from fedward_core.errors import FedwardError
+from fedward_core.errors import DivergedError
 from fedward_core.seeds import derive_seed
 from fedward_models.method import Clock, Method
 from fedward_models.training.batches import Batches, repeated
@@ -27,10 +27,6 @@ from fedward_models.training.trainer import Trainer
 AfterStep = Callable[[Clock, float], None]
 
 _REMEDY = "lower the learning rate, warm up for longer, or set clip_norm"
-
-
-class TrainingDiverged(FedwardError):  # noqa: N818 - reads as what happened, like the site's failure DIVERGED
-    """The loss or the weights are no longer finite; the message names round and step, nothing of the data."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +72,7 @@ def fit(  # noqa: PLR0913 - everything a round knows, each by name
         after_step: Called with the clock and the loss after every step, which then waits for the device.
 
     Raises:
-        TrainingDiverged: The loss or a weight is not finite.
+        DivergedError: The loss or a weight is not finite.
         SpecError: Nothing to train, or mixed precision without a GPU.
         CheckpointError: ``state`` is another optimiser's.
     """
@@ -145,10 +141,10 @@ class _Run:
     def _check_losses(self, epoch: int) -> None:
         diverged_at = self.ledger.read()
         if diverged_at is not None:
-            raise TrainingDiverged(
+            raise DivergedError(
                 f"the loss is not finite in round {self.round}, local epoch {epoch}, step {diverged_at}: {_REMEDY}"
             )
 
     def check_weights(self) -> None:
         if not all(bool(torch.isfinite(parameter).all()) for parameter in self.method.parameters()):
-            raise TrainingDiverged(f"a weight is not finite after the last step of round {self.round}: {_REMEDY}")
+            raise DivergedError(f"a weight is not finite after the last step of round {self.round}: {_REMEDY}")

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from fedward_core.arrays import Array, digest
+from fedward_core.errors import DivergedError
 from fedward_core.partition import Partition, Role
 from fedward_models.method import Method
-from fedward_models.training.fit import TrainingDiverged
 from fedward_models.training.terms import LocalTerm
 
 Federate = Callable[..., Any]
@@ -240,5 +240,5 @@ def test_a_site_with_fewer_images_than_a_batch_takes_part_with_one_batch(federat
 
 def test_training_that_is_no_longer_finite_is_said_in_plain_words(federate: Federate) -> None:
     local = {"optimizer": {"name": "sgd", "lr": 1e30}}
-    with pytest.raises(TrainingDiverged, match=r"not finite .* lower the learning rate"):
+    with pytest.raises(DivergedError, match=r"not finite .* lower the learning rate"):
         federate(SHARED_AND_PRIVATE, local=local).run(4)
