@@ -112,6 +112,12 @@ def test_a_sign_that_ends_lines_elsewhere_ends_no_event(tmp_path: Path) -> None:
     assert [found.facts["reason"] for found in read_events(tmp_path)] == [reason]
 
 
+def test_a_last_line_that_was_cut_within_a_character_is_none(tmp_path: Path) -> None:
+    event = Event(kind=EventKind.WARNING, time_s=0.0, site="Zürich")
+    (tmp_path / EVENTS).write_bytes(f'{event.model_dump_json()}\n{{"site": "Zü'.encode()[:-1])
+    assert [found.site for found in read_events(tmp_path)] == ["Zürich"]
+
+
 def test_the_coordinators_own_events_are_none_of_the_run() -> None:
     assert [event_of(told) is None for told in TOLD] == [told["kind"] == "run_moved" for told in TOLD]
 

@@ -114,8 +114,9 @@ def read_events(out: Path) -> Iterator[Event]:
     path = out / EVENTS
     if not path.exists():
         raise CheckpointError(f"'{out.name}' holds no events: expected a folder that `fedward simulate` has written")
-    # Not splitlines, which also ends lines at signs that JSON leaves as they are within a text, such as U+2028.
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n")[:-1], start=1):
+    # Bytes, since the last line may end within a character; not by splitlines, which ends lines of a text at signs that
+    # JSON leaves as they are, such as U+2028.
+    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
         try:
             yield Event.model_validate_json(line)
         except ValueError as error:
