@@ -48,6 +48,13 @@ def test_a_stage_has_begun_with_its_first_checkpoint(tmp_path: Path) -> None:
     assert folder.has_begun
 
 
+def test_the_newest_checkpoint_is_that_of_the_highest_round_however_many_digits_it_has(tmp_path: Path) -> None:
+    folder = StageFolder(tmp_path, IDENTITY)
+    for round_ in (99_998, 99_999, 100_000):
+        folder.save(state(round_), FedAdamConfig().build())
+    assert folder.load(FedAdamConfig().build()).round == 100_000
+
+
 def test_a_checkpoint_of_another_architecture_is_refused(tmp_path: Path) -> None:
     StageFolder(tmp_path, IDENTITY).save(state(1), FedAdamConfig().build())
     with pytest.raises(CheckpointError, match="another spec or architecture"):

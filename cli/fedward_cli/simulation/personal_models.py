@@ -7,7 +7,7 @@ folders that simulated sites keep on this machine.
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from fedward_client.private_store import FilePrivateStore
 from fedward_core.arrays import Array, read_arrays
@@ -17,7 +17,7 @@ from fedward_core.order import Base, Order, Work
 from fedward_core.plan import StagePlan
 from fedward_core.spec import Spec
 from fedward_models.programs.program import Site, open_program
-from fedward_server.rounds.stage_state import WEIGHTS, read_final
+from fedward_server.rounds.stage_state import WEIGHTS, checkpoints_in, read_final
 
 if TYPE_CHECKING:
     from fedward_models.personalisation.ensemble import Ensemble
@@ -43,12 +43,12 @@ class SimulatedRun:
                 "sites"
             )
 
-    def ensemble(self, stage: str, *, mean: str = "arithmetic") -> "Ensemble":
+    def ensemble(self, stage: str, *, mean: Literal["arithmetic", "geometric"] = "arithmetic") -> "Ensemble":
         """All personal models as the newest checkpoint of a stage leaves them.
 
         Args:
             stage: The stage's name.
-            mean: How they are averaged, ``arithmetic`` or ``geometric``.
+            mean: How they are averaged.
 
         Raises:
             CheckpointError: The stage has no checkpoint.
@@ -70,7 +70,7 @@ class SimulatedRun:
             method = program.personal(order, incoming, Site(name=name, data=self.data, store=store))
             images = open_split(self.data, name, spec.dataset, Split.TRAIN)
             members.append(Member.of(method, mean=images.mean, std=images.std))
-        return Ensemble(method, members, mean="geometric" if mean == "geometric" else "arithmetic")
+        return Ensemble(method, members, mean=mean)
 
     def _sites(self) -> tuple[str, ...]:
         return tuple(json.loads((self.out / "run.json").read_text(encoding="utf-8"))["sites"])
@@ -103,7 +103,7 @@ class _Checkpoint:
 
     @classmethod
     def newest(cls, folder: Path) -> "_Checkpoint":
-        paths = sorted(folder.glob("checkpoint-*.safetensors"))
+        paths = checkpoints_in(folder)
         if not paths:
             raise CheckpointError(f"stage '{folder.name}' has no checkpoint: run it first")
         arrays, facts = read_arrays(paths[-1])

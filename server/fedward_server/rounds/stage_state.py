@@ -115,7 +115,7 @@ class StageFolder:
         return float(facts["best"]["value"])
 
     def _checkpoints(self) -> list[Path]:
-        return _checkpoints_in(self.folder)
+        return checkpoints_in(self.folder)
 
     def _check(self, path: Path, identity: object) -> None:
         if identity != self._identity:
@@ -142,7 +142,7 @@ def kept_plan(folder: Path) -> StagePlan | None:
         CheckpointError: The plan is damaged.
     """
     path = folder / PLAN
-    if not (path.exists() and _checkpoints_in(folder)):
+    if not (path.exists() and checkpoints_in(folder)):
         return None
     try:
         return StagePlan.model_validate_json(path.read_bytes())
@@ -160,8 +160,9 @@ def read_final(path: Path) -> tuple[StagePlan, dict[str, Array]]:
     return StagePlan.model_validate(facts["plan"]), arrays
 
 
-def _checkpoints_in(folder: Path) -> list[Path]:
-    return sorted(folder.glob("checkpoint-*.safetensors"))
+def checkpoints_in(folder: Path) -> list[Path]:
+    """The checkpoints of a stage, the newest last."""
+    return sorted(folder.glob("checkpoint-*.safetensors"), key=lambda path: int(path.stem.rpartition("-")[2]))
 
 
 def _prefixed(prefix: str, arrays: Arrays) -> dict[str, Array]:
