@@ -38,10 +38,10 @@ Usage = namedtuple("Usage", "total used free")
 
 
 class Weather:
-    """A coordinator that answers its health, with a version and a clock of one's choice."""
+    """A coordinator that answers its health, with a version, and a clock or a date of one's choice."""
 
     def __init__(self, context: ssl.SSLContext | None = None) -> None:
-        self.version, self.ahead_s = __version__, 0.0
+        self.version, self.ahead_s, self.date = __version__, 0.0, ""
         weather = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -53,7 +53,7 @@ class Weather:
                 self.wfile.write(content)
 
             def date_time_string(self, timestamp: float | None = None) -> str:
-                return formatdate(datetime.now(UTC).timestamp() - weather.ahead_s, usegmt=True)
+                return weather.date or formatdate(datetime.now(UTC).timestamp() - weather.ahead_s, usegmt=True)
 
             def log_request(self, code: int | str = "-", size: int | str = "-") -> None: ...
 
@@ -184,6 +184,12 @@ def test_a_simulated_approval_is_a_fault_where_tls_is_on(home: AgentHome) -> Non
 def test_the_clock_is_compared_with_the_coordinators(ahead_s: float, state: str, weather: Weather) -> None:
     weather.ahead_s = ahead_s
     assert doctor(FEDWARD_URL=weather.url)[1]["clock"]["state"] == state
+
+
+def test_a_date_that_cannot_be_read_leaves_the_clock_uncompared(weather: Weather) -> None:
+    weather.date = "soon"
+    clock = doctor(FEDWARD_URL=weather.url)[1]["clock"]
+    assert (clock["state"], "cannot be compared" in clock["words"]) == ("warning", True)
 
 
 def test_a_coordinator_of_another_release_or_none_is_a_fault(weather: Weather, free_port: int) -> None:

@@ -50,8 +50,7 @@ def examine_way(url: str, authority: Path | None) -> Iterator[Finding]:
         return
     yield well("coordinator", f"answers at {parts.hostname}")
     yield _version(str(health.get("version", "")))
-    if "Date" in answer.headers:
-        yield _clock(time.time() - parsedate_to_datetime(answer.headers["Date"]).timestamp())
+    yield _clock(answer)
 
 
 def _certificate(host: str, port: int, trust: ssl.SSLContext) -> Finding:
@@ -81,7 +80,11 @@ def _version(theirs: str) -> Finding:
     return well(about, theirs)
 
 
-def _clock(ahead_s: float) -> Finding:
+def _clock(answer: httpx.Response) -> Finding:
+    try:
+        ahead_s = time.time() - parsedate_to_datetime(answer.headers["Date"]).timestamp()
+    except (KeyError, ValueError):
+        return warning("clock", "cannot be compared: a proxy on the way tells no time, or none that can be read")
     words = f"is {abs(ahead_s):.0f} s {'ahead of' if ahead_s > 0 else 'behind'} the coordinator's"
     if ahead_s > MOST_AHEAD_S or -ahead_s > MOST_BEHIND_S:
         return fault("clock", f"{words}, and Flower refuses that: set it by a time server")
