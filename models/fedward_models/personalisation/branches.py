@@ -32,11 +32,15 @@ class Branches(LocalTerm):
                 _clear(method.get_parameter(name), crossing)
 
     def after_backward(self, method: Method) -> None:
-        """Set their gradients to zero; what was zero then stays so under any optimiser."""
+        """Set their gradients to zero, so that they count for nothing where gradients are clipped."""
         for name, crossing in self._crossing.items():
             gradient = method.get_parameter(name).grad
             if gradient is not None:
                 _clear(gradient, crossing)
+
+    def after_step(self, method: Method) -> None:
+        """Set them to zero again: moments of rounds in which they were trained still move them without a gradient."""
+        self.begin(method)
 
 
 def refuse_mixing(method: Method) -> None:

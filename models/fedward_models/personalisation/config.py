@@ -5,7 +5,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from fedward_core.spec import PersonalisationConfig
+from fedward_core.spec import PersonalisationConfig, Stage
 
 
 class ChannelDecouplingConfig(PersonalisationConfig):
@@ -71,6 +71,18 @@ class ChannelDecouplingConfig(PersonalisationConfig):
         if not self.private and self.norms == "follow" and self.averaging_scope == "private":
             raise ValueError("averaging_scope 'private' has no effect with private 0: leave it out, or raise private")
         return self
+
+    def check(self, stage: Stage) -> None:
+        """Refuse sharpness-aware minimisation over branches: uphill, the weights between them would be back.
+
+        Raises:
+            ValueError: The stage asks for both.
+        """
+        if self.coupling == "branch" and stage.local.sam_rho:
+            raise ValueError(
+                f"stage '{stage.name}': coupling 'branch' keeps weights at zero that local.sam_rho would move: leave "
+                "sam_rho out, or choose coupling 'rows' or 'block'"
+            )
 
     def share_at(self, round_: int, rounds: int) -> Fraction:
         """The private share in a round: a linear ramp from 0 that stays at its end, exact so that all sites agree."""

@@ -1,6 +1,6 @@
 """Local terms: what joins a method's training at a site, knowing the weights that the round started from.
 
-begin -> ( loss -> after_backward ) for every step -> after_epoch -> ... -> end
+begin -> ( loss -> after_backward -> after_step ) for every step -> after_epoch -> ... -> end
 """
 
 import torch
@@ -29,6 +29,9 @@ class LocalTerm:
 
     def after_backward(self, method: Method) -> None:
         """Called between backward and the optimiser, before gradients are clipped."""
+
+    def after_step(self, method: Method) -> None:
+        """Called after the optimiser's step, before the method's own hook."""
 
     def after_epoch(self, method: Method) -> None:
         """Called after every local epoch."""

@@ -91,6 +91,8 @@ class Trainer:
         set_rate(self.optimizer, learning_rate(self.local.schedule, peak=self.optimizer.defaults["lr"], clock=clock))
         self.scaler.step(self.optimizer)
         self.scaler.update()
+        for term in self.terms:
+            term.after_step(self.method)
 
     def _with_others(self, loss: Tensor, figures: Mapping[str, Tensor]) -> tuple[Tensor, Mapping[str, Tensor]]:
         if self.share.count == 1:

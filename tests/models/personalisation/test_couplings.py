@@ -1,10 +1,12 @@
 """The couplings block and branch, on plain, residual, grouped and depthwise networks."""
 
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -184,6 +186,28 @@ def test_training_brings_no_weight_between_branches_back(network: str, optimizer
     assert found
     for name in found:
         assert method.get_parameter(name)[torch.from_numpy(partition.crossing_mask(name))].abs().sum() == 0
+
+
+@pytest.mark.parametrize("optimizer", [{"name": "sgd", "lr": 0.1, "momentum": 0.5}, {"name": "adamw", "lr": 0.01}])
+def test_moments_that_were_kept_bring_no_weight_between_branches_back(
+    federate: Callable[..., Any], optimizer: dict[str, Any]
+) -> None:
+    """As the share grows, weights come to lie between the halves that were trained in the round before."""
+    decoupled = {"name": "channel_decoupling", "coupling": "branch", "ramp_rounds": 2, "temporal_averaging": None}
+    federation = federate(decoupled, local={"optimizer": optimizer, "optimizer_state": "keep"}).run(3)
+    partition = federation.plan.partition(federation.stage.share_at(2))
+    found = [name for name in partition.manifest.names() if partition.crossing_mask(name) is not None]
+    assert found
+    for name in found:
+        assert federation.method.get_parameter(name)[torch.from_numpy(partition.crossing_mask(name))].abs().sum() == 0
+
+
+def test_branches_refuse_steps_that_go_uphill_first(federate: Callable[..., Any]) -> None:
+    """On the way the weights between the halves would not be zero."""
+    local = {"sam_rho": 0.05}
+    with pytest.raises(ValidationError, match=r"'branch' keeps weights at zero that local\.sam_rho would move"):
+        federate({"name": "channel_decoupling", "coupling": "branch"}, local=local)
+    federate({"name": "channel_decoupling", "coupling": "rows"}, local=local)
 
 
 def test_an_evaluation_before_any_training_sees_no_weight_between_branches() -> None:
