@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from fedward_core.config import Config
 from fedward_core.spec import PersonalisationConfig, Stage
 
 
@@ -62,9 +63,7 @@ class ScaffoldConfig(PersonalisationConfig):
         local = stage.local
         contradictions = {
             "aggregate: scaffold_mean": stage.aggregate.name != "scaffold_mean",
-            "local.optimizer: sgd with momentum 0": (
-                local.optimizer.name != "sgd" or getattr(local.optimizer, "momentum", 0) != 0
-            ),
+            "local.optimizer: sgd with momentum 0": not _is_plain_sgd(local.optimizer),
             "local.schedule: constant, without warm-up": (
                 local.schedule.shape != "constant" or local.schedule.warmup_rounds > 0
             ),
@@ -75,6 +74,12 @@ class ScaffoldConfig(PersonalisationConfig):
         needed = [setting for setting, contradicts in contradictions.items() if contradicts]
         if needed:
             raise ValueError(f"stage '{stage.name}': personalise 'scaffold' needs {'; '.join(needed)}")
+
+
+def _is_plain_sgd(optimizer: Config) -> bool:
+    """Whether there is no momentum at any rate, so that every step is the rate times the gradient."""
+    settings = optimizer.model_dump()
+    return settings["name"] == "sgd" and not settings["momentum"] and not settings["peak_momentum"]
 
 
 class LogitBiasConfig(PersonalisationConfig):
