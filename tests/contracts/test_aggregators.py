@@ -145,6 +145,17 @@ def test_buffers_move_as_plain_means(name: str) -> None:
     assert result["buffer"].tobytes() == play(build(mean), weights(0), sites(1))["buffer"].tobytes()
 
 
+@pytest.mark.parametrize("name", [*SERVER_OPTIMISERS, "scaffold_mean"])
+def test_a_rate_of_the_server_moves_parameters_and_leaves_buffers_plain_means(name: str) -> None:
+    """Past the mean of variances there are negative ones."""
+    current, once = weights(0), play(build(name, lr=1.0), weights(0), sites(1))
+    thrice = play(build(name, lr=3.0), weights(0), sites(1))
+    assert thrice["buffer"].tobytes() == once["buffer"].tobytes()
+    np.testing.assert_allclose(
+        thrice["vector"] - current["vector"], 3 * (once["vector"] - current["vector"]), rtol=1e-4
+    )
+
+
 def test_one_site_gives_its_own_weights_bit_for_bit() -> None:
     same = {"w": np.array([-0.0, 0.0, 1e-45, -3e38, 0.1], np.float32)}
     result = play(build("weighted_mean"), same, [update_of(same, num_examples=17)])

@@ -1,6 +1,6 @@
 """The server's side of SCAFFOLD: weights are averaged, and the control variate follows all sites' variates.
 
-    x <- x + lr * mean(y_k - x)              over the sites of the round, each counting alike
+    x <- x + lr * mean(y_k - x)              over the sites of the round, each counting alike; statistics at lr 1
     c <- mean of c_k                         over every site that has ever contributed
 
 Paper: S. P. Karimireddy et al., "SCAFFOLD: Stochastic Controlled Averaging for Federated Learning", ICML 2020,
@@ -14,7 +14,7 @@ from typing import Any
 from fedward_core.aggregation.config import ScaffoldMeanConfig, WeightedMeanConfig
 from fedward_core.aggregation.weighted_mean import WeightedMean
 from fedward_core.arrays import Array, Arrays
-from fedward_core.manifest import Manifest
+from fedward_core.manifest import Kind, Manifest
 from fedward_core.update import Update
 
 SERVER_VARIATE = "variate.server"
@@ -29,12 +29,13 @@ class ScaffoldMean:
     def __init__(self, config: ScaffoldMeanConfig) -> None:
         self._lr = config.lr
         self._mean = WeightedMean(WeightedMeanConfig(weigh_by="sites"))
+        self._parameters: frozenset[str] = frozenset()
         self._known: frozenset[str] = frozenset()
         self._contributed: set[str] = set()
 
     def begin(self, manifest: Manifest) -> None:
-        """Forget the round before."""
-        self._contributed = set()
+        """Forget the round before, and note which entries are parameters."""
+        self._parameters, self._contributed = frozenset(manifest.names(Kind.PARAMETER)), set()
         self._mean.begin(manifest)
 
     def add(self, update: Update) -> None:
@@ -53,13 +54,14 @@ class ScaffoldMean:
         return {
             name: self._moved_variate(current[name], array, before)
             if name == SERVER_VARIATE
-            else self._moved(current[name], array)
+            else self._moved(name, current[name], array)
             for name, array in mean.items()
         }
 
-    def _moved(self, current: Array, mean: Array) -> Array:
-        if self._lr == 1:
-            return mean  # the formula would round
+    def _moved(self, name: str, current: Array, mean: Array) -> Array:
+        """Buffers are plain means: past the mean, a variance could become negative."""
+        if self._lr == 1 or name not in self._parameters:
+            return mean  # at 1 the formula would round
         moved: Array = current + self._lr * (mean - current)
         return moved
 
