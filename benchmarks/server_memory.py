@@ -115,6 +115,7 @@ def reply(order: Order, site: str) -> Reply:
         parent=order.parent,
         num_examples=1,
         num_steps=1,
+        metrics={"loss": 0.0},
         card=card if order.work is Work.DESCRIBE else None,
     )
 
