@@ -4,6 +4,9 @@
 
 A row is what lies under one index of the first axis, e.g. one output channel; a vector is one row. Movements within a
 row are of like size, those of different layers are not, so each row has a scale. Scales travel in a group of their own.
+
+Where neither the update nor the reference has a negative number in a row, rounding makes none: the root of a variance
+of a batch norm would be no number.
 """
 
 from dataclasses import replace
@@ -25,8 +28,8 @@ STEPS = 127  # on either side of zero, so that the code is symmetric
 class Delta8Bit:
     """Rounds the movement of the float32 entries of the shared group.
 
-    Each number is off by at most half its row's scale; the rounding of float32 itself comes on top. A row that did not
-    move stays where it was, exactly.
+    Each number is off by at most half its row's scale, or by less than a whole one where half would make a variance
+    negative; the rounding of float32 itself comes on top. A row that did not move stays where it was, exactly.
     """
 
     def __init__(self, config: Delta8BitConfig) -> None:
@@ -77,7 +80,18 @@ def quantise(array: NDArray[np.float32], reference: Array) -> tuple[NDArray[np.i
     usable = np.isfinite(scales) & (scales > 0)
     steps = np.where(usable[:, None], rows, 0) / np.where(usable, scales, 1)[:, None]
     # Clipped, because the scale of a subnormal movement may itself be rounded down.
-    return np.rint(steps).clip(-STEPS, STEPS).astype(np.int8).reshape(array.shape), scales
+    numbers = np.rint(steps).clip(-STEPS, STEPS).astype(np.int8)
+    _keep_from_below_zero(numbers, scales, array, reference)
+    return numbers.reshape(array.shape), scales
+
+
+def _keep_from_below_zero(
+    numbers: NDArray[np.int8], scales: NDArray[np.float32], array: Array, reference: Array
+) -> None:
+    """Round up, in place, what would come back negative in rows without a negative number."""
+    above = (_as_rows(array).min(axis=1, initial=0) >= 0) & (_as_rows(reference).min(axis=1, initial=0) >= 0)
+    above &= np.isfinite(scales)
+    numbers[above] += restore(numbers[above], scales[above], _as_rows(reference)[above]) < 0
 
 
 def restore(numbers: NDArray[np.int8], scales: NDArray[np.float32], reference: Array) -> Array:
