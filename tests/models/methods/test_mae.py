@@ -52,6 +52,17 @@ def test_the_published_network_has_the_published_number_of_parameters() -> None:
     assert (trained - decoder, decoder) == (85_647_360, 26_008_320)
 
 
+def test_learned_tokens_start_from_a_normal_of_deviation_two_hundredths() -> None:
+    """SSL-FL, Sec. 2.1: the class token and the mask token."""
+    backbone = ViTConfig(width=768, depth=1, heads=12, mlp_ratio=0.1, patch_px=16).build(image_px=32, channels=3)
+    method = MAEConfig(decoder_width=768, decoder_depth=1).build(backbone=backbone, contract=COLOUR)
+    for name in ("backbone.cls_token", "decoder.mask_token"):
+        token = method.get_parameter(name).detach()
+        assert float(token.std()) == pytest.approx(0.02, rel=0.15)
+        assert float(token.mean()) == pytest.approx(0, abs=0.004)
+        assert float(token.abs().max()) > 0.04  # not cut, as Fed-BEiT's are
+
+
 @pytest.mark.parametrize(
     ("mask_ratio", "visible"), [(0.3, 137), (0.4, 117), (0.5, 98), (0.6, 78), (0.7, 58), (0.75, 49)]
 )
