@@ -7,6 +7,7 @@ import pytest
 
 from fedward_core.errors import SpecError
 from fedward_core.spec import Stage
+from fedward_models.data.batches.view_settings import ViewSettings
 from fedward_models.recipes import read_recipe, recipes
 
 # SSL-FL, Sec. 5.1: rounds, batch, rate, final rate, warm-up, mask ratio, clipping.
@@ -29,6 +30,15 @@ FINE_TUNING = {
     "retina_mae": (256, 3e-3),
     "derm_mae": (128, 7.5e-4),
     "covid_fl_mae": (64, 7.5e-4),
+}
+# SSL-FL, Sec. 5.3: crops, brightness with contrast, saturation and hue, and the probability of grey.
+VIEWS = {
+    ("retina", "beit"): ((0.2, 1.0), (0.4, 0.4, 0.4, 0), 0.2),
+    ("derm", "beit"): ((0.2, 1.0), (0.4, 0.4, 0.4, 0), 0),
+    ("covid_fl", "beit"): ((0.4, 1.0), (0, 0, 0.05, 0.05), 0),
+    ("retina", "mae"): ((0.2, 1.0), (0.4, 0.4, 0.4, 0), 0.2),
+    ("derm", "mae"): ((0.2, 1.0), (0.1, 0.1, 0.1, 0), 0.2),
+    ("covid_fl", "mae"): ((0.4, 1.0), (0, 0, 0.05, 0.05), 0),
 }
 every_recipe = pytest.mark.parametrize("name", PRE_TRAINING)
 
@@ -57,6 +67,42 @@ def test_pre_training_is_that_of_the_table(name: str) -> None:
     assert found == PRE_TRAINING[name]
     assert (local.epochs, local.optimizer_state, local.layer_decay) == (1, "keep", 1.0)
     assert local.optimizer.model_dump()["weight_decay"] == 0.05
+    assert (local.precision, stage.aggregate.name, stage.personalise) == ("mixed", "weighted_mean", None)
+
+
+@every_recipe
+def test_what_is_pre_trained_beside_the_encoder_is_as_published(name: str) -> None:
+    """SSL-FL, Sec. 2.1, 2.2 and 5.1: Fed-MAE's decoder and targets, Fed-BEiT's drop-path, betas and last rates."""
+    local, method = read_recipe(name).stages[0].local, read_recipe(name).stages[0].method.model_dump()
+    if name.endswith("_mae"):
+        decoder = [method[f"decoder_{size}"] for size in ("width", "depth", "heads")]
+        assert (decoder, method["norm_pixels"], local.schedule.shape) == ([512, 8, 16], True, "cosine")
+    else:
+        assert (method["drop_path"], local.optimizer.model_dump()["betas"]) == (0.1, (0.9, 0.999))
+        assert local.schedule.shape == "cosine_table"
+
+
+@every_recipe
+def test_views_are_those_of_the_table(name: str) -> None:
+    """SSL-FL, Sec. 5.3."""
+    data, kind = name.split("/")[1].rsplit("_", 1)
+    first, second = (
+        ViewSettings.model_validate(stage.method.model_dump()["view"]) for stage in read_recipe(name).stages
+    )
+    jittered = (first.brightness, first.contrast, first.saturation, first.hue)
+    assert (first.crop_scale, jittered, first.grey) == VIEWS[data, kind]
+    assert (first.jitter, first.rotation_deg) == (1, 0)
+    assert second.crop_scale == ((0.8, 1.0) if data == "covid_fl" else (0.6, 1.0))
+    assert (second.rotation_deg, second.jitter, second.grey) == (10, 0, 0)
+    for view in (first, second):
+        assert (view.crop_ratio, view.flip, view.blur, view.solarise) == ((3 / 4, 4 / 3), 0.5, 0, 0)
+
+
+@every_recipe
+def test_every_site_takes_part_in_every_round(name: str) -> None:
+    """SSL-FL, Sec. 4: five sites of Retina and Derm, twelve of COVID-FL."""
+    cohort = read_recipe(name).cohort
+    assert (cohort.min_sites, cohort.sites_per_round) == (12 if "covid_fl" in name else 5, None)
 
 
 @every_recipe
@@ -89,11 +135,12 @@ def test_code_and_paper_differ_where_they_are_reported_to(kind: str, second_mome
         assert optimizer.model_dump()["betas"] == (0.9, second_moment)
 
 
-def test_the_test_split_is_read_at_the_end_only() -> None:
-    """Nothing can be selected on it (SSL-FL, Sec. 9, check 18)."""
+def test_fine_tuning_reads_the_test_split_once_at_its_end_and_nothing_is_selected() -> None:
+    """SSL-FL, Sec. 9, check 18."""
     for name in PRE_TRAINING:
         spec = read_recipe(name)
         assert spec.evaluate.every == spec.stages[1].rounds
+        assert spec.evaluate.best is None
 
 
 @every_recipe
