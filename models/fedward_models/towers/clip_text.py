@@ -13,13 +13,13 @@ from fedward_core.errors import CheckpointError, SpecError
 
 TEMPLATE = "this is a photo of a {}"
 """That of EVP's released code: lower case, without a full stop, for every dataset."""
-_HEAD_WIDTH = 64  # of every published tower
+_HEAD_WIDTH = 64  # of every text tower of OpenAI
 _NEEDED = ("token_embedding.weight", "positional_embedding", "text_projection", "ln_final.weight")
 
 
 def class_texts(names: Sequence[str], *, template: str = TEMPLATE) -> tuple[str, ...]:
     """What is said of each class: lower case, with spaces for ``_`` and ``-``, in the template."""
-    return tuple(template.format(name.lower().replace("_", " ").replace("-", " ")) for name in names)
+    return tuple(template.replace("{}", name.lower().replace("_", " ").replace("-", " ")) for name in names)
 
 
 def class_embeddings(

@@ -1,6 +1,7 @@
 """Visual prompting: what the prompt covers, how far a step goes, and that nothing else of the network moves."""
 
 import copy
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from fedward_core.arrays import digest
 from fedward_core.cards import Contract, Task
 from fedward_core.errors import CheckpointError, DataError, SpecError
 from fedward_core.partition import Partition
-from fedward_core.spec import Schedule, Spec
+from fedward_core.spec import Local, Schedule, Spec
 from fedward_models.backbones.backbone import Backbone
 from fedward_models.backbones.clip_vit.config import CLIPViTConfig
 from fedward_models.building import manifest_of, seeded
@@ -28,6 +29,9 @@ from fedward_models.methods.evp.evp import EVP
 from fedward_models.methods.evp.matching import count_answers, match_classes
 from fedward_models.methods.evp.prompt import Prompt, border_mask
 from fedward_models.methods.evp.tower import TextHead
+from fedward_models.towers.clip_text import class_texts
+from fedward_models.training.fit import fit
+from fedward_models.training.phase import Phase
 from fedward_models.training.schedule import learning_rate
 from fedward_models.weights import arrays_of
 
@@ -170,6 +174,27 @@ def test_gradients_of_several_passes_are_normalised_together() -> None:
     expected = whole.flatten()[prompt.places][None] / whole.norm()
     assert prompt.border.grad is not None
     torch.testing.assert_close(prompt.border.grad, expected)
+
+
+class OnePicture:
+    """A site whose epoch is one batch."""
+
+    num_examples, num_steps = 6, 1
+
+    def epoch(self, seed: int) -> Iterator[Batch]:
+        yield pictures()
+
+
+def test_with_sharpness_a_step_has_the_length_of_the_gradient_that_counts() -> None:
+    """Of both passes of a step that is the second one's, at the prompt that was moved uphill."""
+    method, uphill, rho, lr = build(flip=0.0), build(flip=0.0), 20.0, 2.0
+    _, border = gradients(uphill, pictures())
+    uphill.prompt.border.data += rho * border / border.norm()
+    whole, border = gradients(uphill, pictures())
+    values = {"device": "cpu", "sam_rho": rho, "optimizer": {"name": "sgd", "lr": lr, "momentum": 0.0}}
+    phases = (Phase(local=Local.model_validate(values)),)
+    fit(method, OnePicture(), phases, round_=0, rounds=1, seed=0, device=torch.device("cpu"))
+    torch.testing.assert_close(method.prompt.border.detach(), -lr * border / whole.norm(), rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -336,6 +361,7 @@ def test_settings_that_do_not_fit_are_refused(settings: dict[str, Any], message:
     ("settings", "message"),
     [
         ({"mapping": (0, 0, 1)}, "none to two"),
+        ({"mapping": ()}, "at least 1 item"),
         ({"head": "text"}, "needs embeddings"),
         ({"head": "text", "mapping": (0, 1, 2)}, "no effect with head 'text'"),
         ({"template": "an x-ray of {}"}, "no effect with head 'classifier'"),
@@ -344,6 +370,11 @@ def test_settings_that_do_not_fit_are_refused(settings: dict[str, Any], message:
 def test_settings_that_contradict_each_other_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         EVPConfig.model_validate(settings)
+
+
+def test_braces_of_a_template_other_than_those_for_the_name_are_text() -> None:
+    assert class_texts(("Left-Lung",), template="{} in {this} {0} film") == ("left lung in {this} {0} film",)
+    EVPConfig(weights=FrozenWeights(name="clip", sha256="0" * 64), head="text", template="{} in {this} {0} film")
 
 
 def test_labels_outside_of_the_classes_are_counted_and_not_shown() -> None:

@@ -16,6 +16,8 @@ from fedward_models.backbones.small_cnn.config import SmallCNNConfig
 from fedward_models.building import seeded
 from fedward_models.data.batches.share import Share
 from fedward_models.method import Batch
+from fedward_models.methods.evp.config import EVPConfig
+from fedward_models.methods.evp.evp import EVP
 from fedward_models.methods.supervised.config import SupervisedConfig
 from fedward_models.methods.supervised.supervised import Supervised
 from fedward_models.training.fit import fit
@@ -53,6 +55,18 @@ def trained(**settings: Any) -> tuple[dict[str, Tensor], dict[str, float]]:
     return method.state_dict(), report.figures
 
 
+def prompted() -> Tensor:
+    """A border of pixels after three steps, whose length is that of the gradient of the whole canvas."""
+    torch.set_num_threads(1)
+    with seeded(1):
+        backbone = SmallCNNConfig(widths=(4,), hidden=(8,), norm="none").build(image_px=16, channels=1)
+        config = EVPConfig(weights="as_built", flip=0.0)
+        method = EVP(config, backbone=backbone, contract=Contract(classes=("a", "b", "c")))
+    phases = (Phase(local=Local.model_validate({"optimizer": {"name": "sgd", "lr": 1.0, "momentum": 0.0}})),)
+    fit(method, Batches(), phases, round_=0, rounds=1, seed=5, device=torch.device("cpu"))
+    return method.prompt.border.detach()
+
+
 def together(task: Callable[[int], Any], folder: Path) -> list[Any]:
     """What two processes, joined as Ray Train joins its workers, return."""
     folder.mkdir(exist_ok=True)
@@ -77,6 +91,10 @@ def _train(_: int) -> Any:
     return trained()
 
 
+def _prompt(_: int) -> Any:
+    return prompted()
+
+
 def _train_with_batch_norm(_: int) -> Any:
     return trained(norm="batch")
 
@@ -97,6 +115,12 @@ def test_two_workers_take_the_steps_of_one_with_the_whole_batch(tmp_path: Path) 
     for name, tensor in alone.items():
         assert torch.equal(first[name], second[name])
         torch.testing.assert_close(first[name], tensor, atol=1e-5, rtol=1e-4)
+
+
+def test_two_workers_normalise_the_gradient_of_the_whole_batch(tmp_path: Path) -> None:
+    first, second = together(_prompt, tmp_path / "workers")
+    assert torch.equal(first, second)
+    torch.testing.assert_close(first, prompted(), atol=1e-4, rtol=1e-4)
 
 
 def test_workers_agree_on_every_entry_though_each_norms_its_own_images(tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ class CLIPViTConfig(TransformerConfig):
     Attributes:
         width: The width of a token.
         depth: Blocks.
-        heads: Attention heads of a block; 64 channels each in every published tower.
+        heads: Attention heads of a block; 64 channels each in every transformer of OpenAI, up to 104 in the largest of
+            open_clip. A file does not tell, and another number gives other features.
         patch_px: Height and width of a patch; it divides the image's.
         features: E, the width of the space that images share with texts.
         activation: That of the blocks. Weights of OpenAI need ``quick_gelu``; those that open_clip trained mostly

@@ -54,7 +54,7 @@ class EVPConfig(MethodConfig):
     embeddings: FrozenWeights | None = None
     template: str = Field(default=TEMPLATE, pattern=r"\{\}")
     source_classes: int | None = Field(default=None, ge=1)
-    mapping: tuple[int, ...] | None = None
+    mapping: tuple[int, ...] | None = Field(default=None, min_length=1)
     image_px: int | None = Field(default=None, ge=1)
     placement: Literal["surround", "overlay"] = "surround"
     initial: Literal["zeros", "normal"] = "zeros"
@@ -97,6 +97,6 @@ class EVPConfig(MethodConfig):
     def _check_mapping(self) -> Self:
         if self.mapping is None:
             return self
-        if len(set(self.mapping)) < len(self.mapping) or min(self.mapping, default=0) < 0:
+        if len(set(self.mapping)) < len(self.mapping) or min(self.mapping) < 0:
             raise ValueError("mapping gives a class of the classifier to each of the study's, and none to two of them")
         return self

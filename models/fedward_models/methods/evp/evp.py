@@ -164,10 +164,6 @@ class EVP(Method):
             )
         return batch.labels
 
-    def before_step(self, clock: Clock) -> None:  # noqa: ARG002 - the signature of the family
-        """Nothing has reached the canvas yet."""
-        self.prompt.forget()
-
     def after_backward(self, clock: Clock) -> None:  # noqa: ARG002 - the signature of the family
         """Divide the gradient by its norm over the whole canvas."""
         if self.config.normalise_gradient:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from fedward_core.errors import SpecError
+from fedward_models.training.workers import average, joined_share
 
 _GUARD = 1e-10  # of the released code
 
@@ -38,27 +39,33 @@ class Prompt(nn.Module):
         self._reached: Tensor | None = None
 
     def forward(self) -> Tensor:
-        """The canvas, (C, c, c): exactly 0 in the middle, whose gradient is noted all the same."""
-        blank = self.border.new_zeros(len(self.border), self.canvas_px**2)
-        canvas = blank.index_copy(1, self.places, self.border)
+        """The canvas, (C, c, c): exactly 0 in the middle, whose gradient is noted all the same.
+
+        Notes add up as gradients do, and begin anew where the border's gradient was cleared.
+        """
+        canvas = self._blank().index_copy(1, self.places, self.border)
         if canvas.requires_grad:
+            if self.border.grad is None:
+                self._reached = None
             canvas.register_hook(self._note)  # type: ignore[no-untyped-call]
         return canvas.view(-1, self.canvas_px, self.canvas_px)
-
-    def forget(self) -> None:
-        """Start a new step: nothing has reached the canvas yet."""
-        self._reached = None
 
     def normalise(self) -> None:
         """Give the border's gradient the length |m G| / |G|, where G is the gradient of the whole canvas (EVP).
 
         It is m G / |G| as published, also where a scaled loss of mixed precision scales G, and where a local term has
-        turned the border's gradient. A gradient of zeros stays.
+        turned the border's gradient. A gradient of zeros stays. Of workers that train together, G is the mean.
         """
-        if self.border.grad is None or self._reached is None:
+        if self.border.grad is None:
             return
-        part = self._reached[:, self.places].norm() / (self._reached.norm() + _GUARD)
+        reached = self._blank() if self._reached is None else self._reached
+        if joined_share().count > 1:
+            average([reached])
+        part = reached[:, self.places].norm() / (reached.norm() + _GUARD)
         self.border.grad.mul_(part / (self.border.grad.norm() + _GUARD))
+
+    def _blank(self) -> Tensor:
+        return self.border.new_zeros(len(self.border), self.canvas_px**2)
 
     def _note(self, gradient: Tensor) -> None:
         self._reached = gradient.detach() if self._reached is None else self._reached + gradient.detach()
