@@ -11,6 +11,7 @@ Letters: B batch, T tokens, L word slots, E features.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -57,11 +58,36 @@ class TextTower(nn.Module):
             word_of: (B, T), the word of each piece; -1 for padding.
         """
         positions = torch.zeros_like(numbers) if self.config.legacy_positions else None
+        known = word_of >= 0
         output = self.network(
-            input_ids=numbers, attention_mask=(word_of >= 0).long(), position_ids=positions, output_attentions=True
+            input_ids=numbers, attention_mask=known.long(), position_ids=positions, output_hidden_states=True
         )
-        attention = output.attentions[-1].detach()[:, :, 0].mean(dim=1)  # the heads' mean, from the first piece
+        last = self.network.get_submodule(f"encoder.layer.{self.config.depth - 1}.attention.self")
+        attention = first_attention(last, output.hidden_states[-2], known)
         return join_pieces(output.last_hidden_state, attention, word_of, legacy=self.config.legacy_words)
+
+
+@torch.no_grad()
+def first_attention(layer: Any, states: Tensor, known: Tensor) -> Tensor:
+    """What the first piece attends to, the mean over heads.
+
+    As in: HKU-MedAI/MGCA, commit 680fe4a, med.py, before any dropout; the library gives it with entries dropped, and so
+    a part of the words would weigh nothing in training.
+
+    Args:
+        layer: A layer's own attention, as the library names it.
+        states: (B, T, E), what enters it.
+        known: (B, T) bool, what is no padding.
+
+    Returns:
+        (B, T); rows sum to 1, 0 in padding.
+    """
+    heads = layer.num_attention_heads
+    query = layer.query(states[:, 0]).unflatten(-1, (heads, -1))
+    keys = layer.key(states).unflatten(-1, (heads, -1))
+    scores = torch.einsum("bhd,bthd->bht", query, keys) * layer.attention_head_size**-0.5
+    weights: Tensor = scores.masked_fill(~known[:, None], -torch.inf).softmax(dim=-1)
+    return weights.mean(dim=1)
 
 
 class _NoTypes(nn.Module):
@@ -89,7 +115,7 @@ def text_network(config: TextTowerConfig, *, vocabulary_size: int) -> BertModel:
         max_position_embeddings=_LONGEST,
     )
     network = BertModel(settings, add_pooling_layer=False)
-    # Other implementations of attention do not give its map, from which the importance of words comes.
+    # One implementation on every machine, whichever the library would choose.
     network.set_attn_implementation("eager")
     network.embeddings.add_module("token_type_embeddings", _NoTypes())
     return network

@@ -69,6 +69,29 @@ def test_a_text_tower_from_a_checkpoint_computes_what_its_first_layers_do(folder
     torch.testing.assert_close(found.words[0, 0], first_word.sum(dim=0), atol=1e-5, rtol=0)
 
 
+def test_the_importance_of_words_is_the_attention_of_the_last_layer(folder: Path) -> None:
+    """Of the first piece, the mean over heads, as the library gives it."""
+    source = bert(depth=2)
+    source.set_attn_implementation("eager")
+    tower = TextTower(TextTowerConfig(**TINY, vocabulary=vocabulary_of(folder), weights=weights_of(source, folder)))
+    pieces = tower.pieces(REPORTS)
+    known = pieces.word_of >= 0
+    with torch.no_grad():
+        (*_, last) = source(pieces.numbers, attention_mask=known.long(), output_attentions=True).attentions
+        found = tower.eval()(pieces.numbers, pieces.word_of).importance
+    expected = torch.zeros(2, 10).scatter_add(1, pieces.word_of.clamp(min=0), last[:, :, 0].mean(dim=1) * known)
+    torch.testing.assert_close(found, expected[:, 1:], atol=1e-6, rtol=0)
+
+
+def test_dropout_makes_no_word_weigh_nothing() -> None:
+    """The library gives its attention with entries dropped; with one layer nothing else is drawn before it."""
+    tower = TextTower(TextTowerConfig(**TINY | {"depth": 1, "dropout": 0.9})).train()
+    pieces = tower.pieces([("no", "left", "effusion")] * 40)
+    with torch.no_grad():
+        found = tower(pieces.numbers, pieces.word_of)
+    assert bool((found.importance > 0).equal(~found.padding))
+
+
 def test_words_know_their_places_unless_legacy() -> None:
     for legacy in (False, True):
         tower = TextTower(TextTowerConfig(**TINY, legacy_positions=legacy)).eval()
