@@ -23,12 +23,14 @@ class MethodConfig(Config):
             backbone reads, volumes or clips too. None for a method that reads no data.
         needs_labels: Whether training reads labels.
         needs_backbone: Whether the method trains a backbone.
+        takes_mirrored: Whether training images may be mirrored left to right; not where reports speak of sides.
         runtime: Which program carries the method out at a site; the numpy one starts without torch.
     """
 
     need: ClassVar[DataNeed | None] = DataNeed.IMAGE
     needs_labels: ClassVar[bool] = True
     needs_backbone: ClassVar[bool] = True
+    takes_mirrored: ClassVar[bool] = True
     runtime: ClassVar[Literal["torch", "numpy"]] = "torch"
 
     @property

@@ -75,6 +75,11 @@ class Stage(Frozen):
                 f"stage '{self.name}': method '{self.method.name}' reads no labels, and local.balanced draws by them: "
                 "leave it out"
             )
+        if self.local.augment and not self.method.takes_mirrored:
+            raise ValueError(
+                f"stage '{self.name}': local.augment mirrors images, and the reports that method '{self.method.name}' "
+                "reads speak of left and right: leave it out"
+            )
         if self.local.schedule.warmup_rounds > self.rounds:
             raise ValueError(
                 f"stage '{self.name}' warms up for {self.local.schedule.warmup_rounds} of {self.rounds} rounds"

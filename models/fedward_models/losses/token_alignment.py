@@ -81,17 +81,18 @@ def token_weights(importance: Tensor) -> Tensor:
     """Weights of tokens from attention: what is not 0 is clipped to its 10 % and 90 % quantiles, and sums to 1.
 
     Args:
-        importance: (B, L), 0 or more, and more than 0 somewhere in each row.
+        importance: (B, L), 0 or more; a row of zeros, e.g. of a report without words, keeps its zeros.
     """
     present = importance > 0
     known = importance.masked_fill(~present, torch.nan)
     low, high = (known.nanquantile(share, dim=1, keepdim=True) for share in (0.1, 0.9))
     clipped = torch.where(present, importance.clamp(min=low, max=high), 0)
-    return clipped / clipped.sum(dim=1, keepdim=True)
+    return clipped / clipped.sum(dim=1, keepdim=True).clamp(min=torch.finfo(clipped.dtype).tiny)
 
 
 def _both_ways(similarity: Tensor, weights: Tensor) -> Tensor:
     """The weighted mean of the log-losses of rows and columns: (B, T, T) and (B, T) to (B,)."""
+    similarity = similarity.float()  # under mixed precision too
     own = similarity.diagonal(dim1=1, dim2=2)
     losses = (similarity.logsumexp(dim=2) - own) + (similarity.logsumexp(dim=1) - own)
     return (weights * losses).sum(dim=1) / 2

@@ -13,7 +13,7 @@ from fedward_core.arrays import digest
 from fedward_core.cards import Contract, Task
 from fedward_core.errors import DataError, SpecError
 from fedward_core.partition import Partition
-from fedward_core.spec import Local, Schedule
+from fedward_core.spec import Local, Schedule, Spec
 from fedward_models.backbones.resnet.config import ResNetConfig
 from fedward_models.backbones.vit.config import ViTConfig
 from fedward_models.building import manifest_of, seeded
@@ -155,6 +155,37 @@ def test_pairs_without_words_are_left_out_of_training_and_still_evaluated() -> N
     losses = method.evaluation_loss(all_)
     assert losses.shape == (4,)
     assert bool(torch.isfinite(losses).all())
+
+
+def test_an_empty_report_costs_a_finite_loss_with_the_published_pairing_too() -> None:
+    """There its end has the attention of padding, which is none, so that no word of it weighs anything."""
+    method = build(text={"legacy_words": True, "legacy_positions": True}, legacy_padding=True).eval()
+    losses = method.evaluation_loss(prepared(method, "No effusion seen.", ""))
+    assert bool(torch.isfinite(losses).all())
+
+
+def test_evaluation_reads_whole_images_and_training_draws_views() -> None:
+    plain, cropped = build().eval(), build(view={"crop_scale": [0.2, 0.3], "flip": 0}).eval()
+    unlabelled = Batch(images=batch().images, reports=batch().reports)
+    assert torch.equal(plain.predict_batch(unlabelled), cropped.predict_batch(unlabelled))
+    assert not torch.equal(prepared(plain).images, prepared(cropped).images)
+
+
+def test_pairs_are_told_apart_within_their_own_batch_alone() -> None:
+    """In place of gathered negatives: another batch before it changes no loss, another pair in it does."""
+    method = build().eval()
+    here, there = prepared(method), prepared(method, "Large right mass.", "Clear lungs seen.", "Ribs are intact.")
+    alone = method.evaluation_loss(here)
+    method.evaluation_loss(there)
+    assert torch.equal(method.evaluation_loss(here), alone)
+    some = Batch(images=here.images[:3], drawn={name: tensor[:3] for name, tensor in here.drawn.items()})
+    assert not torch.allclose(method.evaluation_loss(some), alone[:3])
+
+
+def test_a_stage_that_mirrors_images_is_refused_since_reports_speak_of_sides() -> None:
+    stage = {"name": "pretrain", "method": "mgca", "backbone": "vit", "rounds": 1, "local": {"augment": True}}
+    with pytest.raises(SpecError, match=r"local.augment mirrors images, and the reports that method 'mgca' reads"):
+        Spec.parse({"name": "s", "dataset": {"name": "d", "kind": "report"}, "stages": [stage]})
 
 
 def test_too_few_usable_reports_are_counted_and_none_is_quoted() -> None:

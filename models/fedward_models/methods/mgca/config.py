@@ -47,6 +47,7 @@ class MGCAConfig(MethodConfig):
     implementation: ClassVar[str] = "fedward_models.methods.mgca.mgca:MGCA"
     need: ClassVar[DataNeed] = DataNeed.IMAGE_REPORT
     needs_labels: ClassVar[bool] = False
+    takes_mirrored: ClassVar[bool] = False
 
     name: Literal["mgca"] = "mgca"
     text: TextTowerConfig = TextTowerConfig()

@@ -105,7 +105,17 @@ class MGCA(Method):
         return self.text.network if isinstance(self.text, FrozenModule) else self.text
 
     def prepare(self, batch: Batch, rng: torch.Generator) -> Batch:
-        """Draw a view of each image, if the settings say so, and cut reports into pieces.
+        """Draw a view of each image, if the settings say so, and read the reports.
+
+        Raises:
+            DataError: There are no reports.
+        """
+        if self.config.view:
+            batch = replace(batch, images=draw_view(batch, self.config.view, rng))
+        return self.read(batch)
+
+    def read(self, batch: Batch) -> Batch:
+        """Cut reports into pieces, and note which are too long and which say something; nothing is drawn.
 
         Raises:
             DataError: There are no reports.
@@ -113,8 +123,6 @@ class MGCA(Method):
         if batch.reports is None:
             raise DataError("mgca needs the report of each image, found none: set dataset.kind to report")
         words = [clean_report(self._read_part(report)) for report in batch.reports]
-        if self.config.view:
-            batch = replace(batch, images=draw_view(batch, self.config.view, rng))
         pieces = self.tower.pieces(words)
         usable = torch.tensor([len(text) >= FEWEST_WORDS for text in words])
         drawn = {"numbers": pieces.numbers, "word_of": pieces.word_of, "cut": pieces.cut, "usable": usable}
@@ -192,10 +200,10 @@ class MGCA(Method):
         return (similarity - against).sigmoid()
 
     def predict_batch(self, batch: Batch) -> Tensor:
-        """Zero-shot probabilities where images have classes; (B,) losses of pairs where they have none."""
+        """Zero-shot probabilities where images have classes; (B,) losses of pairs, whole, where they have none."""
         if batch.labels is not None and self.task is not Task.SEGMENTATION:
             return self.predict(batch.images)
-        return self.evaluation_loss(self.prepare(batch, torch.Generator().manual_seed(0)))
+        return self.evaluation_loss(self.read(batch))
 
     def rules(self) -> tuple[Rule, ...]:
         """All but the statistics of the projections' norms, which are each site's own."""
@@ -264,9 +272,13 @@ class MGCA(Method):
         )
 
     def _similarity(self, embedded: Tensor) -> Tensor:
-        """Cosines with the prototypes, (B, K); as published, no gradient goes through their lengths."""
+        """Cosines with the prototypes, (B, K), in the 32 bits that balancing needs under mixed precision too.
+
+        As published, no gradient goes through the prototypes' lengths.
+        """
         lengths = torch.linalg.vector_norm(self.prototypes.detach(), dim=1, keepdim=True)
-        similarity: Tensor = embedded @ (self.prototypes / lengths).T
+        with torch.autocast(embedded.device.type, enabled=False):
+            similarity: Tensor = embedded.float() @ (self.prototypes / lengths).T
         return similarity
 
     def _embedded(self, prompts: Sequence[str]) -> Tensor:
