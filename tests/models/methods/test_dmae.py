@@ -18,9 +18,10 @@ from fedward_core.partition import Partition, Role
 from fedward_core.spec import Local, Schedule, Spec
 from fedward_models.backbones.small_cnn.config import SmallCNNConfig
 from fedward_models.backbones.vit.config import ViTConfig
+from fedward_models.backbones.vit.vit import ViT
 from fedward_models.building import manifest_of
 from fedward_models.frozen import file_digest
-from fedward_models.layers.masking import Mask, num_visible
+from fedward_models.layers.masking import Mask
 from fedward_models.layers.transformer import layer_norm
 from fedward_models.losses.patch_reconstruction import patch_reconstruction
 from fedward_models.method import Batch, Clock, Method
@@ -192,15 +193,27 @@ def test_the_pixel_loss_is_that_of_transformers(norm_pixels: bool) -> None:
     torch.testing.assert_close(ours, theirs.loss, atol=1e-5, rtol=0)
 
 
+def by_hand(network: ViT, image: Tensor, noise: Tensor, *, visible: int, block: int) -> Tensor:
+    """Tokens of one image after a block: the patches with the smallest noise, in its order, one by one."""
+    patches = network.embed(image[None])[0]
+    chosen = sorted(range(len(patches)), key=lambda patch: float(noise[patch]))[:visible]
+    tokens = torch.stack([network.cls_token[0, 0] + network.pos_embed[0, 0], *(patches[patch] for patch in chosen)])
+    for part in network.blocks[: block + 1]:
+        tokens = part(tokens[None])[0]
+    return tokens
+
+
 def test_teacher_and_student_see_the_patches_that_the_noise_chooses() -> None:
-    """Check 8: a mask that is handed over equals one drawn from the same noise."""
+    """Check 8: beside patches that are picked by hand from the same noise."""
     method = build()
     batch = drawn(method, pictures())
-    mask = method.mask(batch)
-    again = Mask.of(batch.drawn["noise"], num_visible=num_visible(16, mask_ratio=0.75))
-    first, second = method.student_pass(batch.images, mask), method.student_pass(batch.images, again)
-    assert torch.equal(first.painted, second.painted)
-    assert torch.equal(first.projected[0], second.projected[0])
+    mask, ((ours, theirs),) = method.mask(batch), method.taps
+    student, teacher = method.student_pass(batch.images, mask).projected[0], method.teacher(batch.images, mask)[0]
+    for i, (image, noise) in enumerate(zip(batch.images, batch.drawn["noise"], strict=True)):
+        expected = method.projections[0](by_hand(method.backbone, image, noise, visible=4, block=ours))
+        torch.testing.assert_close(student[i], expected, atol=1e-5, rtol=1e-5)
+        expected = by_hand(method.teacher.network, image, noise, visible=4, block=theirs)
+        torch.testing.assert_close(teacher[i], expected, atol=1e-5, rtol=1e-5)
 
 
 def test_hidden_pixels_reach_no_token_but_the_pixel_loss() -> None:
@@ -390,6 +403,23 @@ def test_a_previous_stage_of_another_form_is_refused() -> None:
         build().inherit(cnn.state_dict(), cnn)
 
 
+@pytest.mark.parametrize(
+    ("form", "message"),
+    [
+        ({"heads": 4}, "teacher.heads is 2, and the network of the previous stage has 4"),
+        ({"depth": 6}, "teacher.depth is 4, and the network of the previous stage has 6"),
+    ],
+)
+def test_a_previous_stage_of_another_form_with_the_same_shapes_is_refused(form: dict[str, Any], message: str) -> None:
+    """Its tokens would be others than those of the network that was trained, and nothing would tell."""
+    source = masked_autoencoder(**form)
+    with pytest.raises(SpecError, match=message):
+        build().inherit(source.state_dict(), source)
+    distilled = build(teacher={**TEACHER, **form})
+    with pytest.raises(SpecError, match=message):
+        build().inherit(distilled.state_dict(), distilled)
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("FEDWARD_WEIGHTS", str(tmp_path))
@@ -443,6 +473,8 @@ def test_weights_that_do_not_fit_are_refused(folder: Path) -> None:
     other = stored(folder, state)
     with pytest.raises(CheckpointError, match=r"expected 'cls_token' of shape .1, 1, 48., found .1, 1, 32."):
         build(teacher={**other, "width": 48})
+    with pytest.raises(CheckpointError, match=r"'teacher' have 4 blocks, more than teacher.depth, which is 3"):
+        build(teacher={**other, "depth": 3})
     with pytest.raises(CheckpointError, match="expected sha256 0000"):
         build(teacher={**other, "weights": {"name": "teacher", "sha256": "0" * 64}})
 

@@ -30,6 +30,7 @@ from fedward_core.cards import Contract
 from fedward_core.errors import SpecError
 from fedward_core.partition import Role, Rule
 from fedward_models.backbones.backbone import Backbone
+from fedward_models.backbones.vit.config import ViTConfig
 from fedward_models.backbones.vit.vit import ViT
 from fedward_models.data.batches.views import draw_view
 from fedward_models.layers.masking import Mask, num_visible
@@ -40,7 +41,7 @@ from fedward_models.layers.transformer import layer_norm
 from fedward_models.losses.feature_alignment import feature_alignment
 from fedward_models.losses.patch_reconstruction import patch_reconstruction, patch_statistics
 from fedward_models.method import Batch, Clock, Inheritance, Method, StepOutput, take_over
-from fedward_models.methods.dmae.config import DMAEConfig
+from fedward_models.methods.dmae.config import DMAEConfig, TeacherConfig
 from fedward_models.methods.dmae.teacher import Teacher
 from fedward_models.weights import arrays_of
 
@@ -172,14 +173,17 @@ class DMAE(Method):
         A previous stage of ``dmae`` is taken over whole.
 
         Raises:
-            SpecError: The previous stage trains no vision transformer.
+            SpecError: The previous stage trains no vision transformer, or another one than the teacher is said to be.
             CheckpointError: An entry is missing or has another shape.
         """
         if isinstance(source, DMAE):
+            if self.config.needs_previous:
+                _check_form(self.config.teacher, source.config.teacher)
             return Inheritance.of(self, state, taken=take_over(self, state, self.state_dict()))
         if not isinstance(source.backbone, ViT):
             raise SpecError("dmae can only go on from a stage with the backbone 'vit': put a stage of mae first")
         if self.config.needs_previous:
+            _check_form(self.config.teacher, source.backbone.config)
             cloned = tuple(f"teacher.{name}" for name in self.teacher.adopt(state))
             return Inheritance.of(self, state, cloned=cloned)
         names = (name for name in self.state_dict() if name.startswith(_AUTOENCODER) and _root(name) in _roots(state))
@@ -227,6 +231,17 @@ def _checked_num_visible(config: DMAEConfig, num_patches: int) -> int:
             "hidden and some visible. Choose another mask_ratio, or a smaller patch_px"
         )
     return visible
+
+
+def _check_form(teacher: TeacherConfig, previous: ViTConfig | TeacherConfig) -> None:
+    """Shapes tell neither the heads nor, as upper blocks are left out, the depth."""
+    for name in ("depth", "heads"):
+        expected, found = getattr(teacher, name), getattr(previous, name)
+        if expected != found:
+            raise SpecError(
+                f"teacher.{name} is {expected}, and the network of the previous stage has {found}: set teacher.{name} "
+                f"to {found}"
+            )
 
 
 def _roots(state: Mapping[str, Tensor]) -> set[str]:

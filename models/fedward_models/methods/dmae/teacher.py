@@ -47,6 +47,7 @@ class Teacher(nn.Module):
         network = _truncated(config, num_blocks=max(taps) + 1, student=student, channels=channels)
         if config.weights:
             arrays = fitting(read_frozen(config.weights), channels=channels, side=student.side)
+            _check_depth(arrays, depth=config.depth, name=config.weights.name)
             _load(network, arrays, name=config.weights.name)
             self.held: nn.Module = FrozenModule(network)
         else:
@@ -98,6 +99,16 @@ def _truncated(config: TeacherConfig, *, num_blocks: int, student: ViT, channels
     assert isinstance(network, ViT)
     network.become_encoder()
     return network
+
+
+def _check_depth(arrays: Mapping[str, Array], *, depth: int, name: str) -> None:
+    """Three quarters of another depth would be another block, whose shapes fit as well."""
+    blocks = (int(entry.split(".")[1]) for entry in arrays if entry.startswith("blocks."))
+    if (found := 1 + max(blocks, default=-1)) > depth:
+        raise CheckpointError(
+            f"the weights of '{name}' have {found} blocks, more than teacher.depth, which is {depth}: set it to the "
+            "depth of the whole network"
+        )
 
 
 def _load(network: ViT, arrays: Mapping[str, Array], *, name: str) -> None:
