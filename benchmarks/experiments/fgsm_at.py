@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.experiments.labelled import Labelled, LabelledSteps, mean_over, train
-from benchmarks.experiments.pretraining import MEAN, STD, append, median_ms, read, records, show
+from benchmarks.experiments.pretraining import MEAN, STD, append, median_ms, read, records, show, tower_digest
 from fedward_core.cards import Contract
 from fedward_core.robustness import FGSM_ACCURACY, PGD_ACCURACY, overfits_catastrophically
 from fedward_models.attacks.square import Square
@@ -58,6 +58,7 @@ ARMS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "pgd_equal": ({"attack": "pgd"}, {}),
     "clean": ({"epsilon": 0.0}, {}),
 }
+QUERIES = 200
 EQUAL_TIME = 2 / 12  # passes of a plain step over those of PGD with 10 steps and the loss of what it found
 
 
@@ -106,6 +107,7 @@ def main() -> None:
                 append(finished, key | bench.run(arm, seed))
     rows = [row for row in records(finished) if same.items() <= row.items()]
     show(rows, ("clean", "fgsm", "pgd", "square"), n=len(bench.test.pixels), chance=0.1)
+    print(f"{bench.build('plain', 0).notes[0]}; Square with {QUERIES} queries")
     for row in rows:
         if row["overfitted"]:
             print(f"catastrophic overfitting: {row['arm']}, seed {row['seed']}")
@@ -173,6 +175,7 @@ class Bench:
             "square": round(mean_over(self.test, lambda batch: _right(method, batch, self.epsilon)), 4),
             "overfitted": overfits_catastrophically(fgsm_accuracy=fgsm, pgd_accuracy=pgd),
             "n": len(self.test.pixels),
+            "network": tower_digest(method),
         }
 
 
@@ -181,7 +184,7 @@ def _right(method: FGSMAT, batch: Batch, radius: float | None) -> Tensor:
     assert batch.labels is not None
     pixels, logits_of = pixels_of(batch), classifier_of_pixels(method, batch)
     if radius is not None:
-        square = Square(radius=radius, queries=200)
+        square = Square(radius=radius, queries=QUERIES)
         pixels = pixels + square.attack(logits_of, pixels, batch.labels, torch.Generator().manual_seed(0))
     return logits_of(pixels).argmax(dim=1) == batch.labels
 

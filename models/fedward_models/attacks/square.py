@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fedward_models.attacks.gradient import LogitsOf
 
-# The paper's schedule for 10,000 queries, Sec. 5: from these queries on, the squares are smaller by these factors.
+# The schedule of the authors' code and of AutoAttack for 10,000 queries: after these, squares are smaller by so much.
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 _FACTORS = (2, 4, 8, 16, 32, 64, 128, 256, 512)
 _SCHEDULED = 10_000

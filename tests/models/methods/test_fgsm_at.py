@@ -22,6 +22,7 @@ from fedward_models.losses.first_layer import FirstLayerNorm, first_layer_penalt
 from fedward_models.losses.gradient_alignment import alignment_strength, gradient_alignment_loss
 from fedward_models.method import Batch, Clock
 from fedward_models.methods.fgsm_at.config import FGSMATConfig
+from fedward_models.methods.fgsm_at.crafting import CarriedPerturbation
 from fedward_models.methods.fgsm_at.fgsm_at import FGSMAT
 from fedward_models.methods.fgsm_at.hiding import with_hidden_pixels
 from fedward_models.methods.fgsm_at.pixel_space import classifier_of_pixels, pixels_of
@@ -488,6 +489,19 @@ def test_free_training_stays_in_the_ball_and_begins_each_round_at_zero() -> None
     assert 0 <= float((pixels_of(batch()) + carried).min()) <= float((pixels_of(batch()) + carried).max()) <= 1
     method.before_step(Clock())
     assert not bool(method.perturb(batch()).any())
+
+
+def test_a_gradient_that_overflowed_moves_no_pixel_of_free_training() -> None:
+    """As in the first steps of 16 bits, whose scaled loss is too large: the optimiser leaves such a step out."""
+    carried, pixels = CarriedPerturbation(), pixels_of(batch())
+    leaf = carried.at(pixels)
+    leaf.grad = torch.full_like(leaf, 1.0)
+    leaf.grad[0], leaf.grad[1] = torch.nan, torch.inf
+    carried.move(step=0.1, radius=0.1)
+    moved = carried.at(pixels).detach()
+    assert bool(torch.isfinite(moved).all())
+    assert not bool(moved[:2].any())
+    assert bool(moved[2:].any())
 
 
 def test_other_attacks_see_each_batch_once() -> None:

@@ -81,9 +81,13 @@ class CarriedPerturbation:
         return self._leaf
 
     def move(self, *, step: float, radius: float) -> None:
-        """Go a step along the gradient that the backward pass has left, as far as the batch's pixels allow."""
+        """Go a step along the gradient that the backward pass has left, as far as the batch's pixels allow.
+
+        A gradient that overflowed in 16 bits, whose step the optimiser leaves out, moves no pixel either.
+        """
         assert self._pixels is not None
         assert self._leaf is not None
         assert self._leaf.grad is not None
-        moved = signed_step(self._leaf.detach(), self._leaf.grad, step=step, radius=radius)
+        gradient = self._leaf.grad.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+        moved = signed_step(self._leaf.detach(), gradient, step=step, radius=radius)
         self._carried = within_image(self._pixels, moved)
