@@ -19,6 +19,9 @@ from fedward_client.jobs.job import LocalJob
 from fedward_core.atomic import replacing
 from fedward_core.spec import Spec
 
+_RECORD = "job.json"
+_OWN = 0o700  # with `run_as`, others may pass through the home folder
+
 
 class JobQueue:
     """The jobs of one site, in the order in which they came.
@@ -57,9 +60,13 @@ class JobQueue:
         return job
 
     def all(self) -> list[LocalJob]:
-        """Every job, the oldest first."""
-        found = [self.read(path.parent.name) for path in self._folder.glob("*/job.json")]
+        """Every job but those that :meth:`damaged` names, the oldest first."""
+        found = [job for id_ in self._ids() if (job := self._found(id_)) is not None]
         return sorted(found, key=lambda job: (job.submitted_s, job.id))
+
+    def damaged(self) -> list[str]:
+        """The ids of jobs whose job.json cannot be read; no other job is held up by them."""
+        return [id_ for id_ in self._ids() if self._found(id_) is None and (self._folder / id_ / _RECORD).exists()]
 
     def read(self, id_: str) -> LocalJob:
         """One job.
@@ -68,17 +75,15 @@ class JobQueue:
             AgentError: There is no such job, or its file is damaged.
         """
         try:
-            return LocalJob.model_validate_json((self.folder_of(id_) / "job.json").read_bytes())
+            return LocalJob.model_validate_json((self.folder_of(id_) / _RECORD).read_bytes())
         except FileNotFoundError:
             raise AgentError(f"there is no job '{id_}': see `fedward job list`") from None
         except ValidationError:
-            raise AgentError(
-                f"job.json of job '{id_}' is damaged: remove the job's folder, and submit it anew"
-            ) from None
+            raise AgentError(damage_of(id_)) from None
 
     def write(self, job: LocalJob) -> None:
         """Keep where a job stands, whole or not at all."""
-        with replacing(self.folder_of(job.id) / "job.json") as temporary:
+        with replacing(self.folder_of(job.id) / _RECORD) as temporary:
             temporary.write_text(job.model_dump_json(indent=2), encoding="utf-8")
 
     def ask_to_stop(self, id_: str) -> LocalJob:
@@ -106,9 +111,20 @@ class JobQueue:
             raise AgentError(f"'{id_}' is no id of a job: see `fedward job list`")
         return self._folder / id_
 
+    def _ids(self) -> list[str]:
+        return sorted(path.parent.name for path in self._folder.glob(f"*/{_RECORD}"))
+
+    def _found(self, id_: str) -> LocalJob | None:
+        """A job; None where its file is damaged, or gone by now."""
+        try:
+            return self.read(id_)
+        except AgentError:
+            return None
+
     def _new(self, name: str) -> str:
         """A folder that nobody else has, by counting up."""
         self._folder.mkdir(parents=True, exist_ok=True)
+        self._folder.chmod(_OWN)
         number = 1
         while True:
             try:
@@ -117,6 +133,11 @@ class JobQueue:
                 number += 1
             else:
                 return f"{name}-{number}"
+
+
+def damage_of(id_: str) -> str:
+    """What is wrong with a job whose file cannot be read."""
+    return f"{_RECORD} of job '{id_}' is damaged: remove the job's folder, and submit it anew"
 
 
 def refusal(dataset: str, policy: SitePolicy) -> str:

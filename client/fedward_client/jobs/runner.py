@@ -8,14 +8,14 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from fedward_client.agent.errors import PolicyError
+from fedward_client.agent.errors import AgentError
 from fedward_client.agent.home import AgentHome
 from fedward_client.agent.policy import read_policy
 from fedward_client.jobs.job import JobState, LocalJob
-from fedward_client.jobs.queue import JobQueue, refusal
+from fedward_client.jobs.queue import JobQueue, damage_of, refusal
 from fedward_client.jobs.slot import SLOT
 from fedward_core.errors import CheckpointError, FedwardError
 from fedward_core.processes import end_service, start_service
@@ -57,13 +57,17 @@ class JobRunner:
         self._fault, self._looked_s = fault, time.monotonic()
 
     def look(self) -> None:
-        """Look after the job that runs; start the next one if there is none."""
+        """Look after the job that runs; start the next one if there is none.
+
+        Raises:
+            AgentError: A job's file is damaged; the other jobs were looked after.
+            PolicyError: The policy cannot be read; jobs wait until it can.
+        """
         jobs = [self._looked_after(job) for job in self._queue.all() if not job.state.is_end]
-        if any(job.state is JobState.RUNNING for job in jobs):
-            return
-        for job in jobs:
-            if job.state is JobState.QUEUED and self._started(job).state is JobState.RUNNING:
-                return
+        if not any(job.state is JobState.RUNNING for job in jobs):
+            self._start_next(jobs)
+        if damaged := self._queue.damaged():
+            raise AgentError("; ".join(map(damage_of, damaged)))
 
     def close(self) -> None:
         """End the job that runs, in order; the next agent takes it up before all others."""
@@ -72,11 +76,17 @@ class JobRunner:
                 end_service(job.process)
                 self._move(job.moved(JobState.QUEUED) if self._outcome(job) is None else self._ended(job))
 
+    def _start_next(self, jobs: Iterable[LocalJob]) -> None:
+        for job in jobs:
+            if job.state is JobState.QUEUED and self._started(job).state is JobState.RUNNING:
+                return
+
     def _looked_after(self, job: LocalJob) -> LocalJob:
         if self._queue.is_to_stop(job.id):
             if job.process is not None:
                 end_service(job.process)
-            return self._move(job.moved(JobState.STOPPED))
+            # A run may come to its end in the moment in which it is asked to.
+            return self._move(job.moved(*(self._outcome(job) or (JobState.STOPPED, ""))))
         if job.state is JobState.QUEUED or (job.process is not None and job.process.is_alive):
             return job
         return self._move(self._ended(job))
@@ -91,18 +101,19 @@ class JobRunner:
         return job.moved(JobState.QUEUED, died=True)
 
     def _outcome(self, job: LocalJob) -> tuple[JobState, str] | None:
-        """How the run has ended; None if it has not."""
+        """How the run has ended; None if it has not, or if its record is damaged, of which the next start tells."""
         try:
             facts = json.loads((self._queue.folder_of(job.id) / "run" / "run.json").read_text(encoding="utf-8"))
-        except FileNotFoundError:
+            state, reason = facts["state"], facts["reason"]
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
             return None
-        if facts["state"] == "completed":
+        if state == "completed":
             return JobState.COMPLETED, ""
-        return (JobState.FAILED, facts["reason"]) if facts["state"] == "failed" else None
+        return (JobState.FAILED, reason) if state == "failed" else None
 
     def _started(self, job: LocalJob) -> LocalJob:
-        reason = self._refusal(job)
-        if reason:
+        # The policy may have changed since the job was submitted.
+        if reason := refusal(job.dataset, read_policy(self._home.policy)):
             return self._move(job.moved(JobState.FAILED, reason))
         data = self._home.catalogue / job.dataset
         if not data.is_dir():  # the catalogue is laid out soon after the agent's start
@@ -114,13 +125,6 @@ class JobRunner:
         except CheckpointError:  # a process that nobody knows of would soon have a twin
             end_service(process)
             raise
-
-    def _refusal(self, job: LocalJob) -> str:
-        """The policy may have changed since the job was submitted."""
-        try:
-            return refusal(job.dataset, read_policy(self._home.policy))
-        except PolicyError as error:
-            return str(error)
 
     def _command(self, job: LocalJob, data: Path) -> list[str]:
         folder = self._queue.folder_of(job.id)

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import wait_until
 
-from fedward_client.agent.errors import AgentError
+from fedward_client.agent.errors import AgentError, PolicyError
 from fedward_client.agent.home import AgentHome
 from fedward_client.agent.policy import read_policy
 from fedward_client.jobs.job import JobState, LocalJob
@@ -39,7 +40,10 @@ if state == "hangs" and starts == 1:
     time.sleep(600)
 if state == "dies":
     sys.exit(1)
-(folder / "run").mkdir()
+(folder / "run").mkdir(exist_ok=True)
+if state == "garbles":
+    (folder / "run" / "run.json").write_text("{")
+    sys.exit(1)
 state = "failed" if state == "fails" else "completed"
 (folder / "run" / "run.json").write_text(json.dumps({"state": state, "reason": "because" if state == "failed" else ""}))
 """
@@ -162,6 +166,25 @@ def test_jobs_are_stopped_whether_they_run_or_wait(desk: Desk) -> None:
     assert desk.starts(waiting) == 0
 
 
+def test_a_run_that_ends_before_its_stop_is_seen_has_completed(desk: Desk) -> None:
+    job = desk.submit("works")
+    desk.runner.look()
+    process = desk.queue.read(job.id).process
+    assert process is not None
+    wait_until(lambda: not process.is_alive, patience_s=PATIENCE_S)
+    desk.queue.ask_to_stop(job.id)
+    desk.runner.look()
+    assert desk.queue.read(job.id).state is JobState.COMPLETED
+
+
+def test_a_damaged_record_of_a_run_ends_its_job_and_no_agent(desk: Desk) -> None:
+    garbles, works = desk.submit("garbles"), desk.submit("works")
+    found = desk.wait(garbles, ended)
+    assert (found.state, found.deaths) == (JobState.FAILED, MOST_DEATHS)
+    assert "job.log says why" in found.reason
+    assert desk.wait(works, ended).state is JobState.COMPLETED
+
+
 def test_a_full_disk_leaves_no_process_that_nobody_knows_of(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     job = desk.submit("hangs")
     noted: list[LocalJob] = []
@@ -189,8 +212,21 @@ def test_a_damaged_file_of_a_job_is_said_once_and_ends_no_agent(
     for text in ("{", "{", whole, "{"):
         path.write_text(text)
         desk.runner.step()
-    path.write_text(whole)
     assert caplog.text.count("job.json of job 'works-1' is damaged") == 2
+
+
+def test_a_damaged_file_of_a_job_holds_no_other_job_up(desk: Desk) -> None:
+    damaged, hangs = desk.submit("works"), desk.submit("hangs")
+    (desk.queue.folder_of(damaged.id) / "job.json").write_text("{")
+    assert desk.queue.damaged() == [damaged.id]
+    assert desk.queue.all() == [hangs]
+    with pytest.raises(AgentError, match="of job 'works-1' is damaged"):
+        desk.runner.look()
+    process = desk.queue.read(hangs.id).process
+    assert process is not None
+    desk.runner.close()
+    assert not process.is_alive
+    assert desk.queue.read(hangs.id).state is JobState.QUEUED
 
 
 def test_the_policy_says_which_datasets_jobs_may_use(desk: Desk) -> None:
@@ -203,6 +239,22 @@ def test_the_policy_says_which_datasets_jobs_may_use(desk: Desk) -> None:
     found = desk.wait(job, ended)
     assert found.state is JobState.FAILED
     assert "to no job" in found.reason
+
+
+def test_jobs_wait_while_the_policy_cannot_be_read(desk: Desk) -> None:
+    job, policy = desk.submit("works"), desk.home.policy.read_text()
+    desk.home.policy.write_text("datasets: {chest:")
+    with pytest.raises(PolicyError, match="nothing is allowed"):
+        desk.runner.look()
+    assert (desk.queue.read(job.id).state, desk.starts(job)) == (JobState.QUEUED, 0)
+    desk.home.policy.write_text(policy)
+    assert desk.wait(job, ended).state is JobState.COMPLETED
+
+
+def test_nobody_else_looks_into_the_jobs_even_where_others_pass_through_the_home(desk: Desk) -> None:
+    desk.home.jobs.mkdir(mode=0o755)
+    desk.submit("works")
+    assert desk.home.jobs.stat().st_mode & 0o777 == 0o700
 
 
 def test_a_job_that_asks_for_workers_is_started_with_them(real_desk: Desk) -> None:
