@@ -1,6 +1,7 @@
 """Where a decision came from is shown, and only with maps that the model has."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,47 @@ def test_volumes_get_scans_and_maps_of_one_shape(volumes: tuple[Path, Path], tmp
     scan, heat = (load(path) for path in sorted((tmp_path / "out").glob("*.nii.gz"), reverse=True))
     assert scan.shape == heat.shape == (16, 16, 16)
     assert len(list((tmp_path / "out").glob("*.png"))) == 1
+
+
+@pytest.mark.parametrize("resampled", [False, True])
+def test_a_map_of_an_array_has_the_voxels_of_the_models_grid(
+    volumes: tuple[Path, Path], tmp_path: Path, resampled: bool
+) -> None:
+    """Arrays of twice the grid's sides: a whole volume is resized, so its voxels are twice as large in the map."""
+    import nibabel  # noqa: PLC0415 - slow to import
+
+    run, data = volumes
+    (source,) = data.glob("*.npz")
+    (tmp_path / "data").mkdir()
+    with np.load(source) as content:
+        arrays = {**content, "volumes": content["volumes"].repeat(2, 1).repeat(2, 2).repeat(2, 3)}
+    np.savez(tmp_path / "data" / source.name, **{**arrays, "spacing_mm": np.array([3.0, 2.0, 1.0])})
+    model = open_finished(run)
+    dataset = model.spec.dataset.model_copy(update={"spacing_mm": (6.0, 4.0, 2.0)} if resampled else {})
+    spacing = dataset.spacing_mm or (3.0, 2.0, 1.0)
+    contract = model.plan.contract.model_copy(update={"spacing_mm": spacing})
+    model = replace(
+        model,
+        spec=model.spec.model_copy(update={"dataset": dataset}),
+        plan=model.plan.model_copy(update={"contract": contract}),
+    )
+    found = explain_site(model, tmp_path / "data", source.stem, Split.TEST, kind="attention", num_images=1)
+    _write_volume(tmp_path, found[0], tmp_path / "data", dataset)
+    load: Any = nibabel.load
+    for path in tmp_path.glob("*.nii.gz"):
+        np.testing.assert_allclose(load(path).header.get_zooms(), (2.0, 4.0, 6.0))
+
+
+def test_volumes_of_voxels_of_another_size_are_refused(volumes: tuple[Path, Path], tmp_path: Path) -> None:
+    run, data = volumes
+    (source,) = data.glob("*.npz")
+    (tmp_path / "data").mkdir()
+    with np.load(source) as content:
+        arrays = {**content, "spacing_mm": content["spacing_mm"] * 2}
+    np.savez(tmp_path / "data" / source.name, **arrays)
+    found = explain(run, "--data", tmp_path / "data", "--out", tmp_path / "out")
+    assert found.exit_code == 1
+    assert "does not fit the model: spacing_mm is" in " ".join(found.output.split()).replace("│ ", "")
 
 
 def test_a_map_of_a_listed_scan_is_written_in_the_voxels_of_its_file(tmp_path: Path) -> None:

@@ -1,19 +1,21 @@
-"""A finished model predicts what it was evaluated by, also one that standardises pixels itself."""
+"""A finished model predicts, and explains, what it was evaluated by, also one that standardises pixels itself."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from fedward_core.cards import Split
+from fedward_core.cards import DataKind, Split
 from fedward_core.errors import SpecError
 from fedward_core.plan import StagePlan
 from fedward_core.spec import Spec
-from fedward_models.building import build_method, manifest_of
+from fedward_models.building import build_method, manifest_of, seeded
 from fedward_models.data import Loader, generate, open_split, sites_in
 from fedward_models.export.facts import RunFacts
 from fedward_models.export.model_card import write_card
 from fedward_models.export.network import traced
+from fedward_models.inference.explaining import explain_site
 from fedward_models.inference.finished_model import FinishedModel
 from fedward_models.inference.predicting import predict_site
 
@@ -27,16 +29,33 @@ def hospitals(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def finished(hospitals: Path) -> FinishedModel:
-    stage = {
-        "name": "only",
-        "method": EVP,
-        "backbone": {"name": "small_cnn", "widths": [4], "hidden": [8]},
-        "rounds": 1,
-    }
-    spec = Spec.parse({"name": "s", "dataset": {"name": "films", "image_px": 16}, "stages": [stage]})
-    contract = open_split(hospitals, sites_in(hospitals)[0], spec.dataset, Split.TEST).contract
+@pytest.fixture(scope="module")
+def hearts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("hearts")
+    generate(folder, sites=1, images_per_site=20, image_px=16, kind=DataKind.CLIP, depth=8)
+    return folder
+
+
+def finished(data: Path) -> FinishedModel:
+    backbone = {"name": "small_cnn", "widths": [4], "hidden": [8]}
+    return built(data, method=EVP, backbone=backbone, dataset={"name": "films", "image_px": 16})
+
+
+def of_clips(data: Path, **clips: Any) -> FinishedModel:
+    backbone = {"name": "sts_resnet", "width": 4, "depths": [1], "stem": "small"}
+    dataset = {"name": "hearts", "kind": "clip", "image_px": 16, "frames": 8}
+    return built(data, method={"name": "supervised", "clips": clips}, backbone=backbone, dataset=dataset)
+
+
+def built(data: Path, **parts: dict[str, Any]) -> FinishedModel:
+    """A model whose head, where it is its own, says something, as if it had been trained."""
+    stage = {"name": "only", "method": parts["method"], "backbone": parts["backbone"], "rounds": 1}
+    spec = Spec.parse({"name": "s", "dataset": parts["dataset"], "stages": [stage]})
+    contract = open_split(data, sites_in(data)[0], spec.dataset, Split.TEST).contract
     method = build_method(spec, 0, contract).eval()
+    if "head.weight" in dict(method.named_parameters()):
+        with seeded(1), torch.no_grad():
+            method.get_parameter("head.weight").normal_()
     plan = StagePlan(manifest=manifest_of(method), rules=method.rules(), contract=contract)
     return FinishedModel(spec=spec, index=0, plan=plan, method=method)
 
@@ -61,3 +80,23 @@ def test_the_card_of_what_standardises_pixels_itself_says_so(hospitals: Path) ->
     card = write_card(finished(hospitals), RunFacts(cards=(), evaluations=()), None)
     assert "The method 'evp' standardises them itself" in card
     assert "then standardised by" not in card
+
+
+def test_a_clip_is_explained_as_it_is_predicted(hearts: Path) -> None:
+    """Two frames from the middle, a crop from the middle: the map is empty elsewhere, and sums to what it explains."""
+    model, site = of_clips(hearts, frames=2, crop_px=8), sites_in(hearts)[0]
+    found = explain_site(model, hearts, site, Split.TEST, kind="gradients", num_images=3)
+    named = predict_site(model, hearts, site, Split.TEST).probabilities.argmax(axis=1)
+    assert [one.named for one in found] == [model.plan.contract.classes[number] for number in named[:3]]
+    for one in found:
+        inside = one.heat[3:5, 4:12, 4:12].copy()
+        assert inside.any()
+        one.heat[3:5, 4:12, 4:12] = 0
+        assert not one.heat.any()
+        assert one.missed is not None
+        assert one.missed < 0.1
+
+
+def test_what_standardises_pixels_itself_is_not_explained(hospitals: Path) -> None:
+    with pytest.raises(SpecError, match="'evp' standardises pixels itself"):
+        explain_site(finished(hospitals), hospitals, sites_in(hospitals)[0], Split.TEST, kind="gradients", num_images=1)

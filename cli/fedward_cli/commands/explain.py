@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from fedward_cli.display.consoles import output, tell
+from fedward_cli.display.tables import folding
 from fedward_cli.options import AsJson, BestWeights, DataFolder, FinishedRun, StageName
 from fedward_core.cards import DataKind, Split
 from fedward_core.errors import CheckpointError
@@ -84,7 +84,7 @@ def _write_volume(out: Path, found: "Explanation", data: Path, dataset: Dataset)
         write_in_scan(picture, scan.values, scan.affine)
         write_in_scan(heat, back_in_scan(found.heat, scan, dataset), scan.affine)
         return
-    depth, height, width = found.contract.spacing_mm or _UNKNOWN_SPACING_MM
+    depth, height, width = found.spacing_mm or _UNKNOWN_SPACING_MM
     write_nifti(picture, found.pixels, spacing_mm=(depth, height, width))
     write_nifti(heat, found.heat, spacing_mm=(depth, height, width))
 
@@ -98,7 +98,7 @@ def _show(found: list["Explanation"], *, machine: bool) -> None:
     if machine:
         typer.echo(json.dumps(rows, indent=2))
         return
-    table = Table("site", "image", "the model names")
+    table = folding("site", "image", "the model names")
     for each in found:
         table.add_row(escape(each.site), str(each.image), escape(each.named))
     output().print(table)

@@ -13,8 +13,12 @@ from torch import Tensor, nn
 from fedward_core.arrays import Array
 from fedward_core.cards import Contract, Split
 from fedward_core.errors import SpecError
+from fedward_core.spec import Dataset
 from fedward_models.backbones.minit.minit import MINiT
 from fedward_models.backbones.minit.volume_transformer import VolumeTransformer
+from fedward_models.data.batches.clip_views import views_for_testing
+from fedward_models.data.reading.decoding import grid_of
+from fedward_models.data.site_data import SiteData, read_site
 from fedward_models.explanations.gradients import integrated_gradients
 from fedward_models.explanations.voxel_map import attention_map, contribution_map
 from fedward_models.inference.finished_model import FinishedModel
@@ -31,11 +35,12 @@ class Explanation:
         site: The site.
         contract: What the image is.
         image: Its place among the site's usable ones, counted from 0.
-        named: The class that the model names.
+        named: The class that the model names; the most probable one where it may name several, or none.
         pixels: (H, W), (D, H, W) or (T, H, W), in [0, 1], the mean of channels.
         heat: Of the same shape; above 0 for the class, below against it.
         missed: The part of the logit's difference to a black image that the map does not account for; None for maps
             of other kinds.
+        spacing_mm: Depth, height and width of a voxel of the study's grid, where it is known.
     """
 
     site: str
@@ -45,6 +50,7 @@ class Explanation:
     pixels: Array
     heat: Array
     missed: float | None = None
+    spacing_mm: tuple[float, ...] | None = None
 
 
 def explain_site(  # noqa: PLR0913 - two of them by name
@@ -52,11 +58,15 @@ def explain_site(  # noqa: PLR0913 - two of them by name
 ) -> list[Explanation]:
     """Explain the first images of a split, each for the class that the model names.
 
+    Where a prediction is the mean over shorter clips of a clip, so is the logit that is explained.
+
     Raises:
         DataError: The site cannot be read, or its images are not what the model was trained on.
-        SpecError: The model names no classes of whole images, or has no such maps.
+        SpecError: The model names no classes of whole images, has no such maps, or reads no standardised images.
     """
+    _refuse_pixels(model)
     images = open_fitting(model, data, site, split)
+    content = read_site(data, site, model.spec.dataset)
     images = images.subset(torch.arange(min(num_images, len(images))))
     black = torch.full((1, *model.input_shape), -images.mean / images.std)
     explained = []
@@ -72,15 +82,33 @@ def explain_site(  # noqa: PLR0913 - two of them by name
                 pixels=pixels.mean(dim=0).numpy(),
                 heat=heat.numpy(),
                 missed=missed,
+                spacing_mm=_spacing_on_grid(content, row, model.spec.dataset),
             )
         )
     return explained
 
 
+def _refuse_pixels(model: FinishedModel) -> None:
+    if model.method.standardises:
+        raise SpecError(
+            f"'{model.stage.method.name}' standardises pixels itself, and maps are of standardised images: choose a "
+            "model that reads these"
+        )
+
+
+def _spacing_on_grid(content: SiteData, image: int, dataset: Dataset) -> tuple[float, ...] | None:
+    """A whole volume is resized to the grid, and its voxels with it, unless the study fixes their size."""
+    own = content.contract.spacing_mm
+    if own is None or dataset.spacing_mm is not None:
+        return own
+    sizes = content.sizes[image].tolist()
+    return tuple(mm * size / new for mm, size, new in zip(own, sizes, grid_of(dataset), strict=True))
+
+
 def _map(model: FinishedModel, image: Tensor, black: Tensor, kind: MapKind) -> tuple[Tensor, int, float | None]:
     """The map, the class that the model names, and what the map misses."""
     with torch.no_grad():
-        chosen = int(model.method.logits(image).argmax())
+        chosen = int(model.method.predict(image).argmax())
     if kind == "gradients":
         heat, missed = _gradients(model, image, black, chosen)
         return heat, chosen, missed
@@ -92,12 +120,19 @@ def _gradients(model: FinishedModel, image: Tensor, black: Tensor, chosen: int) 
     """The map, and how far its sum is from what it should account for."""
 
     def logit(images: Tensor) -> Tensor:
-        return model.method.logits(images)[:, chosen]
+        return _logits(model, images)[:, chosen]
 
     heat = integrated_gradients(logit, image, baseline=black)[0].sum(dim=0).detach()
     with torch.no_grad():
         difference = float(logit(image) - logit(black))
     return heat, abs(float(heat.sum()) - difference) / max(abs(difference), torch.finfo(torch.float32).eps)
+
+
+def _logits(model: FinishedModel, images: Tensor) -> Tensor:
+    """(N, K); the mean over the views of testing where a prediction is."""
+    clips = getattr(model.stage.method, "clips", None)
+    views = views_for_testing(images, clips) if clips else (images,)
+    return torch.stack([model.method.logits(view) for view in views]).mean(dim=0)
 
 
 def _contributions(model: FinishedModel, image: Tensor, chosen: int) -> Tensor:

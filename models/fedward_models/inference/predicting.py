@@ -127,8 +127,8 @@ def open_fitting(model: FinishedModel, data: Path, site: str, split: Split) -> I
 
 
 def _check_contract(expected: Contract, found: Contract, site: str, *, labelled: bool) -> None:
-    """Labels of another meaning would be compared without anybody noticing."""
-    names = ("kind", "depth", "channels", *(("task", "classes") if labelled else ()))
+    """Labels of another meaning, or heads of another size, would be compared without anybody noticing."""
+    names = ("kind", "depth", "channels", "spacing_mm", *(("task", "classes") if labelled else ()))
     for name in names:
         if (ours := getattr(expected, name)) != (theirs := getattr(found, name)):
             raise DataError(
