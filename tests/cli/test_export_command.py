@@ -139,6 +139,14 @@ def test_a_model_that_was_never_trained_stays(trained: Any, tmp_path: Path, meth
     assert not (tmp_path / "home").exists()
 
 
+def test_numbers_that_no_stage_has_written_are_refused(trained: Any, tmp_path: Path) -> None:
+    path = copied(trained(), tmp_path) / "stages" / "train" / "final.safetensors"
+    arrays, _ = read_arrays(path)
+    write_arrays(path, arrays, {"round": 3})
+    with pytest.raises(CheckpointError, match="does not say which model its numbers are of"):
+        open_finished(tmp_path / "run")
+
+
 def test_a_stage_without_labels_is_no_classifier_but_its_numbers_may_go(trained: Any, tmp_path: Path) -> None:
     run = trained(method="mae", **VIT)
     refused = export(run, "--format", "onnx", "--out", tmp_path / "home")

@@ -4,11 +4,13 @@
 <run>/stages/<stage>/final.safetensors    after the last round; best.safetensors after the best evaluated one
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
+from pydantic import ValidationError
 
 from fedward_core.arrays import Arrays, read_arrays
 from fedward_core.errors import CheckpointError, PrivateStateError, SpecError
@@ -81,7 +83,7 @@ def open_finished(run: Path, stage: str | None = None, weights: Weights = "final
         weights: Those after the last round, or those after the best evaluated one.
 
     Raises:
-        CheckpointError: The stage has no such weights yet, or they were never trained.
+        CheckpointError: The stage has no such weights yet, they are no stage's, or they were never trained.
         SpecError: The folder is no run's, the run has no such stage, or it trains no network.
     """
     spec = read_spec(run)
@@ -92,7 +94,7 @@ def open_finished(run: Path, stage: str | None = None, weights: Weights = "final
     if not path.is_file():
         raise CheckpointError(f"stage '{spec.stages[index].name}' has no {weights} weights: {_WHY_ABSENT[weights]}")
     arrays, facts = read_arrays(path)
-    plan = StagePlan.model_validate(facts["plan"])
+    plan = _plan(facts, path.name)
     method = _method(spec, index, plan, arrays)
     _refuse_untrained(method, spec, index, plan)
     return FinishedModel(spec=spec, index=index, plan=plan, method=method.eval(), weights=weights)
@@ -117,6 +119,16 @@ def _index(spec: Spec, stage: str | None) -> int:
     if stage not in names:
         raise SpecError(f"run '{spec.name}' has no stage '{stage}': it has {', '.join(names)}")
     return names.index(stage)
+
+
+def _plan(facts: Mapping[str, Any], name: str) -> StagePlan:
+    try:
+        return StagePlan.model_validate(facts["plan"])
+    except (KeyError, ValidationError) as error:
+        raise CheckpointError(
+            f"'{name}' does not say which model its numbers are of: expected what a run has written, of this release "
+            "or an earlier one"
+        ) from error
 
 
 def _method(spec: Spec, index: int, plan: StagePlan, arrays: Arrays) -> Method:
