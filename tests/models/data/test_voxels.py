@@ -151,6 +151,18 @@ def test_a_nifti_file_is_read_in_canonical_orientation(tmp_path: Path) -> None:
     assert volume.spacing_mm == pytest.approx((4.0, 3.0, 2.0))
 
 
+@pytest.mark.parametrize(("unit", "length"), [("mm", 1), ("micron", 1000), ("meter", 0.001), ("unknown", 1)])
+def test_voxels_are_measured_in_millimetres_whatever_unit_a_file_counts_in(
+    tmp_path: Path, unit: str, length: float
+) -> None:
+    image = nibabel.Nifti1Image(head().transpose(2, 1, 0), AFFINE * [length, length, length, 1])  # type: ignore[no-untyped-call]
+    image.header.set_xyzt_units(unit)  # type: ignore[no-untyped-call]
+    nibabel.save(image, tmp_path / "head.nii.gz")
+    volume = read_nifti(tmp_path / "head.nii.gz")
+    assert (volume.values == head()).all()
+    assert volume.spacing_mm == pytest.approx((4.0, 3.0, 2.0))
+
+
 def test_a_fourth_axis_of_one_is_no_fourth_axis(tmp_path: Path) -> None:
     image = nibabel.Nifti1Image(head().transpose(2, 1, 0)[..., None], AFFINE)  # type: ignore[no-untyped-call]
     nibabel.save(image, tmp_path / "head.nii")

@@ -10,6 +10,8 @@ from fedward_core.arrays import Array
 from fedward_models.data.reading.found import UnusableFileError
 from fedward_models.data.reading.voxels import Scan, Volume, canonical
 
+MILLIMETRES = {1: 1000.0, 3: 0.001}  # by the code of a header's unit: metres, micrometres; all else is millimetres
+
 
 def read_nifti(path: Path) -> Volume:
     """Read a volume; errors as of :func:`read_nifti_scan`."""
@@ -43,7 +45,9 @@ def _three_axes(values: Array) -> Array:
 
 
 def _affine(image: Any) -> Array:
+    """(4, 4), to millimetres, whatever length the header counts in."""
     header = image.header
     if not header["sform_code"] and not header["qform_code"]:
         raise UnusableFileError("it has no affine: orientation and voxel size are not known")
-    return np.asarray(image.affine)
+    scale = MILLIMETRES.get(int(header["xyzt_units"]) % 8, 1.0)  # the code of the time lies above
+    return np.asarray(np.diag([scale, scale, scale, 1.0]) @ image.affine)
