@@ -148,6 +148,9 @@ def test_a_file_without_what_the_kind_needs_is_refused(write_site: Writer, datas
     [
         ({"volumes": np.zeros((24, 6, 8), np.uint8)}, r"volumes have shape \(24, 6, 8\), expected \(N, D, H, W\)"),
         ({"volumes": np.zeros((24, 6, 8, 8), np.int16)}, "volumes are int16, expected uint8"),
+        ({"volumes": np.zeros((24, 6, 8, 8, 3), np.uint8)}, r"shape \(24, 6, 8, 8, 3\), expected \(N, D, H, W\)"),
+        ({"volumes": np.zeros((24, 6, 0, 8), np.uint8)}, r"shape \(24, 6, 0, 8\), expected \(N, D, H, W\)"),
+        ({"spacing_mm": np.array(["3", "1", "1"])}, "expected depth, height and width in mm"),
         ({"spacing_mm": np.array([1.0, 1.0])}, "expected depth, height and width in mm"),
         ({"spacing_mm": np.array([0.0, 1.0, 1.0])}, "expected depth, height and width in mm"),
     ],

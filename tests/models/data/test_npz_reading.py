@@ -45,7 +45,7 @@ def test_float_images_are_refused_in_plain_words(write_site: Writer, dataset: Da
         read_site(write_site(images=np.zeros((24, 8, 8))), "north", dataset)
 
 
-@pytest.mark.parametrize("shape", [(24, 8), (24, 8, 8, 4), (24, 1, 8, 8)])
+@pytest.mark.parametrize("shape", [(24, 8), (24, 8, 8, 4), (24, 1, 8, 8), (24, 0, 8)])
 def test_images_of_another_shape_are_refused(write_site: Writer, dataset: Dataset, shape: tuple[int, ...]) -> None:
     with pytest.raises(DataError, match="images have shape"):
         read_site(write_site(images=np.zeros(shape, dtype=np.uint8)), "north", dataset)
@@ -55,6 +55,12 @@ def test_images_of_another_shape_are_refused(write_site: Writer, dataset: Datase
 def test_arrays_of_another_length_are_refused(write_site: Writer, dataset: Dataset, key: str) -> None:
     with pytest.raises(DataError, match=f"'{key}' has shape .* expected one entry for each of 24 images"):
         read_site(write_site(**{key: np.zeros(23, dtype=np.int64)}), "north", dataset)
+
+
+@pytest.mark.parametrize("key", ["patient", "split"])
+def test_two_names_for_an_image_are_refused(write_site: Writer, dataset: Dataset, key: str) -> None:
+    with pytest.raises(DataError, match=f"'{key}' has shape .24, 2., expected one entry for each of 24 images"):
+        read_site(write_site(**{key: np.full((24, 2), "train")}), "north", dataset)
 
 
 def test_a_file_without_images_is_refused(write_site: Writer, dataset: Dataset) -> None:

@@ -39,6 +39,7 @@ from fedward_models.data.source import Source
 EXAMPLES = {"images": (3, 4), "volumes": (4,), "clips": (4, 5)}  # by how many axes; the last one may be colour
 KEYS = {DataKind.VOLUME: "volumes", DataKind.CLIP: "clips"}
 PER_IMAGE = (*EXAMPLES, "spacings_mm", "reports", "labels", "findings", "masks", "split", "patient", "id")
+TEXTS = ("reports", "split", "patient", "id")
 PER_FILE = ("classes", "findings_classes", "masks_classes", "spacing_mm")
 
 
@@ -105,7 +106,7 @@ def _check_examples(examples: Array, key: str, site: str) -> None:
         raise DataError(f"site '{site}': {key} are {examples.dtype}, expected uint8 with 0 for black and 255 for white")
     grey = EXAMPLES[key][0]
     coloured = examples.ndim in EXAMPLES[key][1:] and examples.shape[-1] in {1, 3}
-    if examples.ndim != grey and not coloured:
+    if (examples.ndim != grey and not coloured) or 0 in examples.shape[1:]:
         axes = {"images": "(N, H, W) or (N, H, W, 3)", "volumes": "(N, D, H, W)", "clips": "(N, T, H, W), or with 3"}
         raise DataError(f"site '{site}': {key} have shape {examples.shape}, expected {axes[key]}")
 
@@ -113,12 +114,17 @@ def _check_examples(examples: Array, key: str, site: str) -> None:
 def _check_shapes(arrays: Mapping[str, Array], first: str, site: str) -> None:
     count = len(arrays[first])
     for key in PER_IMAGE:
-        if key in arrays and arrays[key].shape[:1] != (count,):
+        if key in arrays and not _is_one_for_each(arrays[key], count, alone=key in TEXTS):
             raise DataError(
                 f"site '{site}': '{key}' has shape {arrays[key].shape}, expected one entry for each of {count} {first}"
             )
     if "masks" in arrays and "images" in arrays and arrays["masks"].shape[1:] != arrays["images"].shape[1:3]:
         raise DataError(f"site '{site}': masks have shape {arrays['masks'].shape}, expected that of the images")
+
+
+def _is_one_for_each(array: Array, count: int, *, alone: bool) -> bool:
+    """Whether an array has an entry for each example, and where these stand alone nothing but it."""
+    return (array.shape if alone else array.shape[:1]) == (count,)
 
 
 def _without_empty_reports(
@@ -157,8 +163,9 @@ def _spacings(arrays: Arrays, site: str) -> Array:
     if key not in arrays:
         return np.full((count, 3), np.nan)
     spacing = arrays[key]
-    if spacing.shape != shape or not (spacing > 0).all():
-        raise DataError(f"site '{site}': {key} has shape {spacing.shape}, expected depth, height and width in mm")
+    if spacing.shape != shape or spacing.dtype.kind not in "iuf" or not (spacing > 0).all():
+        found = f"{key} is {spacing.dtype} of shape {spacing.shape}"
+        raise DataError(f"site '{site}': {found}, expected depth, height and width in mm")
     return np.broadcast_to(spacing, (count, 3)).astype(np.float64)
 
 
