@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from fedward_core.arrays import Array
 from fedward_core.cards import Task
-from fedward_core.errors import DataError
+from fedward_core.errors import DataError, DivergedError
 
 SMALLEST = torch.finfo(torch.float32).tiny
 
@@ -32,7 +32,13 @@ def rows_of(predictions: Tensor, labels: Tensor | None, task: Task) -> dict[str,
 
     Raises:
         DataError: The method predicts classes and there are no labels to compare with.
+        DivergedError: A prediction is not finite; the greatest of such numbers would be no class.
     """
+    if not bool(predictions.isfinite().all()):
+        raise DivergedError(
+            "evaluation found predictions that are not finite: the weights diverged. Lower the learning rate, or "
+            "evaluate an earlier round"
+        )
     if predictions.ndim == 1:
         return {"loss": _array(predictions)}
     if labels is None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from fedward_core.arrays import Array
 from fedward_core.cards import Contract, Task
-from fedward_core.errors import DataError
+from fedward_core.errors import DataError, DivergedError
 from fedward_core.metric import Metric, Metrics
 from fedward_models.backbones.vit.config import ViTConfig
 from fedward_models.method import Batch, Clock, Inheritance, Method, StepOutput
@@ -97,6 +97,21 @@ def test_classification_is_scored_as_by_scikit_learn(num_classes: int) -> None:
     assert {name: metric.value for name, metric in figures.items()} == pytest.approx(expected, rel=1e-5)
     assert figures["recall/b"].n == (truth == 1).sum()
     assert figures["auroc"].n == len(truth)
+
+
+@pytest.mark.parametrize("task", [Task.CLASSIFICATION, Task.MULTI_LABEL, Task.SEGMENTATION])
+def test_predictions_that_are_not_finite_are_no_class(task: Task) -> None:
+    """Taken as numbers they would name the first class, and be right as often as it is."""
+    shape = (6, 2, 4, 4) if task is Task.SEGMENTATION else (6, 2, 1, 1)
+    images = torch.full(shape, 0.5)
+    images[4, 1, 0, 0] = torch.nan
+    labels = {
+        Task.CLASSIFICATION: torch.arange(6) % 2,
+        Task.MULTI_LABEL: torch.eye(2, dtype=torch.long).repeat(3, 1),
+        Task.SEGMENTATION: torch.zeros(6, 4, 4, dtype=torch.long),
+    }
+    with pytest.raises(DivergedError, match="predictions that are not finite"):
+        assess(Known(images=images, labels=labels[task]), task=task)
 
 
 def test_classes_that_a_site_lacks_are_left_out_of_averages() -> None:
