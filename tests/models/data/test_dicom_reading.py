@@ -233,6 +233,14 @@ def test_a_listing_names_the_patients_of_dicom_files(write_dicom: Writer) -> Non
     assert list_files(folder, DataKind.IMAGE)[0].read_text(encoding="utf-8").splitlines()[1] == "a.dcm,,secret"
 
 
+def test_a_listing_names_the_patient_of_a_series_whatever_lies_beside_its_slices(write_dicom: Writer) -> None:
+    folder = write_head(write_dicom).parent
+    (folder / "head" / ".notes").write_text("of the scanner")
+    (folder / "elsewhere.dcm").unlink()
+    table, _ = list_files(folder, DataKind.VOLUME)
+    assert table.read_text(encoding="utf-8").splitlines()[1:] == ["head,,secret"]
+
+
 @pytest.mark.parametrize("content", [b"", b"\0" * 128 + b"DICM" + b"\1" * 40, b"\0" * 128 + b"DICM\2\0\0\0UL"])
 def test_a_listing_knows_no_patient_of_a_damaged_file(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.dcm").write_bytes(content)

@@ -58,8 +58,10 @@ def _check_names(rows: list[tuple[str, str, str]]) -> None:
 
 def _row(path: Path, folder: Path) -> tuple[str, str, str]:
     relative = path.relative_to(folder)
-    shown = next(iter(sorted(path.iterdir())), path) if path.is_dir() else path
-    return str(relative), relative.parts[0] if len(relative.parts) > 1 else "", patient_of(shown)
+    # A scanner's notes may lie among the slices, and name nobody.
+    slices = (inner for inner in sorted(path.iterdir()) if inner.is_file() and is_dicom(inner)) if path.is_dir() else ()
+    named = next(iter(slices), path)
+    return str(relative), relative.parts[0] if len(relative.parts) > 1 else "", patient_of(named)
 
 
 def _images(folder: Path) -> list[Path]:
