@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from published import assert_near
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
@@ -61,10 +62,6 @@ def small(repository: str) -> tuple[Network, Tensor, Tensor]:
     network.load_state_dict({our_name(k.removeprefix(start)): v for k, v in REFERENCE.items() if k.startswith(start)})
     images = REFERENCE[f"in/{case}/x_uint8"].float() / 255
     return network, (images - MEAN) / STD if repository == "wong" else images, REFERENCE[f"in/{case}/y"]
-
-
-def assert_near(found: Tensor, expected: Tensor, tolerance: float = 1e-5) -> None:
-    torch.testing.assert_close(found, expected, atol=tolerance, rtol=0)
 
 
 @each

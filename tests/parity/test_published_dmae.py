@@ -9,13 +9,14 @@ noise, results and gradients.
 Tolerance: 2e-5 absolute for tokens, 1e-6 for losses and gradients; masks and indices exact.
 """
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from published import arrays_under, assert_near, renamed
 from safetensors.torch import load_file
-from torch import Tensor
 
 from fedward_core.cards import Contract
 from fedward_models.backbones.vit.config import ViTConfig
@@ -38,13 +39,8 @@ PARTS = {
 }
 
 
-def our_name(name: str) -> str:
-    start = next(start for start in PARTS if name.startswith(start))
-    return PARTS[start] + name.removeprefix(start)
-
-
-def values(group: str) -> dict[str, Tensor]:
-    return {name.removeprefix(group): tensor for name, tensor in REFERENCE.items() if name.startswith(group)}
+our_name = partial(renamed, PARTS)
+values = partial(arrays_under, REFERENCE)
 
 
 def build(**settings: Any) -> DMAE:
@@ -62,10 +58,6 @@ def build(**settings: Any) -> DMAE:
 
 def batch() -> Batch:
     return Batch(images=REFERENCE["in/images"], drawn={"noise": REFERENCE["in/noise"]})
-
-
-def assert_near(found: Tensor, expected: Tensor, tolerance: float = 1e-6) -> None:
-    torch.testing.assert_close(found, expected, atol=tolerance, rtol=0)
 
 
 def test_taps_are_the_published_ones() -> None:
@@ -93,9 +85,9 @@ def test_tokens_and_predictions_are_equal() -> None:
 def test_losses_are_equal(pixels: str, distance: str) -> None:
     method = build(norm_pixels=pixels == "norm", alignment=distance.lower())
     output = method.training_step(batch(), Clock())
-    assert_near(output.figures["pixel_loss"], REFERENCE[f"out/loss_pixel_{pixels}"])
-    assert_near(output.figures["alignment_loss"], REFERENCE[f"out/loss_align_{distance}"][0])
-    assert_near(output.loss, REFERENCE[f"out/loss_total_{pixels}_{distance}"])
+    assert_near(output.figures["pixel_loss"], REFERENCE[f"out/loss_pixel_{pixels}"], 1e-6)
+    assert_near(output.figures["alignment_loss"], REFERENCE[f"out/loss_align_{distance}"][0], 1e-6)
+    assert_near(output.loss, REFERENCE[f"out/loss_total_{pixels}_{distance}"], 1e-6)
 
 
 @pytest.mark.parametrize("pixels", ["raw", "norm"])
@@ -118,4 +110,4 @@ def check_gradients(method: DMAE, group: str) -> None:
     for name, expected in gradients.items():
         found = method.get_parameter(our_name(name)).grad
         assert found is not None
-        assert_near(found, expected)
+        assert_near(found, expected, 1e-6)

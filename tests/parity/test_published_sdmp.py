@@ -9,11 +9,13 @@ Tolerance: mixes and weights 1e-6; losses 1e-5; features 1e-4; gradients 1e-4 of
 momentum parameters 1e-7; running statistics 1e-5; the schedule 1e-12.
 """
 
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import pytest
 import torch
+from published import arrays_under, renamed
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -38,18 +40,10 @@ PARTS = {
     "momentum_encoder.": "momentum.backbone.",
     "predictor.": "base.predictor.",
 }
+our_name = partial(renamed, PARTS)
 Form = Literal["a", "b"]
 forms = pytest.mark.parametrize("form", ["a", "b"])
 orders = pytest.mark.parametrize("order", ["keep", "swap"])
-
-
-def our_name(name: str) -> str:
-    start = next(start for start in PARTS if name.startswith(start))
-    return PARTS[start] + name.removeprefix(start)
-
-
-def values(reference: dict[str, Tensor], group: str) -> dict[str, Tensor]:
-    return {name.removeprefix(group): tensor for name, tensor in reference.items() if name.startswith(group)}
 
 
 def build(reference: dict[str, Tensor], form: Form = "a") -> SDMP:
@@ -57,7 +51,7 @@ def build(reference: dict[str, Tensor], form: Form = "a") -> SDMP:
     base = {"name": "moco", "hidden": 32, "width": 16, "form": form}
     method = SDMPConfig(base=base).build(backbone=backbone, contract=Contract(classes=("a", "b"), channels=3))
     assert isinstance(method, SDMP)
-    state = {our_name(name): tensor for name, tensor in values(reference, "state/").items()}
+    state = {our_name(name): tensor for name, tensor in arrays_under(reference, "state/").items()}
     unknown = method.load_state_dict(state, strict=False).unexpected_keys
     assert not unknown
     return method.train()
@@ -101,7 +95,7 @@ def test_the_momentum_branch_follows_equally(momentum: str) -> None:
     (group,) = {name.split("/")[1] for name in MOMENTUM if name.startswith("out/m") and _is(name, momentum)}
     method.momentum.follow(method._online(), momentum=float(momentum))
     found = method.state_dict()
-    for name, expected in values(MOMENTUM, f"out/{group}/").items():
+    for name, expected in arrays_under(MOMENTUM, f"out/{group}/").items():
         assert_near(found[our_name(name)], expected, 1e-7)
 
 
@@ -133,7 +127,7 @@ def stepped(order: str, form: Form) -> tuple[SDMP, Batch]:
 
 def test_the_momentum_branch_of_a_step_is_equal() -> None:
     found = stepped("keep", "a")[0].state_dict()
-    for name, expected in values(STEP, "out/momentum_encoder.").items():
+    for name, expected in arrays_under(STEP, "out/momentum_encoder.").items():
         if "running" not in name and "num_batches" not in name:
             assert_near(found[our_name(f"momentum_encoder.{name}")], expected, 1e-7)
 
@@ -160,10 +154,10 @@ def test_losses_statistics_and_gradients_of_a_step_are_equal(order: str, form: F
     assert_near(figures["mixed_loss"] / 2, STEP[f"out/{order}/loss_mixed_form_{form}"], 1e-5)
     assert_near(output.loss.detach(), STEP[f"out/{order}/loss_total_form_{form}"], 1e-5)
     found = method.state_dict()
-    for name, expected in values(STEP, f"out/{order}/buffers/").items():
+    for name, expected in arrays_under(STEP, f"out/{order}/buffers/").items():
         assert_near(found[our_name(name)], expected, 1e-5)
     output.loss.backward()  # type: ignore[no-untyped-call]
-    for name, expected in values(STEP, f"grad/{order}/form_{form}/").items():
+    for name, expected in arrays_under(STEP, f"grad/{order}/form_{form}/").items():
         gradient = method.get_parameter(our_name(name)).grad
         assert gradient is not None
         assert_near(gradient, expected, 1e-4 * float(expected.abs().max()))

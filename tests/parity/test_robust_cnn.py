@@ -13,6 +13,7 @@ from typing import Any, get_args
 
 import pytest
 import torch
+from published import assert_near_in_scale
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
@@ -65,17 +66,12 @@ class Network(nn.Module):
         self.backbone.load_state_dict({name: t for name, t in state.items() if not name.startswith("head.")})
 
 
-def assert_near(found: Tensor, expected: Tensor, tolerance: float = 1e-5) -> None:
-    scale = max(float(expected.abs().max()), 1.0)
-    torch.testing.assert_close(found, expected, atol=tolerance * scale, rtol=0)
-
-
 def assert_gradients_near(module: nn.Module, expected: dict[str, Tensor]) -> None:
     assert expected
     for name, gradient in expected.items():
         found = module.get_parameter(name).grad
         assert found is not None
-        assert_near(found, gradient)
+        assert_near_in_scale(found, gradient)
 
 
 def kernel(variant: Variant) -> int:
@@ -89,7 +85,7 @@ def test_blocks_are_equal(variant: Variant) -> None:
     block = Block(BlockShape(variant=variant, inputs=inputs, width=6, kernel=kernel(variant))).eval()
     block.load_state_dict(case.named("state"))
     found = block(case.arrays["in/x"])
-    assert_near(found, case.arrays["out/y"])
+    assert_near_in_scale(found, case.arrays["out/y"])
     (found * case.arrays["in/r"]).sum().backward()
     assert_gradients_near(block, case.named("grad"))
 
@@ -104,7 +100,7 @@ def test_stages_are_equal(variant: Variant) -> None:
     stage = Stage([first, second]).eval()
     stage.load_state_dict(case.named("state"))
     found = stage(case.arrays["in/x"])
-    assert_near(found, case.arrays["out/y"])
+    assert_near_in_scale(found, case.arrays["out/y"])
     found.square().mean().backward()
     assert_gradients_near(stage, case.named("grad"))
 
@@ -120,11 +116,11 @@ def small(variant: Variant) -> tuple[Network, Case]:
 def test_small_networks_are_equal_stage_by_stage(variant: Variant) -> None:
     network, case = small(variant)
     features = network.backbone.stem(case.arrays["in/x"])
-    assert_near(features, case.arrays["out/stem"])
+    assert_near_in_scale(features, case.arrays["out/stem"])
     for index, stage in enumerate(network.backbone.stages):
         features = stage(features)
-        assert_near(features, case.arrays[f"out/stage{index}"])
-    assert_near(network(case.arrays["in/x"]), case.arrays["out/logits"])
+        assert_near_in_scale(features, case.arrays[f"out/stage{index}"])
+    assert_near_in_scale(network(case.arrays["in/x"]), case.arrays["out/logits"])
 
 
 @every_variant
@@ -133,17 +129,17 @@ def test_gradients_are_equal(variant: Variant) -> None:
     functional.cross_entropy(network(case.arrays["in/x"]), case.arrays["in/labels"]).backward()  # type: ignore[no-untyped-call]
     expected = case.named("grad")
     assert network.fc.weight.grad is not None
-    assert_near(network.fc.weight.grad, expected.pop("head.fc.weight"))
+    assert_near_in_scale(network.fc.weight.grad, expected.pop("head.fc.weight"))
     assert_gradients_near(network.backbone, expected)
 
 
 @every_variant
 def test_training_normalises_and_counts_equally(variant: Variant) -> None:
     network, case = small(variant)
-    assert_near(network.train()(case.arrays["in/x"]), case.arrays["out/logits_train"])
+    assert_near_in_scale(network.train()(case.arrays["in/x"]), case.arrays["out/logits_train"])
     norm = "stages.1.blocks.0.norm" + ("2" if variant == "down_inverted" else "1")
     expected = case.arrays[f"out/running_mean_after_train/{norm}"]
-    assert_near(network.backbone.get_buffer(f"{norm}.running_mean"), expected)
+    assert_near_in_scale(network.backbone.get_buffer(f"{norm}.running_mean"), expected)
 
 
 @pytest.mark.slow
@@ -159,4 +155,4 @@ def test_full_networks_are_equal(
     network.load_published({**state, **counters})
     expected = PARTS[f"out/full_{variant}/logits"]
     with torch.no_grad():
-        assert_near(network(images) / expected.abs().max(), expected / expected.abs().max(), 1e-4)
+        assert_near_in_scale(network(images) / expected.abs().max(), expected / expected.abs().max(), 1e-4)

@@ -8,12 +8,13 @@ tokens, results and gradients.
 Tolerance: 1e-5 absolute for values, 2e-6 for gradients; labels exact.
 """
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from published import arrays_under, assert_near, renamed
 from safetensors.torch import load_file
-from torch import Tensor
 
 from fedward_core.cards import Contract
 from fedward_models.backbones.beit_vit.config import BEiTViTConfig
@@ -34,13 +35,8 @@ PARTS = {
 }
 
 
-def our_name(name: str) -> str:
-    start = next(start for start in PARTS if name.startswith(start))
-    return PARTS[start] + name.removeprefix(start)
-
-
-def values(group: str) -> dict[str, Tensor]:
-    return {name.removeprefix(group): tensor for name, tensor in REFERENCE.items() if name.startswith(group)}
+our_name = partial(renamed, PARTS)
+values = partial(arrays_under, REFERENCE)
 
 
 @pytest.fixture
@@ -56,10 +52,6 @@ def method(monkeypatch: pytest.MonkeyPatch) -> BEiT:
 
 def batch() -> Batch:
     return Batch(images=REFERENCE["in/images"], drawn={"hidden": HIDDEN})
-
-
-def assert_near(found: Tensor, expected: Tensor, tolerance: float = 1e-5) -> None:
-    torch.testing.assert_close(found, expected, atol=tolerance, rtol=0)
 
 
 def test_the_table_of_positions_is_read_as_published(method: BEiT) -> None:

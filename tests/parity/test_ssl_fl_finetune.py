@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-import torch
+from published import arrays_under, assert_near
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -36,7 +36,7 @@ class Published:
     gradients: int
 
     def values(self, group: str) -> dict[str, Tensor]:
-        return {name.removeprefix(group): tensor for name, tensor in self.arrays.items() if name.startswith(group)}
+        return arrays_under(self.arrays, group)
 
     def batch(self) -> Batch:
         return Batch(images=self.arrays["in/images"], labels=self.arrays["in/labels"])
@@ -60,10 +60,6 @@ def published(request: pytest.FixtureRequest) -> Published:
 
 def our_name(name: str) -> str:
     return name if name.startswith("head.") else f"backbone.{name}"
-
-
-def assert_near(found: Tensor, expected: Tensor, tolerance: float = 1e-5) -> None:
-    torch.testing.assert_close(found, expected, atol=tolerance, rtol=0)
 
 
 def test_features_and_logits_are_equal(published: Published) -> None:

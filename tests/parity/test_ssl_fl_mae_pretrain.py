@@ -7,12 +7,13 @@ Gaussian noise. Beside this file: weights, images, masking noise, results and gr
 Tolerance: 1e-5 absolute for values, 2e-6 for gradients; masks and indices exact.
 """
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from published import arrays_under, assert_near, renamed
 from safetensors.torch import load_file
-from torch import Tensor
 
 from fedward_core.cards import Contract
 from fedward_models.backbones.vit.config import ViTConfig
@@ -33,13 +34,8 @@ PARTS = {
 }
 
 
-def our_name(name: str) -> str:
-    start = next(start for start in PARTS if name.startswith(start))
-    return PARTS[start] + name.removeprefix(start)
-
-
-def values(group: str) -> dict[str, Tensor]:
-    return {name.removeprefix(group): tensor for name, tensor in REFERENCE.items() if name.startswith(group)}
+our_name = partial(renamed, PARTS)
+values = partial(arrays_under, REFERENCE)
 
 
 def build(*, norm_pixels: bool = True) -> MAE:
@@ -57,10 +53,6 @@ def build(*, norm_pixels: bool = True) -> MAE:
 
 def batch() -> Batch:
     return Batch(images=REFERENCE["in/images"], drawn={"noise": REFERENCE["in/noise"]})
-
-
-def assert_near(found: Tensor, expected: Tensor, tolerance: float = 1e-5) -> None:
-    torch.testing.assert_close(found, expected, atol=tolerance, rtol=0)
 
 
 def test_tables_of_positions_are_equal() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from published import assert_near_in_scale
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -93,11 +94,6 @@ def part(arrays: dict[str, Tensor], case: str, kind: str) -> dict[str, Tensor]:
     return {name.removeprefix(start): tensor for name, tensor in arrays.items() if name.startswith(start)}
 
 
-def assert_near(found: Tensor, expected: Tensor, tolerance: float = 1e-5) -> None:
-    scale = max(float(expected.abs().max()), 1.0)
-    torch.testing.assert_close(found, expected, atol=tolerance * scale, rtol=0)
-
-
 def operator(case: str, rowcol: str) -> STSConv3d:
     kernel, stride, groups = CASES[case]
     weight = OPERATORS[f"state/{case}/conv.weight"]
@@ -116,17 +112,17 @@ def operator(case: str, rowcol: str) -> STSConv3d:
 @pytest.mark.parametrize("case", CASES)
 def test_operators_are_equal(case: str) -> None:
     inputs, outputs = part(OPERATORS, case, "in"), part(OPERATORS, case, "out")
-    assert_near(operator(case, "clean")(inputs["x"]), outputs["y_clean"])
+    assert_near_in_scale(operator(case, "clean")(inputs["x"]), outputs["y_clean"])
     rowcol = "flat" if "y" in outputs else "clean"
     conv = operator(case, rowcol)
     found = conv(inputs["x"])
-    assert_near(found, outputs["y" if rowcol == "flat" else "y_clean"])
+    assert_near_in_scale(found, outputs["y" if rowcol == "flat" else "y_clean"])
     (found * inputs["r"]).sum().backward()
     assert conv.weight.grad is not None
-    assert_near(conv.weight.grad, part(OPERATORS, case, "grad")["conv.weight"])
+    assert_near_in_scale(conv.weight.grad, part(OPERATORS, case, "grad")["conv.weight"])
     plain = nn.Sequential(conv)
     deconvert_sts(plain)
-    assert_near(plain(inputs["x"]), outputs["y_plain"])
+    assert_near_in_scale(plain(inputs["x"]), outputs["y_plain"])
 
 
 @pytest.mark.parametrize("case", SHAPES)
@@ -139,10 +135,10 @@ def test_blocks_are_equal(case: str) -> None:
         norm = block.downsample.get_submodule("bn")
         assert isinstance(norm, nn.BatchNorm3d)
         norm.eps = 1e-5  # where a block stands alone; in the published networks it is that of the block
-    assert_near(block(inputs["x"]), outputs["y_plain"])
+    assert_near_in_scale(block(inputs["x"]), outputs["y_plain"])
     convert_sts(block, rowcol="flat")
     found = block(inputs["x"])
-    assert_near(found, outputs["y"])
+    assert_near_in_scale(found, outputs["y"])
     found.square().mean().backward()
     for name, gradient in part(BLOCKS, case, "grad").items():
         _assert_gradient(block, name, gradient)
@@ -158,15 +154,15 @@ def test_small_networks_are_equal(name: str) -> None:
     assert set(names.values()) == set(state)
     network.load_state_dict({ours: state[theirs] for ours, theirs in names.items()}, strict=False)
     features = network.backbone.feature_map(clips)
-    assert_near(features, outputs["features"])
+    assert_near_in_scale(features, outputs["features"])
     if "logits" in outputs:
-        assert_near(network(clips), outputs["logits"])
+        assert_near_in_scale(network(clips), outputs["logits"])
     (network(clips).square().sum() if name == "r2plus1d" else features.square().mean()).backward()
     for theirs, gradient in part(arrays, case, "grad").items():
         _assert_gradient(network, network.published()[theirs], gradient)
     deconvert_sts(network)
     if "features_plain" in outputs:
-        assert_near(network.backbone.feature_map(clips), outputs["features_plain"])
+        assert_near_in_scale(network.backbone.feature_map(clips), outputs["features_plain"])
 
 
 @pytest.mark.slow
@@ -183,10 +179,10 @@ def test_full_networks_are_equal(case: str, hash_filled: Callable[..., tuple[dic
         plain = network(clips)
     for found, name in ((separated, "logits"), (plain, "logits_plain")):
         expected = OPERATORS[f"out/{case}/{name}"]
-        assert_near(found / expected.abs().max(), expected / expected.abs().max(), 1e-4)
+        assert_near_in_scale(found / expected.abs().max(), expected / expected.abs().max(), 1e-4)
 
 
 def _assert_gradient(module: nn.Module, name: str, expected: Tensor) -> None:
     found = module.get_parameter(name).grad
     assert found is not None
-    assert_near(found, expected)
+    assert_near_in_scale(found, expected)
