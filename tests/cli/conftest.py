@@ -11,6 +11,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from fedward_cli.display import curves
 from fedward_cli.main import app
 from fedward_core import registry
 from fedward_core.engine import Job
@@ -142,6 +143,12 @@ class Bench:
     def simulate(self, *arguments: object, spec: Path | None = None) -> Any:
         """Simulate the spec over the hospitals."""
         return self.call("simulate", spec or self.spec(), "--data", self.data, "--out", self.out, *arguments)
+
+
+@pytest.fixture
+def without_curves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Curves are slow to draw, and tried with ``simulate``."""
+    monkeypatch.setattr(curves, "draw_curves", lambda results, path, title: path.touch())
 
 
 @pytest.fixture(scope="session")

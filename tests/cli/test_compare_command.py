@@ -8,14 +8,9 @@ from typing import Any
 import pytest
 
 from fedward_cli.comparison.comparison import Comparison
-from fedward_cli.display import curves
 from fedward_core.errors import FedwardError
 
-
-@pytest.fixture(autouse=True)
-def without_curves(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Curves are slow to draw, and tried with ``simulate``."""
-    monkeypatch.setattr(curves, "draw_curves", lambda results, path, title: path.touch())
+pytestmark = pytest.mark.usefixtures("without_curves")
 
 
 def compare(bench: Any, *arguments: object, names: tuple[str, ...] = ("first", "second")) -> Any:

@@ -9,10 +9,11 @@ import yaml
 from typer.testing import CliRunner
 
 from fedward_cli.comparison.comparison import Comparison
-from fedward_cli.display import curves
 from fedward_cli.main import app
 from fedward_cli.simulation.results import read_results
 from fedward_core.arrays import digest, read_arrays
+
+pytestmark = pytest.mark.usefixtures("without_curves")
 
 ARMS = sorted((Path(__file__).parents[2] / "examples" / "cxr").glob("*.yaml"))
 TINY = """
@@ -46,12 +47,6 @@ def compare(arms: list[Path], data: Path, out: Path, *options: object) -> Compar
     result = CliRunner().invoke(app, [str(argument) for argument in arguments])
     assert result.exit_code == 0, result.output
     return Comparison.model_validate_json((out / "comparison.json").read_text())
-
-
-@pytest.fixture(autouse=True)
-def without_curves(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Curves are slow to draw, and tried with ``simulate``."""
-    monkeypatch.setattr(curves, "draw_curves", lambda results, path, title: path.touch())
 
 
 def test_a_comparison_of_shared_alone_and_pooled_training_pairs_patients(hospitals: Path, tmp_path: Path) -> None:

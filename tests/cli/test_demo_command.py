@@ -7,17 +7,13 @@ import pytest
 
 from fedward_cli.commands import demo as demo_command
 from fedward_cli.commands.demo import ARMS, DATASET_OF_OWN
-from fedward_cli.display import curves, reconstructions
+from fedward_cli.display import reconstructions
 from fedward_cli.display.reconstructions import draw_reconstructions
 from fedward_core.engine import Job
 from fedward_core.spec import Spec
 from fedward_server.engines.inline import InlineEngine
 
-
-@pytest.fixture(autouse=True)
-def without_curves(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Curves are slow to draw, and tried with ``simulate``."""
-    monkeypatch.setattr(curves, "draw_curves", lambda results, path, title: path.touch())
+pytestmark = pytest.mark.usefixtures("without_curves")
 
 
 @pytest.fixture

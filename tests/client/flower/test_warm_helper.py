@@ -4,13 +4,13 @@ import inspect
 import os
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 from flwr.app import Error, Message, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
 from flwr.supernode.runtime import run_clientapp
+from waiting import wait_until
 
 from fedward_client.flower.app_settings import AppSettings
 from fedward_client.flower.quiet_errors import keep_text_here
@@ -24,8 +24,7 @@ def test_a_helper_that_was_killed_is_replaced_and_none_is_left_in_the_end(tmp_pa
     helper = WarmHelper(settings, home=tmp_path)
     first = helper.pid
     os.kill(first, signal.SIGKILL)
-    while "Z" not in state_of(first):
-        time.sleep(0.01)
+    wait_until(lambda: "Z" in state_of(first))
     helper.start("127.0.0.1:1", "token", tmp_path / "1.json")
     second = helper.pid
     assert second != first
@@ -38,8 +37,7 @@ def test_a_helper_that_was_killed_is_replaced_and_none_is_left_in_the_end(tmp_pa
 def test_a_helper_that_dies_as_it_is_spoken_to_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     helper = WarmHelper(AppSettings(site="north", data=tmp_path, private=tmp_path), home=tmp_path)
     os.kill(helper.pid, signal.SIGKILL)
-    while "Z" not in state_of(helper.pid):
-        time.sleep(0.01)
+    wait_until(lambda: "Z" in state_of(helper.pid))
     first, spec = helper.pid, {"name": "drill", "dataset": {"name": "none"}}
     with monkeypatch.context() as patch:
         patch.setattr(subprocess.Popen, "poll", lambda _: None)  # nobody has noticed yet

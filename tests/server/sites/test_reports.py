@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import wait_until
 
 from fedward_server.api.app import create_app
 from fedward_server.errors import InvalidError
@@ -19,12 +20,8 @@ def patiently(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def told(hub: Any, site: str) -> Any:
-    for _ in range(500):
-        found = hub.call("GET", f"/sites/{site}").json()
-        if found["last_seen_s"] is not None:
-            return found
-        time.sleep(0.01)
-    raise AssertionError("the heartbeat was not noted")
+    wait_until(lambda: hub.call("GET", f"/sites/{site}").json()["last_seen_s"] is not None)
+    return hub.call("GET", f"/sites/{site}").json()
 
 
 @pytest.mark.usefixtures("patiently")
