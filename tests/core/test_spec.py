@@ -205,6 +205,12 @@ def test_an_unknown_key_names_its_place_and_the_nearest_key(place: str, values: 
     assert f"Did you mean '{nearest}'?" in message
 
 
+@pytest.mark.parametrize("name", ["", "x" * 256, "one line\nanother", "a\0"])
+def test_a_name_of_a_dataset_that_no_folder_can_have_is_refused(name: str) -> None:
+    assert "dataset.name" in refused({**SPEC, "dataset": {"name": name}})
+    Spec.parse({**SPEC, "dataset": {"name": "Thorax Röntgen 2.0"}})
+
+
 def test_an_unknown_key_of_a_choice_names_the_nearest() -> None:
     message = refused({**SPEC, "stages": [{**STAGE, "aggregate": {"name": "fedavgm", "momentun": 0.5}}]})
     assert "Did you mean 'momentum'?" in message
@@ -358,3 +364,25 @@ def test_classes_cannot_be_balanced_where_no_label_is_read() -> None:
     stage = {"name": "only", "method": "mae", "backbone": "vit", "rounds": 1, "local": {"balanced": True}}
     with pytest.raises(SpecError, match=r"local\.balanced draws by them"):
         Spec.parse({"name": "trial", "dataset": {"name": "any"}, "stages": [stage]})
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "expected"),
+    [
+        ("", "spec", "expected a table"),
+        ("- name: trial", "spec", "expected a table"),
+        ("{name: trial, dataset: chest, stages: []}", "dataset", "expected a table"),
+        (
+            "{name: trial, dataset: {name: chest}, stages: {name: a}}",
+            "stages",
+            "expected a list: each entry behind a '-'",
+        ),
+        ("{name: trial, dataset: {name: chest}}", "stages", "this key is needed"),
+    ],
+)
+def test_what_yaml_made_of_a_slip_is_told_in_words_of_yaml(
+    text: str, place: str, expected: str, tmp_path: Path
+) -> None:
+    (tmp_path / "slip.yaml").write_text(text)
+    with pytest.raises(SpecError, match=rf"\n  {place}: {expected}"):
+        Spec.read(tmp_path / "slip.yaml")

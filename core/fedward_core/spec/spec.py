@@ -109,7 +109,7 @@ class Spec(Frozen):
             return cls.model_validate(values)
         except ValidationError as error:
             faults = [
-                f"  {'.'.join(map(str, fault['loc'])) or 'spec'}: {_sentence(fault['msg'])}"
+                f"  {'.'.join(map(str, fault['loc'])) or 'spec'}: {_sentence(fault)}"
                 for fault in error.errors()
                 if not _is_echo(fault)
             ]
@@ -140,10 +140,17 @@ _PLURAL = {
 }
 
 
+_PLAIN = {
+    "missing": "this key is needed",
+    "model_type": "expected a table, with a line 'key: value' for each of its keys",
+    "tuple_type": "expected a list: each entry behind a '-', or all between [ and ]",
+}
+
+
 def _is_echo(fault: Any) -> bool:
     """Whether a list is called short only because entries of it are wrong, each of which is a fault of its own."""
     return bool(fault["type"] == "too_short" and len(fault["input"]) >= fault["ctx"]["min_length"])
 
 
-def _sentence(message: str) -> str:
-    return message.removeprefix("Value error, ")
+def _sentence(fault: Any) -> str:
+    return _PLAIN.get(fault["type"]) or str(fault["msg"]).removeprefix("Value error, ")
