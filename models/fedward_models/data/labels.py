@@ -9,12 +9,13 @@ from fedward_core.cards import Task
 from fedward_core.errors import DataError
 from fedward_core.spec import Dataset
 
+DIMENSIONS = {Task.CLASSIFICATION: 1, Task.MULTI_LABEL: 2, Task.SEGMENTATION: 3}  # of labels
 SEPARATOR = "|"  # between the findings of one image in a table
 
 
 def name_classes(dataset: Dataset, named: tuple[str, ...], labels: Array | None) -> tuple[str, ...]:
     """The classes in the order of their numbers: the study's, else the file's, else "class 0" and so on."""
-    if dataset.classes or named or labels is None:
+    if dataset.classes or named or labels is None or not _are_numbers(labels, dataset.task):
         return dataset.classes or named
     count = labels.shape[1] if dataset.task is Task.MULTI_LABEL else int(labels.max(initial=0)) + 1
     return tuple(f"class {number}" for number in range(count))
@@ -65,11 +66,10 @@ def check_labels(labels: Array, *, site: str, task: Task, classes: tuple[str, ..
     Raises:
         DataError: Another shape or type, or a value outside the classes.
     """
-    dimensions = {Task.CLASSIFICATION: 1, Task.MULTI_LABEL: 2, Task.SEGMENTATION: 3}[task]
-    if labels.ndim != dimensions or labels.dtype.kind not in "iub":
+    if not _are_numbers(labels, task):
         raise DataError(
             f"site '{site}': labels are {labels.dtype} with {labels.ndim} axes, expected whole numbers with "
-            f"{dimensions} for {task}"
+            f"{DIMENSIONS[task]} for {task}; their names stand in 'classes'"
         )
     if task is Task.MULTI_LABEL:
         return _check_findings(labels, site=site, classes=classes)
@@ -130,6 +130,10 @@ def counted_classes(labels: Array, num_classes: int) -> Array:
     if labels.ndim == 1:
         return np.asarray(labels[:, None] == np.arange(num_classes))
     return np.stack([np.any(labels == number, axis=(1, 2)) for number in range(num_classes)], axis=1)
+
+
+def _are_numbers(labels: Array, task: Task) -> bool:
+    return labels.ndim == DIMENSIONS[task] and labels.dtype.kind in "iub"
 
 
 def _findings_of_study(labels: Array, named: tuple[str, ...], *, site: str, classes: tuple[str, ...]) -> Array:

@@ -86,7 +86,8 @@ def _sources(data: Path) -> list[Source]:
     if not sources:
         raise DataError(
             "no site has this dataset: expected <site>.npz files, folders with a labels.csv, or one labels.csv with a "
-            "column 'site'"
+            "column 'site'. `fedward data list SITE` writes the labels.csv of a site's folder of images; the data folder is "
+            "the one above"
         )
     return _refuse_twins(sorted(sources, key=lambda source: source.site))
 
@@ -116,7 +117,10 @@ def _rows(table: Path) -> list[Row]:
         with table.open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.DictReader(file, restval=""))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError("cannot read a labels.csv: expected comma-separated UTF-8 text") from error
+        raise DataError(
+            f"cannot read a labels.csv, that of '{table.parent.name}': expected comma-separated UTF-8 text, which a "
+            "spreadsheet saves as 'CSV UTF-8'"
+        ) from error
     too_long = sum(None in row for row in rows)
     if too_long:
         raise DataError(f"{too_long} rows of a labels.csv have more cells than its first row: quote cells with commas")

@@ -82,8 +82,19 @@ def test_a_column_path_serves_as_well(tmp_path: Path, dataset: Dataset) -> None:
 def test_a_table_without_files_is_refused(tmp_path: Path, dataset: Dataset) -> None:
     (tmp_path / "hill").mkdir()
     (tmp_path / "hill" / "labels.csv").write_text("image,label\na.png,normal\n")
-    with pytest.raises(DataError, match="has no column 'file'; found image, label"):
+    with pytest.raises(DataError, match="has no column 'file'; of the others that are read it has label"):
         read_site(tmp_path, "hill", dataset)
+
+
+@pytest.mark.parametrize("content", ["meier.png,normal,Meier\nb.png,normal,Huber\n", "file;label\nmeier.png;normal\n"])
+def test_a_table_without_a_row_of_names_is_refused_without_telling_a_patient(
+    tmp_path: Path, dataset: Dataset, content: str
+) -> None:
+    (tmp_path / "hill").mkdir()
+    (tmp_path / "hill" / "labels.csv").write_text(content)
+    with pytest.raises(DataError, match=r"it has none\. Its first row names the columns") as refusal:
+        read_site(tmp_path, "hill", dataset)
+    assert "eier" not in str(refusal.value)
 
 
 def test_splits_and_patients_are_read(write_table: Writer, dataset: Dataset) -> None:

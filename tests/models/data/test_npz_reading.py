@@ -96,6 +96,23 @@ def test_no_python_object_is_ever_unpickled(write_site: Writer, dataset: Dataset
         read_site(write_site(patient=np.array([{"name": 1}] * 24, dtype=object)), "north", dataset)
 
 
+@pytest.mark.parametrize(
+    ("labels", "task"),
+    [
+        (np.array(["normal", "pneumonia"] * 12), Task.CLASSIFICATION),
+        (np.full(24, np.nan), Task.CLASSIFICATION),
+        (np.zeros((24, 2), dtype=np.int64), Task.CLASSIFICATION),
+        (np.zeros(24, dtype=np.int64), Task.MULTI_LABEL),
+    ],
+)
+def test_labels_that_are_no_class_numbers_are_refused_where_no_class_is_named(
+    write_site: Writer, labels: np.ndarray, task: Task
+) -> None:
+    data = write_site(labels=labels, classes=None)
+    with pytest.raises(DataError, match=r"expected whole numbers with .* their names stand in 'classes'"):
+        read_site(data, "north", Dataset(name="x", image_px=8, task=task))
+
+
 @pytest.mark.parametrize("label", [3, -1])
 def test_a_label_outside_the_classes_is_named_with_the_classes(
     write_site: Writer, dataset: Dataset, label: int

@@ -31,6 +31,8 @@ from fedward_models.data.reading.pile import Pile
 from fedward_models.data.reading.pixels import decode_mask, resize_mask
 from fedward_models.data.source import Row, Source, read_rows
 
+COLUMNS = ("label", "mask", "report", "report_file", "split", "patient", "site")  # beside the files
+
 
 class Facts(NamedTuple):
     """What is kept of a usable file beside its pixels."""
@@ -103,7 +105,12 @@ def _file_column(rows: list[Row], site: str) -> str:
     for column in ("file", "path"):
         if not rows or column in rows[0]:
             return column
-    raise DataError(f"site '{site}': labels.csv has no column 'file'; found {', '.join(rows[0])}")
+    # Without a first row of names, the first patient's stands there: only words that are no patient's are told.
+    found = [column for column in COLUMNS if column in rows[0]]
+    raise DataError(
+        f"site '{site}': labels.csv has no column 'file'; of the others that are read it has "
+        f"{', '.join(found) or 'none'}. Its first row names the columns, as in file,label,patient, with commas between the cells"
+    )
 
 
 def _check_reports(rows: list[Row], dataset: Dataset, site: str) -> None:
