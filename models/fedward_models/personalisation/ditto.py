@@ -69,6 +69,8 @@ class PullToShared(Proximal):
         super().__init__(ProximalConfig(mu=config.pull))
         self._shared = method
 
-    def begin(self, method: Method) -> None:  # noqa: ARG002 - the signature of the family
-        """Copy the shared model; its second one, within it, is not compared with."""
-        super().begin(self._shared)
+    def begin(self, method: Method) -> None:
+        """Copy of the shared model what the site's own trains, and not the one within it."""
+        shared = dict(self._shared.named_parameters())
+        trained = (name for name, parameter in method.named_parameters() if parameter.requires_grad)
+        self._start = {name: shared[name].detach().clone() for name in trained}

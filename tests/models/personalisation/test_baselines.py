@@ -185,6 +185,7 @@ def test_the_pull_is_half_lambda_times_the_squared_distance_number_by_number(fed
             parameter.add_(torch.randn_like(parameter))
     term = PullToShared(DittoConfig(pull=0.3), method)
     term.begin(own)
+    assert term._start.keys() == dict(own.named_parameters()).keys()  # no copy of the site's model
     twin = 0.0
     for name, parameter in own.named_parameters():
         for w, v in zip(method.get_parameter(name).flatten().tolist(), parameter.flatten().tolist(), strict=True):
