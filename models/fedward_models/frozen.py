@@ -94,6 +94,16 @@ def noted_beside(weights: FrozenWeights) -> dict[str, Any]:
     return facts if isinstance(facts, dict) else {}
 
 
+def noted_classes(weights: FrozenWeights) -> tuple[str, ...]:
+    """The classes of the study that Fedward noted in a file that it wrote; none where it noted nothing.
+
+    Raises:
+        CheckpointError: As of :func:`noted_beside`.
+    """
+    plan = noted_beside(weights).get("plan", {})
+    return tuple(plan.get("contract", {}).get("classes", ()))
+
+
 def file_digest(path: Path) -> str:
     """The SHA-256 of a file's bytes, 64 hexadecimal digits."""
     with path.open("rb") as file:

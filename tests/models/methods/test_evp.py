@@ -1,6 +1,7 @@
 """Visual prompting: what the prompt covers, how far a step goes, and that nothing else of the network moves."""
 
 import copy
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -404,9 +405,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def stored(folder: Path, state: dict[str, Tensor], name: str = "tower") -> FrozenWeights:
+def stored(
+    folder: Path, state: dict[str, Tensor], name: str = "tower", *, classes: tuple[str, ...] | None = None
+) -> FrozenWeights:
+    """A file, which notes the classes that it was trained for if there are any."""
     path = folder / f"{name}.safetensors"
-    save_file({key: tensor.contiguous() for key, tensor in state.items()}, path)
+    facts = {} if classes is None else {"facts": json.dumps({"plan": {"contract": {"classes": classes}}})}
+    save_file({key: tensor.contiguous() for key, tensor in state.items()}, path, metadata=facts)
     return FrozenWeights(name=name, sha256=file_digest(path))
 
 
@@ -453,6 +458,15 @@ def test_weights_of_another_network_are_refused(folder: Path) -> None:
     backbone_alone = {f"backbone.{name}": tensor for name, tensor in network().state_dict().items()}
     with pytest.raises(CheckpointError, match=r"expected 'head.weight' of shape \(3, 16\), found nothing"):
         build(weights=stored(folder, backbone_alone))
+
+
+def test_a_classifier_of_the_same_classes_in_another_order_needs_a_mapping(folder: Path) -> None:
+    state = classifier().state_dict()
+    build(weights=stored(folder, state, "same", classes=CLASSES))
+    turned = stored(folder, state, "turned", classes=("covid", "normal", "pneumonia"))
+    with pytest.raises(CheckpointError, match="'turned' names the classes covid, normal, pneumonia, the study normal"):
+        build(weights=turned)
+    assert build(weights=turned, mapping=(1, 2, 0)).head.get_buffer("mapping").tolist() == [1, 2, 0]
 
 
 def test_another_digest_and_a_pickle_are_refused(folder: Path) -> None:

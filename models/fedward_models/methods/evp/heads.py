@@ -10,7 +10,7 @@ from fedward_core.cards import Contract
 from fedward_core.errors import CheckpointError, SpecError
 from fedward_models.backbones.backbone import Backbone
 from fedward_models.backbones.clip_vit.clip_vit import CLIPViT
-from fedward_models.frozen import FrozenWeights, read_frozen
+from fedward_models.frozen import FrozenWeights, noted_classes, read_frozen
 from fedward_models.methods.evp.config import EVPConfig
 from fedward_models.methods.evp.tower import CLIP_SCALE, ClassifierHead, TextHead, load_classifier
 from fedward_models.towers.clip_text import class_embeddings
@@ -27,7 +27,7 @@ def build_head(config: EVPConfig, backbone: Backbone, contract: Contract, arrays
 
     Raises:
         SpecError: The mapping does not fit the study or the classifier.
-        CheckpointError: The file has no such head, or embeddings of another form.
+        CheckpointError: The file has no such head, a classifier of other classes, or embeddings of another form.
     """
     if config.head == "text":
         return _text_head(config, backbone, contract, arrays)
@@ -40,7 +40,19 @@ def build_head(config: EVPConfig, backbone: Backbone, contract: Contract, arrays
     )
     if arrays is not None and isinstance(config.weights, FrozenWeights):
         load_classifier(head, arrays, name=config.weights.name)
+        if config.mapping is None:
+            _check_order(config.weights, contract)
     return head
+
+
+def _check_order(weights: FrozenWeights, contract: Contract) -> None:
+    """As many classes with other names, or in another order, would pass for the study's without anybody noticing."""
+    known = noted_classes(weights) or contract.classes
+    if known != contract.classes:
+        raise CheckpointError(
+            f"the classifier of '{weights.name}' names the classes {', '.join(known)}, the study "
+            f"{', '.join(contract.classes)}: give a 'mapping', one of the classifier's for each of the study's"
+        )
 
 
 def _checked_mapping(config: EVPConfig, classes: int, source_classes: int) -> tuple[int, ...]:

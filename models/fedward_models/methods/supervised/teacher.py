@@ -15,7 +15,7 @@ from fedward_core.arrays import Array
 from fedward_core.cards import Contract, Task
 from fedward_core.errors import CheckpointError, SpecError
 from fedward_models.backbones.backbone import Backbone
-from fedward_models.frozen import noted_beside, read_frozen
+from fedward_models.frozen import noted_classes, read_frozen
 from fedward_models.layers.frozen_module import FrozenModule
 from fedward_models.losses.teacher_distillation import hard_distillation, soft_distillation
 from fedward_models.methods.supervised.config import TeacherConfig
@@ -99,8 +99,7 @@ def _check_study(student: Backbone, contract: Contract) -> None:
 
 def _check_classes(config: TeacherConfig, contract: Contract) -> None:
     """A class of another number would be learned without anybody noticing."""
-    plan = noted_beside(config.weights).get("plan", {})
-    known = tuple(plan.get("contract", {}).get("classes", contract.classes))
+    known = noted_classes(config.weights) or contract.classes
     if known != contract.classes:
         raise CheckpointError(
             f"the teacher '{config.weights.name}' names the classes {', '.join(known)}, the study "
