@@ -86,8 +86,8 @@ def _sources(data: Path) -> list[Source]:
     if not sources:
         raise DataError(
             "no site has this dataset: expected <site>.npz files, folders with a labels.csv, or one labels.csv with a "
-            "column 'site'. `fedward data list SITE` writes the labels.csv of a site's folder of images; the data folder is "
-            "the one above"
+            "column 'site'. `fedward data list SITE` writes the labels.csv of a site's folder of images; the data "
+            "folder is the one above"
         )
     return _refuse_twins(sorted(sources, key=lambda source: source.site))
 

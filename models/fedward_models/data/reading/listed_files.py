@@ -109,7 +109,8 @@ def _file_column(rows: list[Row], site: str) -> str:
     found = [column for column in COLUMNS if column in rows[0]]
     raise DataError(
         f"site '{site}': labels.csv has no column 'file'; of the others that are read it has "
-        f"{', '.join(found) or 'none'}. Its first row names the columns, as in file,label,patient, with commas between the cells"
+        f"{', '.join(found) or 'none'}. Its first row names the columns, as in "
+        "file,label,patient, with commas between the cells"
     )
 
 
