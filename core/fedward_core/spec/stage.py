@@ -48,7 +48,7 @@ class Stage(Frozen):
     label_fraction: float | None = Field(default=None, gt=0, le=1, exclude_if=lambda value: value is None)
 
     @model_validator(mode="after")
-    def _check_backbone_and_schedule(self) -> Self:
+    def _check_backbone(self) -> Self:
         if self.method.needs_previous and self.start_from == "scratch":
             raise ValueError(
                 f"stage '{self.name}': method '{self.method.name}' with these settings reads the network of the stage "
@@ -65,6 +65,10 @@ class Stage(Frozen):
             raise ValueError(
                 f"stage '{self.name}': method '{self.method.name}' trains no backbone: leave 'backbone' out"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _check_what_is_read(self) -> Self:
         if self.label_fraction is not None and not self.method.needs_labels:
             raise ValueError(
                 f"stage '{self.name}': method '{self.method.name}' reads no labels, so that label_fraction has no "
@@ -80,6 +84,10 @@ class Stage(Frozen):
                 f"stage '{self.name}': local.augment mirrors images, and the reports that method '{self.method.name}' "
                 "reads speak of left and right: leave it out"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _check_schedule(self) -> Self:
         if self.local.schedule.warmup_rounds > self.rounds:
             raise ValueError(
                 f"stage '{self.name}' warms up for {self.local.schedule.warmup_rounds} of {self.rounds} rounds"
