@@ -4,7 +4,7 @@ Distances are between training splits. The report can be shown beyond the sites:
 rounded, and distances between classes are of the counts that are shown, so that none is found by subtraction.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -18,7 +18,7 @@ from fedward_core.spec import Dataset
 from fedward_models.data.site_data import SiteData, read_site
 from fedward_models.data.source import sites_in
 
-SMALLEST_CELL = 5  # decided here, as hospitals usually ask: fewer patients are not told apart
+SMALLEST_CELL = 5  # images; decided here, after what hospitals usually ask of patients
 SKEWED_CLASSES = 0.3  # decided here: above the 0.2 that chance alone makes of two sites with 30 images
 OTHER_SCANNERS = 0.05  # decided here: of the range from black to white
 UNEQUAL_SIZES = 10.0  # decided here
@@ -121,37 +121,45 @@ def _shown(count: int) -> int | None:
 
 
 def _advice(sizes: Array, counts: Array | None, classes: Array, intensities: Array) -> tuple[Advice, ...]:
-    found = []
-    if counts is not None and (counts < SMALLEST_CELL).any():
-        few = int((counts < SMALLEST_CELL).any(axis=1).sum())
-        found.append(
-            Advice(
-                advice="judge each site by its own figures, and name dataset.classes in the spec",
-                reason=f"{few} of {len(counts)} sites have fewer than {SMALLEST_CELL} training images of some class",
-            )
-        )
-    apart = float(np.nanmax(classes, initial=0.0))
-    if apart > SKEWED_CLASSES:
-        found.append(
-            Advice(
-                advice="pre-train without labels (mae), keep heads private (fedper, channel_decoupling), or add the "
-                "term proximal",
-                reason=f"shares of classes differ by up to {apart:.2f}, above {SKEWED_CLASSES}",
-            )
-        )
-    if intensities.max() > OTHER_SCANNERS:
-        found.append(
-            Advice(
-                advice="keep norms private (fedbn), and train with augment: true",
-                reason=f"intensities differ by up to {intensities.max():.2f} of the range, above {OTHER_SCANNERS}",
-            )
-        )
-    if sizes.max() > UNEQUAL_SIZES * max(int(sizes.min()), 1):
-        found.append(
-            Advice(
-                advice="look at the smallest sites' figures: an average by images follows the largest",
-                reason=f"the largest training set is more than {UNEQUAL_SIZES:g} times the smallest",
-            )
-        )
+    found = (
+        *(_on_rare_classes(counts) if counts is not None else ()),
+        *_on_classes(float(np.nanmax(classes, initial=0.0))),
+        *_on_intensities(float(intensities.max())),
+        *_on_sizes(sizes),
+    )
     alike = Advice(advice="begin with plain averaging (weighted_mean)", reason="no difference is above its threshold")
-    return tuple(found) or (alike,)
+    return found or (alike,)
+
+
+def _on_rare_classes(counts: Array) -> Iterator[Advice]:
+    few = int((counts < SMALLEST_CELL).any(axis=1).sum())
+    if few:
+        yield Advice(
+            advice="judge each site by its own figures, and name dataset.classes in the spec",
+            reason=f"{few} of {len(counts)} sites have fewer than {SMALLEST_CELL} training images of some class",
+        )
+
+
+def _on_classes(apart: float) -> Iterator[Advice]:
+    if apart > SKEWED_CLASSES:
+        yield Advice(
+            advice="pre-train without labels (mae), keep heads private (fedper, channel_decoupling), or add the "
+            "term proximal",
+            reason=f"shares of classes differ by up to {apart:.2f}, above {SKEWED_CLASSES}",
+        )
+
+
+def _on_intensities(apart: float) -> Iterator[Advice]:
+    if apart > OTHER_SCANNERS:
+        yield Advice(
+            advice="keep norms private (fedbn), and train with augment: true",
+            reason=f"intensities differ by up to {apart:.2f} of the range, above {OTHER_SCANNERS}",
+        )
+
+
+def _on_sizes(sizes: Array) -> Iterator[Advice]:
+    if sizes.max() > UNEQUAL_SIZES * max(int(sizes.min()), 1):
+        yield Advice(
+            advice="look at the smallest sites' figures: an average by images follows the largest",
+            reason=f"the largest training set is more than {UNEQUAL_SIZES:g} times the smallest",
+        )
