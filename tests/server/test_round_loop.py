@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from fedward_core.arrays import digest, read_arrays
-from fedward_core.errors import QuorumError
+from fedward_core.claim import claimed
+from fedward_core.errors import CheckpointError, FedwardError, QuorumError
 from fedward_core.events import EventKind
 from fedward_core.order import Failure, Work
 from fedward_core.update import SHARED
@@ -46,6 +47,7 @@ BAD = {
     "wrong type": lambda a: with_arrays(a, w=np.zeros(3, np.float64)),
     "unknown name": lambda a: with_arrays(a, stranger=np.zeros(3, np.float32)),
     "missing group": lambda a: [replace(a, groups={})],
+    "group within a group": lambda a: [replace(a, groups={**a.groups, f"{SHARED}/x": {"y": np.zeros(3, np.float32)}})],
     "wrong round": lambda a: with_reply(a, round=7),
     "wrong parent": lambda a: with_reply(a, parent="0" * 64),
     "no images": lambda a: with_reply(a, num_examples=0),
@@ -167,6 +169,17 @@ def test_a_run_that_was_killed_right_after_a_checkpoint_tells_of_its_round_when_
     told = run_scripts({"a": honest_site, "b": honest_site}, min_sites=2).of(EventKind.ROUND_FINISHED)
     assert [event.round for event in told] == [0, 1, 2]
     assert told[0].facts.keys() == told[1].facts.keys()
+
+
+def test_a_run_leaves_alone_a_folder_in_which_another_is_at_work(
+    run_scripts: Any, honest_site: Script, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fedward_server.rounds.run.PATIENCE_S", 0.0)
+    with claimed(tmp_path / "out" / ".lock", FedwardError("held")):  # flock tells openings of a file apart
+        with pytest.raises(CheckpointError, match="another run is at work"):
+            run_scripts({"a": honest_site})
+        assert [path.name for path in (tmp_path / "out").iterdir()] == [".lock"]
+    assert run_scripts({"a": honest_site}).of(EventKind.RUN_FINISHED)
 
 
 def test_a_site_without_its_private_state_joins_anew_in_the_same_round(run_scripts: Any, honest_site: Script) -> None:

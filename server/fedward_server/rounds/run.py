@@ -1,6 +1,6 @@
 """A run from its first order to its last: preflight, stages, and the run's own record.
 
-<out>/run.json, spec.yaml, cards.json, events.jsonl, stages/<stage>/...
+<out>/run.json, spec.yaml, cards.json, events.jsonl, stages/<stage>/..., .lock (held while a process is at work)
 """
 
 import json
@@ -13,6 +13,7 @@ import yaml
 
 from fedward_core.atomic import replacing
 from fedward_core.cards import Contract, DatasetCard, agreed_contract
+from fedward_core.claim import claimed
 from fedward_core.engine import Job
 from fedward_core.errors import CheckpointError, FedwardError
 from fedward_core.events import EventKind, Listener
@@ -25,6 +26,8 @@ from fedward_server.rounds.reuse import StageShelf
 from fedward_server.rounds.round import StageContext
 from fedward_server.rounds.stage_run import StageRun
 from fedward_server.rounds.stage_state import StageFolder, keep_plan, kept_plan, read_final
+
+PATIENCE_S = 5.0  # what the workers of a run that was killed need to notice, and to end
 
 
 class Run:
@@ -49,8 +52,17 @@ class Run:
         """Run to the end.
 
         Raises:
+            CheckpointError: Another process is at work in the output folder.
             FedwardError: The run failed; the reason is on record, and running again goes on from the last round.
         """
+        busy = CheckpointError(
+            "another run is at work in the output folder, or workers of one that was killed: wait until they have "
+            "ended, or choose another folder"
+        )
+        with claimed(self._job.out / ".lock", busy, patience_s=PATIENCE_S):
+            self._run()
+
+    def _run(self) -> None:
         started = time.monotonic()
         self._open()
         try:
