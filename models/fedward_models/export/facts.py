@@ -32,9 +32,9 @@ def read_facts(run: Path, stage: str) -> RunFacts:
     """
     try:
         cards = json.loads((run / "cards.json").read_text(encoding="utf-8"))
-        lines = (run / "events.jsonl").read_text(encoding="utf-8").split("\n")
+        lines = (run / "events.jsonl").read_bytes().split(b"\n")[:-1]  # a last line that was cut is none
         newest: dict[str, Metrics] = {}
-        for event in map(json.loads, filter(None, lines)):
+        for event in map(json.loads, lines):
             if event["kind"] == "evaluated" and event["stage"] == stage:
                 newest[event["site"]] = {n: Metric.model_validate(m) for n, m in event["facts"]["metrics"].items()}
         known = tuple(DatasetCard.model_validate(card) for card in cards)

@@ -1,0 +1,32 @@
+"""What a run has told is read as far as it was written."""
+
+from pathlib import Path
+
+import pytest
+
+from fedward_core.errors import CheckpointError
+from fedward_core.events import Event, EventKind
+from fedward_models.export.facts import read_facts
+
+FIGURES = {"accuracy": {"value": 0.5, "n": 4, "low": None, "high": None}}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run whose last line was cut within a character, as by a full disk."""
+    event = Event(kind=EventKind.EVALUATED, time_s=0.0, stage="only", round=0, site="x", facts={"metrics": FIGURES})
+    (tmp_path / "cards.json").write_text("[]")
+    (tmp_path / "events.jsonl").write_bytes(f'{event.model_dump_json()}\n{{"site": "Zü'.encode()[:-1])
+    return tmp_path
+
+
+def test_a_last_line_that_was_cut_is_none(run: Path) -> None:
+    (figures,) = read_facts(run, "only").evaluations
+    assert figures["accuracy"].n == 4
+
+
+def test_a_whole_line_that_is_no_event_is_damage(run: Path) -> None:
+    with (run / "events.jsonl").open("ab") as file:
+        file.write(b"\n")
+    with pytest.raises(CheckpointError, match="is damaged"):
+        read_facts(run, "only")
