@@ -8,8 +8,6 @@
 <home>/studies/         empty folders of studies without data
 """
 
-import fcntl
-import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fedward_core.atomic import replacing
+from fedward_core.claim import claimed
 from fedward_server.errors import ConflictError
 from fedward_server.runs.folder import RunFolder
 
@@ -67,23 +66,13 @@ class Home:
         """
         self.path.mkdir(parents=True, exist_ok=True)
         self.path.chmod(0o700)  # the database and the private stores of simulated sites are nobody else's
-        descriptor = os.open(self.path / "coordinator.lock", os.O_CREAT | os.O_RDWR, 0o600)
-        try:
-            _lock(descriptor)
+        busy = ConflictError("another coordinator uses this home folder: end it, or choose another --home")
+        with claimed(self.path / "coordinator.lock", busy):
             self._identify()
             yield
-        finally:
-            os.close(descriptor)
 
     def _identify(self) -> None:
         path = self.path / "coordinator.id"
         if not path.exists():
             with replacing(path) as temporary:
                 temporary.write_text(secrets.token_hex(16), encoding="ascii")
-
-
-def _lock(descriptor: int) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise ConflictError("another coordinator uses this home folder: end it, or choose another --home") from None
