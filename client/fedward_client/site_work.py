@@ -14,7 +14,15 @@ from pathlib import Path
 
 from fedward_client.private_store import FilePrivateStore
 from fedward_core.arrays import Arrays
-from fedward_core.errors import CheckpointError, DataError, DivergedError, PrivateStateError, SpecError, UpdateError
+from fedward_core.errors import (
+    CheckpointError,
+    DataError,
+    DivergedError,
+    PrivateStateError,
+    SpecError,
+    UntrainedError,
+    UpdateError,
+)
 from fedward_core.order import PUBLIC, Failure, Order, Reply, Work
 from fedward_core.plan import WEIGHTS, StagePlan
 from fedward_core.spec import Spec, Stage
@@ -157,6 +165,7 @@ def _code(error: Exception) -> Failure:
         (UpdateError, Failure.UPDATE),
         (DivergedError, Failure.DIVERGED),
         (PrivateStateError, Failure.PRIVATE_STATE),
+        (UntrainedError, Failure.UNTRAINED),
         (CheckpointError, Failure.DISK),
         (MemoryError, Failure.MEMORY),
     )

@@ -5,6 +5,7 @@
       DataError          a dataset, a file or a card cannot be used
       UpdateError        what a site sent cannot be used
       CheckpointError    a checkpoint is damaged, foreign or cannot be written
+        UntrainedError   what should be evaluated was never trained
       PrivateStateError  a site lacks the private state that an order builds on
       DivergedError      the loss or the weights are no longer finite
       RoundError         a round ended without a result
@@ -35,6 +36,10 @@ class UpdateError(FedwardError):
 
 class CheckpointError(FedwardError):
     """A checkpoint is damaged, belongs to another run or architecture, or cannot be written."""
+
+
+class UntrainedError(CheckpointError):
+    """What should be evaluated was never trained, so that figures of it would say nothing."""
 
 
 class PrivateStateError(FedwardError):

@@ -68,6 +68,7 @@ class Failure(StrEnum):
     UPDATE = "update"  # the weights that came do not fit
     DIVERGED = "diverged"  # the loss is no longer finite
     PRIVATE_STATE = "private_state"  # the private entry that the order builds on is missing
+    UNTRAINED = "untrained"  # what it should evaluate was never trained there
     DISK = "disk"  # private state could not be written
     MEMORY = "memory"  # out of memory
     INTERNAL = "internal"  # anything else: the site's own log tells

@@ -192,7 +192,7 @@ class Method(nn.Module):
         """Called before an evaluation, so that what was never trained is not taken for a result. By default all passes.
 
         Raises:
-            CheckpointError: A part that evaluation needs still is as it was built.
+            UntrainedError: A part that evaluation needs still is as it was built.
         """
 
     def logits(self, images: Tensor) -> Tensor:  # noqa: ARG002 - the signature of the family

@@ -17,6 +17,7 @@ from fedward_core.errors import (
     FedwardError,
     PrivateStateError,
     SpecError,
+    UntrainedError,
     UpdateError,
 )
 from fedward_core.manifest import Manifest
@@ -107,6 +108,7 @@ def test_what_a_site_kept_private_is_not_sent_whatever_round_an_order_tells(
         (UpdateError("secret"), Failure.UPDATE),
         (DivergedError("secret"), Failure.DIVERGED),
         (PrivateStateError("secret"), Failure.PRIVATE_STATE),
+        (UntrainedError("secret"), Failure.UNTRAINED),
         (CheckpointError("secret"), Failure.DISK),
         (MemoryError("secret"), Failure.MEMORY),
         (FedwardError("secret"), Failure.INTERNAL),

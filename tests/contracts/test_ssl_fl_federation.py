@@ -147,6 +147,17 @@ def test_what_travels_is_the_network_and_nothing_else(variant: str, done: Done) 
     assert ("decoder.mask_token" if variant == "mae" else "mask_token") in weights
 
 
+def test_a_site_whose_classifier_was_never_trained_says_so_and_has_no_figures(hospitals: Path, tmp_path: Path) -> None:
+    """(19) Under FedPer a site that is left out has the classifier of the first round."""
+    network = {"name": "small_cnn", "widths": [2], "hidden": [3]}
+    stage = {"name": "only", "method": "supervised", "backbone": network, "rounds": 1, "personalise": "fedper"}
+    cohort = {"hold_out": ["hill"], "min_sites": 1}
+    done = run(spec_of("mae", stages=[stage], cohort=cohort), tmp_path, hospitals)
+    assert {event.site for event in done.of(EventKind.EVALUATED, "only")} == {"north", "river"}
+    warnings = [event for event in done.of(EventKind.WARNING, "only") if event.site == "hill"]
+    assert [event.facts["reason"] for event in warnings] == ["could not evaluate: untrained"]
+
+
 def test_the_plan_tells_what_a_stage_took_over_and_which_tokenizer(variant: str, done: Done) -> None:
     (pre_training,), (fine_tuning,) = (done.of(EventKind.STAGE_STARTED, s) for s in ("pretrain", "finetune"))
     assert any("substitute" in note for note in pre_training.facts["notes"]) == (variant == "beit")

@@ -52,7 +52,7 @@ def evaluate(  # noqa: PLR0913 - each by name
 
     Raises:
         DataError: The method predicts classes and the images have no labels.
-        CheckpointError: What the method predicts with was never trained.
+        UntrainedError: What the method predicts with was never trained.
         DivergedError: A prediction is not finite.
     """
     method.check_trained()

@@ -248,6 +248,7 @@ _FAILURES = {
     Failure.UPDATE: "the weights that it received do not fit its model",
     Failure.DIVERGED: "training diverged, the loss is no longer finite; try a lower learning rate or clip_norm",
     Failure.PRIVATE_STATE: "its private state is missing even after joining anew",
+    Failure.UNTRAINED: "what it should evaluate was never trained there",
     Failure.DISK: "its private state could not be written or read; check its disk",
     Failure.MEMORY: "it ran out of memory; try a smaller batch",
     Failure.INTERNAL: "an unexpected error; its own log says which",

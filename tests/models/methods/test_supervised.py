@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from fedward_core.cards import Contract, Task
-from fedward_core.errors import CheckpointError, DataError, SpecError
+from fedward_core.errors import CheckpointError, DataError, SpecError, UntrainedError
 from fedward_models.backbones.backbone import Backbone
 from fedward_models.backbones.small_cnn.config import SmallCNNConfig
 from fedward_models.backbones.vit.config import ViTConfig
@@ -109,7 +109,7 @@ def test_a_new_head_knows_nothing() -> None:
 def test_a_head_that_was_never_trained_is_not_evaluated(task: Task) -> None:
     """SSL-FL, Sec. 9, check 19: users of the published code saw the accuracy of chance."""
     method = build(contract=contract(task))
-    with pytest.raises(CheckpointError, match="head was never trained"):
+    with pytest.raises(UntrainedError, match="head was never trained"):
         method.check_trained()
     optimizer = torch.optim.AdamW(method.parameters(), lr=1e-6)
     method.training_step(Batch(images=images(), labels=LABELS[task]), Clock()).loss.backward()  # type: ignore[no-untyped-call]
@@ -120,7 +120,7 @@ def test_a_head_that_was_never_trained_is_not_evaluated(task: Task) -> None:
 def test_a_pre_trained_encoder_with_a_new_head_is_not_evaluated() -> None:
     source, method = mae(), build()
     method.inherit(source.state_dict(), source)
-    with pytest.raises(CheckpointError, match="head was never trained"):
+    with pytest.raises(UntrainedError, match="head was never trained"):
         evaluate(method, ThreePatients(), COLOUR, device=torch.device("cpu"), bootstrap=0, seed=0)
     evaluate(source, ThreePatients(), COLOUR, device=torch.device("cpu"), bootstrap=0, seed=0)  # it has no head
 

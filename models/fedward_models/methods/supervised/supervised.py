@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fedward_core.cards import Contract, DataKind, Task
-from fedward_core.errors import CheckpointError, DataError, SpecError
+from fedward_core.errors import DataError, SpecError, UntrainedError
 from fedward_models.backbones.backbone import Backbone
 from fedward_models.data.batches.clip_views import draw_clips, views_for_testing
 from fedward_models.data.batches.views import draw_view
@@ -106,11 +106,11 @@ class Supervised(Method):
         Users of the published code have evaluated pre-trained encoders in this way, and saw the accuracy of chance.
 
         Raises:
-            CheckpointError: The head is as it was built.
+            UntrainedError: The head is as it was built.
         """
         head = self.head.get_parameter("weight").detach(), self.head.get_parameter("bias").detach()
         if not head[1].any() and float(head[0].abs().max()) < 10 * _HEAD_STD:
-            raise CheckpointError(
+            raise UntrainedError(
                 "the classifier's head was never trained, so every class would get the same probability: train a stage "
                 "of supervised for a step at a rate above zero, or evaluate a checkpoint of one"
             )
