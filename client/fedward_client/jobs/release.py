@@ -21,7 +21,7 @@ def release(queue: JobQueue, id_: str, path: Path) -> None:
     """Write the results of a job that has completed to a zip file.
 
     Raises:
-        AgentError: There is no such job, it has not completed, or the file exists.
+        AgentError: There is no such job, it has not completed, its results are gone, or the file exists.
     """
     job = queue.read(id_)
     if job.state is not JobState.COMPLETED:
@@ -31,6 +31,8 @@ def release(queue: JobQueue, id_: str, path: Path) -> None:
     run = queue.folder_of(id_) / "run"
     weights = sorted([*run.glob("stages/*/final.safetensors"), *run.glob("stages/*/best.safetensors")])
     files = [run / name for name in _FILES if (run / name).is_file()] + weights
+    if not files:
+        raise AgentError(f"job '{id_}' has no results any more: its folder was emptied")
     digests = {str(file.relative_to(run)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
     with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for file in files:

@@ -101,13 +101,17 @@ class JobRunner:
         return job.moved(JobState.QUEUED, died=True)
 
     def _outcome(self, job: LocalJob) -> tuple[JobState, str] | None:
-        """How the run has ended; None if it has not, or if its record is damaged, of which the next start tells."""
+        """How the run has ended; None if it has not, or if its record is damaged, of which the next start tells.
+
+        A run that ended before its figures were written writes them when it is started again.
+        """
+        run = self._queue.folder_of(job.id) / "run"
         try:
-            facts = json.loads((self._queue.folder_of(job.id) / "run" / "run.json").read_text(encoding="utf-8"))
+            facts = json.loads((run / "run.json").read_text(encoding="utf-8"))
             state, reason = facts["state"], facts["reason"]
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return None
-        if state == "completed":
+        if state == "completed" and (run / "metrics.json").exists():
             return JobState.COMPLETED, ""
         return (JobState.FAILED, reason) if state == "failed" else None
 

@@ -1,6 +1,7 @@
 """A site's own jobs run one after the other, survive what ends the agent, and stay at the site."""
 
 import json
+import shutil
 import signal
 import sys
 import threading
@@ -44,6 +45,8 @@ if state == "dies":
 if state == "garbles":
     (folder / "run" / "run.json").write_text("{")
     sys.exit(1)
+if state != "stumbles" or starts > 1:
+    (folder / "run" / "metrics.json").write_text("{}")
 state = "failed" if state == "fails" else "completed"
 (folder / "run" / "run.json").write_text(json.dumps({"state": state, "reason": "because" if state == "failed" else ""}))
 """
@@ -177,6 +180,12 @@ def test_a_run_that_ends_before_its_stop_is_seen_has_completed(desk: Desk) -> No
     assert desk.queue.read(job.id).state is JobState.COMPLETED
 
 
+def test_a_run_that_was_ended_before_its_figures_were_written_is_started_again_for_them(desk: Desk) -> None:
+    job = desk.wait(desk.submit("stumbles"), ended)
+    assert (job.state, desk.starts(job)) == (JobState.COMPLETED, 2)
+    assert (desk.queue.folder_of(job.id) / "run" / "metrics.json").exists()
+
+
 def test_a_damaged_record_of_a_run_ends_its_job_and_no_agent(desk: Desk) -> None:
     garbles, works = desk.submit("garbles"), desk.submit("works")
     found = desk.wait(garbles, ended)
@@ -284,10 +293,14 @@ def test_only_results_of_completed_jobs_are_released_and_nothing_private(desk: D
         (run / name).write_bytes(b"x")
     release(desk.queue, job.id, tmp_path / "out.zip")
     with zipfile.ZipFile(tmp_path / "out.zip") as archive:
-        assert sorted(archive.namelist()) == ["digests.json", "run.json", "stages/only/final.safetensors"]
-        assert json.loads(archive.read("digests.json")).keys() == {"run.json", "stages/only/final.safetensors"}
+        names = {"metrics.json", "run.json", "stages/only/final.safetensors"}
+        assert set(archive.namelist()) == {*names, "digests.json"}
+        assert json.loads(archive.read("digests.json")).keys() == names
     with pytest.raises(AgentError, match="exists"):
         release(desk.queue, job.id, tmp_path / "out.zip")
+    shutil.rmtree(run)
+    with pytest.raises(AgentError, match="has no results any more"):
+        release(desk.queue, job.id, tmp_path / "other.zip")
 
 
 @pytest.mark.slow
