@@ -1,7 +1,9 @@
 """Files as PFLlib splits them."""
 
+import io
 import os
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +56,32 @@ def test_pixels_outside_the_range_are_refused(tmp_path: Path) -> None:
         import_pfllib(tmp_path / "set", tmp_path / "out")
 
 
-@pytest.mark.parametrize("changes", [{"x": np.zeros((6, 8))}, {"y": np.zeros(5)}, {"x": np.zeros((6, 2, 8, 8))}])
+def test_pixels_that_are_no_numbers_lie_outside_of_any_range(tmp_path: Path) -> None:
+    write(tmp_path / "set", x=np.full((6, 1, 8, 8), np.nan, np.float32), y=np.zeros(6, int))
+    with pytest.raises(DataError, match="pixels lie outside -1 to 1"):
+        import_pfllib(tmp_path / "set", tmp_path / "out")
+
+
+def test_black_that_is_white_is_no_range(tmp_path: Path) -> None:
+    write(tmp_path / "set")
+    with pytest.raises(DataError, match="expected black below white"):
+        import_pfllib(tmp_path / "set", tmp_path / "out", value_range=(1.0, 1.0))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"x": np.zeros((6, 8))},
+        {"y": np.zeros(5, int)},
+        {"x": np.zeros((6, 2, 8, 8))},
+        {"x": np.full((6, 1, 8, 8), "white")},
+        {"y": np.full(6, 0.5)},
+        {"y": np.full(6, "ill")},
+    ],
+)
 def test_arrays_of_another_form_are_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
     write(tmp_path / "set", **changes)
-    with pytest.raises(DataError, match="client 0: images have shape"):
+    with pytest.raises(DataError, match="client 0: images are"):
         import_pfllib(tmp_path / "set", tmp_path / "out")
 
 
@@ -84,6 +108,28 @@ def test_a_pickle_that_would_run_code_is_refused_and_runs_nothing(tmp_path: Path
 def test_a_damaged_file_is_refused(tmp_path: Path, content: bytes) -> None:
     write(tmp_path / "set")
     (tmp_path / "set" / "train" / "0.npz").write_bytes(content)
+    with pytest.raises(DataError, match="client 0: expected a file of PFLlib"):
+        import_pfllib(tmp_path / "set", tmp_path / "out")
+
+
+@pytest.mark.parametrize("damage", [b".", b"cnumpy\n_frombuffer\n.", b"cnumpy._core.numeric\nundefined\n.", b"(lp0\n."])
+def test_a_damaged_pickle_is_refused(tmp_path: Path, damage: bytes) -> None:
+    write(tmp_path / "set")
+    whole = io.BytesIO()
+    np.save(whole, np.array({}, dtype=object))
+    header = whole.getvalue().partition(b"\n")[0] + b"\n"
+    with zipfile.ZipFile(tmp_path / "set" / "train" / "0.npz", "w") as archive:
+        archive.writestr("data.npy", header + damage)
+    with pytest.raises(DataError, match="client 0: expected a file of PFLlib"):
+        import_pfllib(tmp_path / "set", tmp_path / "out")
+
+
+@pytest.mark.parametrize("place", range(60, 400, 20))
+def test_a_file_with_a_changed_byte_is_refused(tmp_path: Path, place: int) -> None:
+    path = write(tmp_path / "set") / "train" / "0.npz"
+    content = bytearray(path.read_bytes())
+    content[place] ^= 0xFF
+    path.write_bytes(content)
     with pytest.raises(DataError, match="client 0: expected a file of PFLlib"):
         import_pfllib(tmp_path / "set", tmp_path / "out")
 

@@ -7,6 +7,7 @@ Their ``data`` is a pickled dictionary. Pickles can run code, so only what array
 
 import pickle
 import zipfile
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +38,11 @@ def import_pfllib(source: Path, out: Path, *, value_range: tuple[float, float] =
         The files.
 
     Raises:
-        DataError: No client, a file that is none of PFLlib's, or values outside the range.
+        DataError: No range, no client, a file that is none of PFLlib's, or values outside the range.
         CheckpointError: A file cannot be written.
     """
+    if not value_range[0] < value_range[1]:
+        raise DataError(f"black is {value_range[0]:g} and white {value_range[1]:g}: expected black below white")
     clients = sorted(int(path.stem) for path in (source / "train").glob("*.npz") if path.stem.isdecimal())
     if not clients:
         raise DataError("expected a folder with train/0.npz, train/1.npz and so on, as PFLlib writes them; found none")
@@ -62,18 +65,20 @@ class _ArraysOnly(pickle.Unpickler):
 def _load(path: Path, client: int) -> tuple[Array, Array]:
     """Images and class numbers of one file."""
     try:
-        with zipfile.ZipFile(path) as archive, archive.open("data.npy") as file:
+        with zipfile.ZipFile(path) as archive:
+            file = BytesIO(archive.read("data.npy"))  # all of it, so that its checksum is looked at
             np.lib.format.read_magic(file)
             np.lib.format.read_array_header_1_0(file)
             content = _ArraysOnly(file).load()
         content = content.item() if isinstance(content, np.ndarray) else content
         images, labels = np.asarray(content["x"]), np.asarray(content["y"])
-    except (OSError, KeyError, ValueError, TypeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+    except Exception as error:  # a damaged pickle may fail in any way
         raise DataError(f"client {client}: expected a file of PFLlib with images 'x' and classes 'y'") from error
-    if images.ndim != 4 or images.shape[1] not in {1, 3} or labels.shape != (len(images),):
+    numbers = images.dtype.kind in "fiu" and labels.dtype.kind in "iu"
+    if not numbers or images.ndim != 4 or images.shape[1] not in {1, 3} or labels.shape != (len(images),):
         raise DataError(
-            f"client {client}: images have shape {images.shape} and classes {labels.shape}, expected (N, C, H, W) with "
-            "1 or 3 channels and (N,)"
+            f"client {client}: images are {images.dtype} {images.shape} and classes {labels.dtype} {labels.shape}, "
+            "expected numbers (N, C, H, W) with 1 or 3 channels and whole numbers (N,)"
         )
     return images, labels
 
@@ -81,7 +86,7 @@ def _load(path: Path, client: int) -> tuple[Array, Array]:
 def _arrays(parts: dict[str, tuple[Array, Array]], client: int, value_range: tuple[float, float]) -> dict[str, Array]:
     images = np.concatenate([parts[part][0] for part in PARTS])
     low, high = value_range
-    if images.min(initial=low) < low or images.max(initial=high) > high:
+    if not (images.min(initial=low) >= low and images.max(initial=high) <= high):  # so that NaN lies outside too
         raise DataError(f"client {client}: pixels lie outside {low:g} to {high:g}: say the values of black and white")
     pixels = np.rint((images - low) * (255 / (high - low))).astype(np.uint8).transpose(0, 2, 3, 1)
     return {
