@@ -201,6 +201,19 @@ def test_ditto_sends_no_more_than_plain_averaging_and_evaluates_the_sites_own(fe
     assert digest(part(state, "personal.")) == digest(arrays_of(evaluated))
 
 
+@pytest.mark.parametrize(
+    "personalise", ["fedbn", "fedper", "fedrep", "ditto", {"name": "lg_fedavg", "private_layers": 1}]
+)
+def test_at_a_site_that_has_not_trained_what_stays_is_as_the_stage_began(federate: Federate, personalise: Any) -> None:
+    federation = federate(personalise, rounds=4)
+    start = {name: array.copy() for name, array in federation.weights.items()}
+    federation.run(2, taking_part=["east", "south"])
+    partition = federation.plan.partition(federation.stage.share_at(1))
+    shared, private = partition.split(federation.personal("north"))
+    assert digest(private) == digest(partition.split(start)[1])
+    assert digest(shared) == digest(partition.split(federation.weights)[0]) != digest(partition.split(start)[0])
+
+
 def test_fedrep_without_epochs_of_the_head_trains_the_backbone_alone(federate: Federate) -> None:
     federation = federate({"name": "fedrep", "head_epochs": 0})
     start = {name: array.copy() for name, array in federation.weights.items()}
