@@ -36,7 +36,7 @@ class PatchTransformer(Backbone):
 
     @abstractmethod
     def encode(self, tokens: Tensor) -> Tensor:
-        """Run all blocks on a class token and patch tokens; the class token comes first."""
+        """Run all blocks on patch tokens, with a class token before them: (B, N, E) to (B, 1+N, E)."""
 
     def forward(self, images: Tensor) -> Tensor:
         """The normed mean of the patch tokens: (B, C, H, W) to (B, E)."""

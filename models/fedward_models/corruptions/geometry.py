@@ -18,7 +18,7 @@ def scaled(length: float, pixels: Tensor) -> float:
 
 
 def filtered(pixels: Tensor, kernel: Tensor) -> Tensor:
-    """Each channel convolved with one odd (h, w) kernel; the border is continued."""
+    """Each channel of (B, C, H, W) convolved with one odd (h, w) kernel; the border is continued."""
     height, width = kernel.shape
     padded = functional.pad(pixels, (width // 2, width // 2, height // 2, height // 2), mode="replicate")
     weight = kernel.to(pixels)[None, None].expand(pixels.shape[1], 1, height, width)
@@ -26,7 +26,7 @@ def filtered(pixels: Tensor, kernel: Tensor) -> Tensor:
 
 
 def gaussian_blurred(pixels: Tensor, sigma: float) -> Tensor:
-    """Blurred by a Gaussian of this deviation in pixels, cut at three deviations."""
+    """(B, C, H, W) blurred by a Gaussian of this deviation in pixels, cut at three deviations."""
     radius = max(math.ceil(3 * sigma), 1)
     line = torch.exp(-0.5 * (torch.arange(-radius, radius + 1) / max(sigma, 1e-3)) ** 2)
     line = line / line.sum()

@@ -14,7 +14,13 @@ SEPARATOR = "|"  # between the findings of one image in a table
 
 
 def name_classes(dataset: Dataset, named: tuple[str, ...], labels: Array | None) -> tuple[str, ...]:
-    """The classes in the order of their numbers: the study's, else the file's, else "class 0" and so on."""
+    """The classes in the order of their numbers: the study's, else the file's, else "class 0" and so on.
+
+    Args:
+        dataset: The study's.
+        named: Those of the file; empty where it names none.
+        labels: (N,), (N, K) or (N, H, W); None where there are none, and then no classes.
+    """
     if dataset.classes or named or labels is None or not _are_numbers(labels, dataset.task):
         return dataset.classes or named
     count = labels.shape[1] if dataset.task is Task.MULTI_LABEL else int(labels.max(initial=0)) + 1

@@ -25,7 +25,7 @@ def random_kept(shape: tuple[int, int, int], *, ratio: float, square_px: int, rn
 
 
 def checkerboard_kept(shape: tuple[int, int, int], *, square_px: int) -> Tensor:
-    """Every second square stays visible, as :func:`random_kept` gives them."""
+    """Every second square stays visible, as in chess; arguments and (B, 1, H, W) as of :func:`random_kept`."""
     rows, columns = (torch.arange(-(-size // square_px)) for size in shape[1:])
     kept = (rows[:, None] + columns[None]) % 2 == 0
     return _spread(kept.expand(shape[0], 1, -1, -1), shape, square_px)

@@ -62,7 +62,14 @@ class ResNet(Backbone):
         return self.maps(images)[-1]
 
     def maps(self, images: Tensor) -> tuple[Tensor, ...]:
-        """The maps of the stem, before its pooling, and of the four stages: a half to a 32nd of the side."""
+        """The maps of the stem, before its pooling, and of the four stages: a half to a 32nd of the side.
+
+        Args:
+            images: (B, C, H, W), float, standardised.
+
+        Returns:
+            Five maps (B, widths[i], h, w), the finest first.
+        """
         if self.config.input_px:
             side = (self.config.input_px,) * 2
             images = functional.interpolate(images, size=side, mode="bilinear", align_corners=True)

@@ -127,7 +127,7 @@ class Block(nn.Module):
 
     @abstractmethod
     def branch(self, clips: Tensor) -> Tensor:
-        """What is added to the shortcut."""
+        """What is added to the shortcut; shapes as of :meth:`forward`."""
 
 
 class Bottleneck(Block):

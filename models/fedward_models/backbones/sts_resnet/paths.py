@@ -103,7 +103,7 @@ class ResidualPath(nn.Module):
         return self.conv5(features) if hasattr(self, "conv5") else features
 
     def begin(self, clips: Tensor) -> Tensor:
-        """The stem with its pooling."""
+        """The stem with its pooling: (B, C, T, H, W) to (B, C', T, h, w)."""
         for name in self.stem:
             clips = self.get_submodule(name)(clips)
         pooled: Tensor = self.pool(clips)

@@ -93,12 +93,12 @@ def compare_sites(data: Path, dataset: Dataset) -> Heterogeneity:
 
 
 def total_variation(first: Array, second: Array) -> float:
-    """Between the shares of classes: 0 where they are alike, 1 where no class is at both."""
+    """Between the shares of classes, (K,) each: 0 where they are alike, 1 where no class is at both."""
     return float(np.abs(first - second).sum() / 2)
 
 
 def wasserstein(first: Array, second: Array) -> float:
-    """Between the shares of levels, as a part of the range: 0 where they are alike, 1 between black and white."""
+    """Between the shares of levels, (256,) each, as a part of the range: 0 where alike, 1 between black and white."""
     return float(np.abs(np.cumsum(first - second)).sum() / (len(first) - 1))
 
 

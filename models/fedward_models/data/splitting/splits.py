@@ -34,7 +34,17 @@ def deal_splits(patients: Array, classes: Array, seed: int) -> Array:
 
 
 def deal_parts(patients: Array, classes: Array, parts: int, seed: int) -> Array:
-    """A part, counted from 0, for each image: in each class, shuffled patients are dealt to the parts in turn."""
+    """A part for each image: in each class, shuffled patients are dealt to the parts in turn.
+
+    Args:
+        patients: (N,) the patient of each image.
+        classes: (N, K) booleans, the classes of each image.
+        parts: How many.
+        seed: Shuffles.
+
+    Returns:
+        (N,) numbers of parts, counted from 0.
+    """
     names, owner = np.unique(patients, return_inverse=True)
     part = np.empty(len(names), dtype=np.int64)
     dealt = 0
