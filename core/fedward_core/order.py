@@ -6,6 +6,7 @@ The spec itself reaches a site with the run, not with each order.
 """
 
 from enum import StrEnum
+from typing import Annotated
 
 from pydantic import Field
 
@@ -15,6 +16,11 @@ from fedward_core.metric import MOST, Metric
 from fedward_core.plan import StagePlan
 
 PUBLIC = "public"  # the group of an evaluation's reply that holds predictions on the spec's public dataset
+
+# A figure's name becomes a cell of a table, and a line of a log: no formula begins it, and no line ends in it.
+FIGURE = r"^\w[^\x00-\x1f\x7f]{0,299}$"
+MOST_FIGURES = 10_000
+FigureName = Annotated[str, Field(pattern=FIGURE)]
 
 
 class Work(StrEnum):
@@ -98,7 +104,7 @@ class Reply(Frozen):
     failure: Failure | None = None
     num_examples: int = Field(default=0, le=MOST)
     num_steps: int = Field(default=0, le=MOST)
-    metrics: dict[str, float] = Field(default_factory=dict)
-    evaluation: dict[str, Metric] = Field(default_factory=dict)
+    metrics: dict[FigureName, float] = Field(default_factory=dict, max_length=MOST_FIGURES)
+    evaluation: dict[FigureName, Metric] = Field(default_factory=dict, max_length=MOST_FIGURES)
     card: DatasetCard | None = None
     plan: StagePlan | None = None

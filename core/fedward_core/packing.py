@@ -15,8 +15,10 @@ import numpy as np
 from fedward_core.arrays import Array, Arrays
 
 PREFIX, ALIGNMENT = 8, 64
-KINDS = "biuf"  # truth values, integers and floats; anything else is no weight
-WIDEST = 8  # bytes: wider floats differ between processors, and no file of ours holds them
+# Truth values, integers and floats of this machine's order and of at most 8 bytes; anything else is no weight. They are
+# looked up and not handed to numpy, which would take the words of a stranger for a small language.
+TYPES = {np.dtype(code).str: np.dtype(code) for code in "?bBhHiIqQefd"}
+MOST_DIMS, LONGEST = 32, 2**62
 
 
 def pack(arrays: Arrays) -> bytes:
@@ -39,7 +41,7 @@ def unpack(packed: bytes) -> dict[str, Array]:
     end = PREFIX + int.from_bytes(packed[:PREFIX], "little")
     arrays, start = {}, end + len(_gap(end))
     for name, kind, shape in _header(packed[PREFIX:end]):
-        array = _view(packed, start, np.dtype(kind), tuple(shape))
+        array = _view(packed, start, kind, shape)
         arrays[str(name)] = array
         start += array.nbytes + len(_gap(array.nbytes))
     return arrays
@@ -48,23 +50,24 @@ def unpack(packed: bytes) -> dict[str, Array]:
 def _header(packed: bytes) -> Any:
     try:
         values = json.loads(packed)
+        json.dumps(values, ensure_ascii=False).encode()  # half a character cannot be written, in no file
     except RecursionError:
         raise ValueError("the header of packed arrays is nested too deeply") from None
-    json.dumps(values, ensure_ascii=False).encode()  # half a character cannot be written, in no file
     return values
 
 
-def _view(packed: bytes, start: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
-    count = math.prod(shape)
-    if (
-        dtype.kind not in KINDS
-        or dtype.itemsize > WIDEST
-        or not dtype.isnative
-        or min(shape, default=0) < 0
-        or start + count * dtype.itemsize > len(packed)
-    ):
-        raise ValueError("packed arrays are numbers, and all of them are there")
+def _view(packed: bytes, start: int, kind: Any, shape: Any) -> Array:
+    """One array; whatever stands in a header, no more memory is taken than its bytes have."""
+    if kind not in TYPES or len(shape) > MOST_DIMS or not all(map(_is_length, shape)):
+        raise ValueError("packed arrays are numbers of this machine, each with a shape")
+    dtype, count = TYPES[kind], math.prod(shape)
+    if start + count * dtype.itemsize > len(packed):
+        raise ValueError("packed arrays are not all there")
     return np.frombuffer(packed, dtype, count, start).reshape(shape) if count else np.empty(shape, dtype)
+
+
+def _is_length(value: Any) -> bool:
+    return type(value) is int and 0 <= value < LONGEST
 
 
 def _gap(size: int) -> bytes:

@@ -79,6 +79,21 @@ def test_a_figure_that_is_not_finite_cannot_come_in_by_json(value: str) -> None:
         Reply.model_validate_json(f'{{"site": "north", "work": "train", "metrics": {{"loss": {value}}}}}')
 
 
+@pytest.mark.parametrize("name", ["", "=1+2", "a\nb", "a\0", "x" * 301])
+@pytest.mark.parametrize("where", ["metrics", "evaluation"])
+def test_a_figure_whose_name_would_do_harm_in_a_table_is_refused(where: str, name: str) -> None:
+    value: Any = 0.5 if where == "metrics" else {"value": 0.5, "n": 3}
+    with pytest.raises(ValidationError):
+        Reply.model_validate({"site": "north", "work": "train", where: {name: value}})
+    assert Reply.model_validate({"site": "north", "work": "train", where: {"recall/Röntgen 2 (a)": value}})
+
+
+def test_no_site_tells_figures_without_end() -> None:
+    figures = {f"f{number}": 0.5 for number in range(10_001)}
+    with pytest.raises(ValidationError):
+        Reply(site="north", work=Work.TRAIN, metrics=figures)
+
+
 def test_a_plan_has_a_digest_that_depends_on_all_of_it() -> None:
     changes: list[dict[str, Any]] = [
         {"rules": RULES[1:]},

@@ -51,9 +51,23 @@ def header(*entries: list[object]) -> bytes:
         header(["a", "<f16", [1]]) + bytes(200),
         header(["a", ">f4", [1]]) + bytes(200),
         header(["\ud800", "<f4", [1]]) + bytes(200),
+        header(["a", "f4,(3f4", [1]]) + bytes(200),
+        header(["a", {"x": 5}, [1]]) + bytes(200),
+        header(["a", "<f4", [[0], 10**12]]) + bytes(200),
+        header(["a", "<f4", [0, 10**400]]) + bytes(200),
+        header(["a", "<f4", [10**18] * 100_000]) + bytes(200),
+        header(["a", "<f4", [True]]) + bytes(200),
+        header(["a", "<f4", 1]) + bytes(200),
         (100_000).to_bytes(8, "little") + b"[" * 100_000,
     ],
 )
 def test_what_is_not_a_whole_pack_of_numbers_is_refused(packed: bytes) -> None:
     with pytest.raises((ValueError, TypeError)):
         unpack(packed)
+
+
+@pytest.mark.parametrize("depth", range(900, 1000))
+def test_a_header_of_any_depth_is_refused_as_a_wrong_one(depth: int) -> None:
+    nested = b"[" * depth + b"]" * depth
+    with pytest.raises((ValueError, TypeError)):
+        unpack(len(nested).to_bytes(8, "little") + nested)

@@ -25,6 +25,7 @@ MESSAGE_TYPES = {Work.DESCRIBE: "query", Work.PLAN: "query.plan", Work.TRAIN: "t
 UNREADABLE = "its answer cannot be read: expected a reply of this version of Fedward"
 PACKED = "packed"
 GROUP = "group."
+MOST_CHARS = 4 * 2**20  # as of a request through REST: what a site tells beside its weights is kept in events
 # Flower's words for a node that is not there, for an answer that broke off on its way, which it notices after three
 # minutes, and for an app of which it has not heard for a minute.
 LOSSES = {
@@ -178,6 +179,19 @@ def read_refusal(message: Message) -> Refusal | None:
         return None
 
 
+def read_reply(message: Message) -> Reply:
+    """The facts of an answer.
+
+    Raises:
+        KeyError: There are none.
+        ValueError: They are no reply, or a longer one than anybody needs.
+    """
+    text = str(message.content.config_records["reply"]["json"])
+    if len(text) > MOST_CHARS:
+        raise ValueError("a reply of so many words is none")
+    return Reply.model_validate_json(text)
+
+
 def _record(arrays: Arrays) -> ArrayRecord:
     data = pack(arrays)
     return ArrayRecord({PACKED: Array("uint8", (len(data),), PACKED, data)})
@@ -190,13 +204,13 @@ def _answer(site: str, message: Message | None) -> Answer:
     if message.has_error():
         return _failure(site, message)
     try:
-        reply = Reply.model_validate_json(str(message.content.config_records["reply"]["json"]))
+        reply = read_reply(message)
         groups = {
             key.removeprefix(GROUP): unpack(record.pop(PACKED).data)
             for key, record in message.content.array_records.items()
             if key.startswith(GROUP)
         }
-    except (KeyError, ValueError, TypeError, ValidationError):
+    except (KeyError, ValueError, TypeError):
         return Answer(site=site, fault=UNREADABLE)
     return Answer(site=site, reply=reply, groups=groups)
 

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from flwr.app import ConfigRecord, Message, RecordDict
-from pydantic import ValidationError
 
-from fedward_core.order import Order, Reply
-from fedward_server.flower.exchange import MESSAGE_TYPES, read_refusal
+from fedward_core.order import Order
+from fedward_server.flower.exchange import MESSAGE_TYPES, read_refusal, read_reply
 from fedward_server.flower.patient_grid import BrokenReplyError, Messenger
 from fedward_server.rounds.exchange import Answer
 
@@ -150,7 +149,7 @@ def _who(message: Message) -> Answer | None:
         refusal = read_refusal(message)
         return Answer(site=refusal.site, fault=refusal.sentence()) if refusal else None
     try:
-        reply = Reply.model_validate_json(str(message.content.config_records["reply"]["json"]))
-    except (KeyError, ValidationError):
+        reply = read_reply(message)
+    except (KeyError, ValueError):
         return None
     return Answer(site=reply.site, reply=reply)

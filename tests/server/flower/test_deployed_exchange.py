@@ -1,5 +1,6 @@
 """Errands over nodes that come and go, with a grid that the test moves by hand."""
 
+import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import SimpleNamespace
@@ -7,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from flwr.app import ConfigRecord, Error, Message, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, RecordDict
 from flwr.common.constant import ErrorCode
 from flwr.proto.node_pb2 import NodeInfo
 from flwr.supercore.task_identity import TaskIdentity
@@ -280,6 +281,43 @@ def test_pieces_that_make_no_message_are_the_fault_of_their_site_alone(tmp_path:
     exchange = DeployedExchange(PatientGrid(grid), job(tmp_path))
     ask(exchange, Work.DESCRIBE)
     grid.ways[2] = broken
+    answers = ask(exchange, Work.TRAIN)
+    assert answers["north"].reply is not None
+    assert (answers["south"].reply, "cannot be read" in answers["south"].fault) == (None, True)
+
+
+def group_of(header: list[object]) -> Behaviour:
+    """A reply with a group of arrays under a header of the site's choice."""
+
+    def answer(message: Message) -> Message:
+        reply, text = reply_of("south", message), json.dumps(header).encode()
+        packed = len(text).to_bytes(8, "little") + text + bytes(200)
+        reply.content["group.shared"] = ArrayRecord({"packed": Array("uint8", (len(packed),), "packed", packed)})
+        return reply
+
+    return answer
+
+
+def wordy(message: Message) -> Message:
+    reply = reply_of("south", message)
+    facts = Reply.model_validate_json(str(reply.content.config_records["reply"]["json"]))
+    text = facts.model_copy(update={"parent": "x" * 5_000_000}).model_dump_json()
+    reply.content["reply"] = ConfigRecord({"json": text})
+    return reply
+
+
+@pytest.mark.parametrize(
+    "way",
+    [group_of([["w", "f4,(3f4", [1]]]), group_of([["w", "<f4", [[0], 10**12]]]), wordy],
+    ids=["a type that is none", "a shape that takes all memory", "too many words"],
+)
+def test_what_a_site_makes_up_is_the_fault_of_that_site_alone(tmp_path: Path, clock: Clock, way: Behaviour) -> None:
+    grid = Grid()
+    grid.add(1, "north")
+    grid.add(2, "south")
+    exchange = DeployedExchange(PatientGrid(grid), job(tmp_path))
+    ask(exchange, Work.DESCRIBE)
+    grid.ways[2] = way
     answers = ask(exchange, Work.TRAIN)
     assert answers["north"].reply is not None
     assert (answers["south"].reply, "cannot be read" in answers["south"].fault) == (None, True)
