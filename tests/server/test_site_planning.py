@@ -123,9 +123,10 @@ def test_a_site_that_gives_no_usable_plan_is_replaced_by_the_next(run: Any, faul
     assert reason in warning.facts["reason"]
 
 
-def test_a_plan_with_a_type_that_does_not_exist_is_not_used(run: Any) -> None:
+@pytest.mark.parametrize("dtype", ["nonsense", "f4,,", "f4,(3f4"])
+def test_a_plan_with_a_type_that_does_not_exist_is_not_used(run: Any, dtype: str) -> None:
     def strange(name: str, errand: Errand) -> Answer:
-        entries = [entry.model_copy(update={"dtype": "nonsense"}) for entry in Manifest.of(weights()).entries]
+        entries = [entry.model_copy(update={"dtype": dtype}) for entry in Manifest.of(weights()).entries]
         return built(name, errand, weights(), manifest=Manifest(entries=tuple(entries)))
 
     assert asked(run({"a": strange, "b": honest_plan, "c": honest_plan})) == ["a", "b", "c"]

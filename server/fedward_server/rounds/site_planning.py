@@ -147,7 +147,7 @@ def _proposal(answer: Answer, contract: Contract) -> Planned:
     weights = dict(answer.groups[WEIGHTS])
     try:
         check_form(weights, reply.plan.manifest)
-    except TypeError:
+    except (TypeError, ValueError, SyntaxError):  # numpy takes the word for a small language, and reads it
         raise UpdateError("its plan names types that numpy does not know") from None
     if not all(np.isfinite(weights[name]).all() for name in reply.plan.manifest.names(Kind.PARAMETER)):
         raise UpdateError("its first weights are not finite")
