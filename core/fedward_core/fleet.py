@@ -17,6 +17,7 @@ from fedward_core.config import Frozen
 from fedward_core.packages import Package
 
 VERSION = r"^[!-~]{1,100}$"
+REASON_CHARS = 500
 SITE_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
 
@@ -137,4 +138,4 @@ class Answer(Frozen):
 
     run: str
     takes_part: bool
-    reason: str = Field(default="", max_length=500)
+    reason: str = Field(default="", max_length=REASON_CHARS)

@@ -23,7 +23,7 @@ from fedward_client.agent.machine import free_disk_bytes, gpu_names, versions
 from fedward_client.agent.permissions import Permissions
 from fedward_client.agent.rules import Terms, refusal
 from fedward_core.errors import FedwardError
-from fedward_core.fleet import Answer, Heartbeat, Instructions, Proposal
+from fedward_core.fleet import REASON_CHARS, Answer, Heartbeat, Instructions, Proposal
 
 # Decided here: a coordinator that comes back is noticed within a minute.
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
@@ -121,12 +121,20 @@ class Reporter:
 
     def _answer(self, proposal: Proposal) -> None:
         """Say yes or no. A consent is kept before it is told, so that the first order already finds it."""
-        reason = self._permissions.refusal(proposal)
+        reason = self._refusal(proposal)
         if not reason:
             self._consents.give(proposal)
             self._agreed.put(proposal)
         log.info("run %r: %s", proposal.run, reason or "the site takes part")
-        self._tell(Answer(run=proposal.run, takes_part=not reason, reason=reason))
+        self._tell(proposal, reason)
+
+    def _refusal(self, proposal: Proposal) -> str:
+        """Why the site does not take part; empty if it does. One run that cannot be judged holds up no other."""
+        try:
+            return self._permissions.refusal(proposal)
+        except Exception:
+            log.exception("run %r cannot be judged, and is refused", proposal.run)
+            return "the site's agent cannot judge the run: its own log says why"
 
     def _review_consents(self, terms: Terms) -> None:
         """Withdraw consents that today's policy would not give; one that cannot be read withdraws nothing."""
@@ -136,13 +144,15 @@ class Reporter:
                 self._consents.withdraw(proposal.run)
                 self._end(proposal.run)
                 log.warning("run %r: the site takes part no longer: %s", proposal.run, reason)
-                self._tell(Answer(run=proposal.run, takes_part=False, reason=reason))
+                self._tell(proposal, reason)
 
     def _end(self, *runs: str) -> None:
         """Have client apps ended by the site's own will, as if it had been asked to."""
         self._heard.put(Instructions(interval_s=FIRST_PAUSE_S, ended=runs))
 
-    def _tell(self, answer: Answer) -> None:
+    def _tell(self, proposal: Proposal, reason: str) -> None:
+        """Tell the answer. A reason may quote the run's own words, which may be of any length."""
+        answer = Answer(run=proposal.run, takes_part=not reason, reason=reason[:REASON_CHARS])
         try:
             self._coordinator.answer(answer)
         except RefusedError as error:  # the run has ended, or is past asking

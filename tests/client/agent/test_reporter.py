@@ -132,6 +132,43 @@ def test_a_proposal_beyond_the_policy_is_refused_and_no_consent_is_left(
     assert Consents(home.consents).all() == ()
 
 
+def test_a_run_whose_refusal_takes_many_words_holds_up_no_other(
+    home: AgentHome, reporter: Reporter, script: Any, hospital: Path, propose: Propose
+) -> None:
+    offer(home, hospital)
+    wordy, plain = propose(run="wordy", dataset={"name": "x" * 255, "image_px": 16}), propose()
+    proposals = [one.model_dump(mode="json") for one in (wordy.model_copy(update={"study": "y" * 5000}), plain)]
+    script.answers["heartbeats"] = (200, {"interval_s": 5.0, "proposals": proposals})
+    home.policy.write_text(home.policy.read_text() + "\nstudies: [chest]")
+    assert reporter.step() == 5.0
+    refused, agreed = script.bodies("answers")
+    assert (refused["run"], refused["takes_part"], len(refused["reason"])) == ("wordy", False, 500)
+    assert (agreed["run"], agreed["takes_part"]) == ("drill-1", True)
+    assert len(list(reporter.heard())) == 1
+
+
+def test_a_run_that_cannot_be_judged_is_refused_and_holds_up_no_other(
+    home: AgentHome, reporter: Reporter, script: Any, hospital: Path, propose: Propose
+) -> None:
+    offer(home, hospital)
+    judge = reporter._permissions.refusal
+
+    def refusal(proposal: Proposal) -> str:
+        if proposal.run == "odd":
+            raise RecursionError
+        return judge(proposal)
+
+    reporter._permissions.refusal = refusal  # type: ignore[method-assign]
+    proposals = [one.model_dump(mode="json") for one in (propose(run="odd"), propose())]
+    script.answers["heartbeats"] = (200, {"interval_s": 5.0, "proposals": proposals})
+    assert reporter.step() == 5.0
+    assert [(answer["run"], answer["takes_part"]) for answer in script.bodies("answers")] == [
+        ("odd", False),
+        ("drill-1", True),
+    ]
+    assert not Consents(home.consents).cover("odd", proposals[0]["spec_digest"])
+
+
 def test_a_policy_that_becomes_unreadable_allows_nothing_and_ends_what_is_at_work(
     home: AgentHome, reporter: Reporter, script: Any, propose: Propose
 ) -> None:
