@@ -7,6 +7,9 @@ from pydantic import Field, PositiveFloat, model_validator
 from fedward_core.cards import DataKind, Task
 from fedward_core.config import Frozen
 
+# A folder's name is at most so long. It is quoted in answers and logs, so that no line of them may end within it.
+DATASET_NAME = r"^[^\x00-\x1f\x7f]{1,255}$"
+
 
 class Standardisation(Frozen):
     """How pixels in [0, 1] become what the model reads: (pixels - mean) / std.
@@ -45,7 +48,7 @@ class Dataset(Frozen):
             otherwise height and width are stretched to be equal.
     """
 
-    name: str
+    name: str = Field(pattern=DATASET_NAME)
     kind: DataKind = DataKind.IMAGE
     image_px: int = Field(default=64, ge=8)
     depth: int | None = Field(default=None, ge=1)
