@@ -10,17 +10,18 @@
 <home>/private/<run>/     private state of runs
 <home>/jobs/<id>/         the site's own jobs, and what they have trained
 <home>/slot/              who trains now
+<home>/superexec.secret   what the SuperNode asks of whoever takes its tasks; another one at each start
 <home>/flower/, *.log     what Flower keeps, and what the agent's processes say
 """
 
-import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from fedward_client.agent.errors import AgentError
+from fedward_core.claim import claimed
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class AgentHome:
     def is_claimed(self) -> bool:
         """Whether an agent uses the folder now; nothing of it is changed, whoever may pass through it."""
         try:
-            with _locked(self.path / "agent.lock"):
+            with self._lock(make=False):
                 return False
         except FileNotFoundError:
             return False
@@ -107,8 +108,12 @@ class AgentHome:
             AgentError: Another agent uses it.
         """
         self.make()
-        with _locked(self.path / "agent.lock", os.O_CREAT):
+        with self._lock(make=True):
             yield
+
+    def _lock(self, *, make: bool) -> AbstractContextManager[None]:
+        busy = AgentError("another agent uses this home folder: end it, or choose another --home")
+        return claimed(self.path / "agent.lock", busy, make=make)
 
 
 def write_secret(path: Path, content: bytes) -> None:
@@ -121,20 +126,3 @@ def write_secret(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
-
-
-@contextmanager
-def _locked(path: Path, flags: int = 0) -> Iterator[None]:
-    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | flags, 0o600)
-    try:
-        _lock(descriptor)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _lock(descriptor: int) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise AgentError("another agent uses this home folder: end it, or choose another --home") from None

@@ -48,12 +48,14 @@ class SuperNode:
         link: How it reaches its SuperLink.
         port: Where its Runtime API listens, on loopback.
         home: The agent's folder, for its log and what Flower keeps.
+        secret: The file with what it asks of whoever takes its tasks: every process of the machine reaches that port.
     """
 
-    def __init__(self, link: Link, *, port: int, home: Path) -> None:
+    def __init__(self, link: Link, *, port: int, home: Path, secret: Path) -> None:
         self._link = link
         self._port = port
         self._home = home
+        self._secret = secret
         self._pause_s = FIRST_PAUSE_S
         self._due: float | None = None
         self._child = self._start()
@@ -87,8 +89,9 @@ class SuperNode:
         self._due = None
         self._started = time.monotonic()
         place = ["--host", LOOPBACK, "--port", str(self._port), "--isolation", "process"]
+        secrecy = ["--superexec-auth-secret-file", str(self._secret)]
         return start_child(
-            [sys.executable, "-m", "fedward_client.flower.supernode", *place, *self._link.arguments()],
+            [sys.executable, "-m", "fedward_client.flower.supernode", *place, *secrecy, *self._link.arguments()],
             log=self._home / "supernode.log",
             environment={"FLWR_HOME": str(self._home / "flower")},
         )

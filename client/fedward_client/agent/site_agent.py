@@ -3,6 +3,7 @@
 SuperLink  <--  SuperNode (a process of Flower's)  <--  agent, its SuperExec  -->  warm helper  -->  client apps
 """
 
+import secrets
 import threading
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -10,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from fedward_client.agent.home import write_secret
 from fedward_client.agent.node import Link, SuperNode
 from fedward_client.agent.user import hand_over
 from fedward_client.flower.app_settings import AppSettings
@@ -19,6 +21,8 @@ from fedward_client.jobs.slot import Slot
 from fedward_client.pace import Pace
 from fedward_core.processes import LOOPBACK, free_port
 from fedward_core.spec import Spec
+
+SECRET = "superexec.secret"  # noqa: S105 - the name of a file
 
 
 class SiteAgent:
@@ -74,7 +78,9 @@ class SiteAgent:
         self._superexec.end_run(run)
 
     def __enter__(self) -> Self:
-        port = free_port()
+        port, secret = free_port(), secrets.token_hex(32).encode()
+        self._home.mkdir(parents=True, exist_ok=True)
+        write_secret(self._home / SECRET, secret)
         self._helper = WarmHelper(self._settings, home=self._home, environment=self._environment)
         self._stack.callback(self._helper.close)
         self._superexec = SuperExec(
@@ -83,11 +89,12 @@ class SiteAgent:
             approvals=self._approvals,
             launcher=self._helper,
             notes=self._home / "work",
+            secret=secret,
         )
         self._stack.callback(self._superexec.close)
         if self._settings.run_as:
             self._hand_over()
-        self._node = SuperNode(self._link, port=port, home=self._home)
+        self._node = SuperNode(self._link, port=port, home=self._home, secret=self._home / SECRET)
         self._stack.callback(self._node.end)
         return self
 

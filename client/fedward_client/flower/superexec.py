@@ -58,9 +58,19 @@ class SuperExec:
         approvals: Which apps may run.
         launcher: Starts them.
         notes: A folder for the notes of apps at work; what is in it is removed.
+        secret: What the SuperNode asks of whoever takes its tasks.
     """
 
-    def __init__(self, site: str, address: str, *, approvals: Approvals, launcher: Launcher, notes: Path) -> None:
+    def __init__(  # noqa: PLR0913 - what it serves, and what it needs for that
+        self,
+        site: str,
+        address: str,
+        *,
+        approvals: Approvals,
+        launcher: Launcher,
+        notes: Path,
+        secret: bytes | None = None,
+    ) -> None:
         self._site = site
         self._address = address
         self._approvals = approvals
@@ -68,7 +78,7 @@ class SuperExec:
         shutil.rmtree(notes, ignore_errors=True)
         self._notes = (notes / f"{number}.json" for number in itertools.count(1))
         self._works: list[Work] = []
-        self._client = connect(address)
+        self._client = connect(address, secret=secret)
 
     def step(self) -> bool:
         """Look after the apps at work, and take one task if there is one.
@@ -94,10 +104,10 @@ class SuperExec:
     def take(self, task: Task, token: str) -> None:
         """Start a task's client app, or refuse the task."""
         if task.type != TaskType.CLIENT_APP:
-            log.warning("site %s: a task of type '%s' was offered and refused", self._site, task.type)
+            log.warning("site %s: a task of type %r was offered and refused", self._site, task.type)
             give_up(self._address, token, "this site runs client apps only")
         elif not self._approvals.approves(task.fab_hash):
-            log.warning("site %s: app %s is not approved, and was refused", self._site, task.fab_hash)
+            log.warning("site %s: app %r is not approved, and was refused", self._site, task.fab_hash)
             answer_for(self._address, token, self._refusal(Ground.UNAPPROVED_APP))
         else:
             self._end_leftovers()
@@ -116,7 +126,7 @@ class SuperExec:
         """
         for work in self._works:
             if work.run == run and work.is_alive:
-                log.info("site %s: the client app of run '%s' is ended on request", self._site, run)
+                log.info("site %s: the client app of run %r is ended on request", self._site, run)
                 work.end()
 
     def close(self) -> None:
@@ -134,7 +144,7 @@ class SuperExec:
     def _answer_for(self, work: Work) -> None:
         ground = Ground.APP_ENDED if work.was_ended else Ground.APP_DIED
         if ground is Ground.APP_DIED:
-            log.warning("site %s: the client app of run '%s' died: its log may tell why", self._site, work.run)
+            log.warning("site %s: the client app of run %r died: its log may tell why", self._site, work.run)
         try:
             answer_for(self._address, work.token, self._refusal(ground), work.message)
         except httpx.HTTPError:  # the SuperNode has lost the task, and with it whoever waits for an answer

@@ -83,7 +83,7 @@ def test_a_supernode_that_ends_is_started_again_later_and_later(
     monkeypatch.setattr(node, "start_child", start)
     monkeypatch.setattr(node, "end_child", lambda child: None)
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    supernode = SuperNode(Link(superlink="127.0.0.1:1"), port=1, home=tmp_path)
+    supernode = SuperNode(Link(superlink="127.0.0.1:1"), port=1, home=tmp_path, secret=tmp_path / "secret")
     waits = []
     for _ in range(6):
         started[-1].code = 49

@@ -97,7 +97,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Refusal, Message
 
 @pytest.fixture
 def superexec(node: Node, launcher: Started, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SuperExec:
-    monkeypatch.setattr(module, "connect", lambda address: node)
+    monkeypatch.setattr(module, "connect", lambda address, secret: node)
     notes = tmp_path / "notes"
     return SuperExec("north", "127.0.0.1:1", approvals=OneApp(), launcher=launcher, notes=notes)
 
