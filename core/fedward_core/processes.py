@@ -12,7 +12,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 from fedward_core.process import Process
 
@@ -37,21 +39,20 @@ def start_child(
     Args:
         command: The program and its arguments.
         log: Where its output is appended.
-        environment: Variables beside those of this process.
+        environment: Variables beside those of this process, of which it gets no key and no password.
         at_starters_death: What the kernel sends it when this process has died.
 
     Returns:
         The process. Its standard input is a pipe from this one.
     """
     guarded = [*_starter("bound"), str(int(at_starters_death)), str(os.getpid()), *command]
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as output:
+    with _opened(log) as output:
         return subprocess.Popen(  # noqa: S603 - programs of ours and of Flower
             guarded,
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=output,
-            env={**os.environ, **(environment or {})},
+            env={**_without_secrets(), **(environment or {})},
             start_new_session=True,
         )
 
@@ -83,8 +84,7 @@ def start_service(command: Sequence[str], *, log: Path, environment: Mapping[str
     Raises:
         OSError: It could not be started.
     """
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as output:
+    with _opened(log) as output:
         started = subprocess.run(  # noqa: S603 - programs of ours and of Flower
             [*_starter("free"), *command],
             stdin=subprocess.DEVNULL,
@@ -115,6 +115,12 @@ def free_port() -> int:
         probe.bind((LOOPBACK, 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def _opened(log: Path) -> BinaryIO:
+    """A log to append to, which its user alone can read: it may name files."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    return open(log, "ab", opener=partial(os.open, mode=0o600))
 
 
 def _without_secrets() -> dict[str, str]:

@@ -54,6 +54,21 @@ def test_a_child_that_does_not_listen_is_ended_with_its_group(tmp_path: Path) ->
     assert child.returncode == -signal.SIGKILL
 
 
+def test_a_child_is_told_no_secret_of_its_starters_and_its_log_is_its_users_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in SECRETS:
+        monkeypatch.setenv(name, "fw_told")
+    log = tmp_path / "child.log"
+    child = start_child(SLEEP, log=log, environment={"COLOUR": "green"})
+    wait_until(lambda: "up" in log.read_text())
+    environment = Path(f"/proc/{child.pid}/environ").read_bytes()
+    end_child(child)
+    assert b"COLOUR=green" in environment
+    assert b"fw_told" not in environment
+    assert log.stat().st_mode & 0o077 == 0
+
+
 def test_a_service_is_nobodys_child_and_knows_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in SECRETS:
         monkeypatch.setenv(name, "secret")

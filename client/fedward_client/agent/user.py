@@ -1,16 +1,17 @@
 """Runs client apps as a user of their own, which cannot read the site's keys. Only root can change to another user.
 
-home            0711, root's         the user passes through, and lists nothing
-key.pem ...     0600, root's
+home            0711, root's         everybody passes through, and lists nothing
+key.pem, jobs   0600, 0700, root's   and whatever else lies there
 consents        0750, root's         the user's group reads
 private, work   0700, the user's
 """
 
 import os
 import pwd
+import stat
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from fedward_client.agent.errors import AgentError
@@ -38,8 +39,8 @@ def check_user(name: str) -> None:
         ) from None
 
 
-def hand_over(home: Path, name: str, *, own: Iterable[Path], read: Iterable[Path]) -> None:
-    """Let a user into the folders that client apps need, and into no other.
+def hand_over(home: Path, name: str, *, own: Collection[Path], read: Collection[Path]) -> None:
+    """Let a user into the folders that client apps need, and into no other; other users get into none.
 
     Args:
         home: The agent's folder.
@@ -48,16 +49,34 @@ def hand_over(home: Path, name: str, *, own: Iterable[Path], read: Iterable[Path
         read: Folders that the user's group may read; made if need be.
     """
     entry = _entry(name)
+    _close(path for path in home.iterdir() if path not in {*own, *read})
     home.chmod(THROUGH)
     for folder in own:
         folder.mkdir(parents=True, exist_ok=True)
-        for path in (folder, *folder.rglob("*")):
-            os.lchown(path, entry.pw_uid, entry.pw_gid)  # a link that the user left there may lead anywhere
+        _give(folder, entry)
         folder.chmod(OWN)
     for folder in read:
         folder.mkdir(parents=True, exist_ok=True)
         os.chown(folder, -1, entry.pw_gid)
         folder.chmod(READ)
+
+
+def _close(paths: Iterable[Path]) -> None:
+    """Leave what everybody could reach by its name, now that the home lets all through, to its owner."""
+    for path in paths:
+        if not path.is_symlink():
+            path.chmod(stat.S_IMODE(path.stat().st_mode) & OWN)
+
+
+def _give(folder: Path, entry: pwd.struct_passwd) -> None:
+    """Give a folder with all that is in it. Nothing is followed: a link that the user left there may lead anywhere.
+
+    Each is named within a folder that is open, in whose place nobody can put another one meanwhile.
+    """
+    os.chown(folder, entry.pw_uid, entry.pw_gid, follow_symlinks=False)
+    for _, folders, files, descriptor in os.fwalk(folder):
+        for name in (*folders, *files):
+            os.chown(name, entry.pw_uid, entry.pw_gid, dir_fd=descriptor, follow_symlinks=False)
 
 
 def become(name: str) -> None:

@@ -24,6 +24,8 @@ def test_the_user_gets_what_apps_need_and_nothing_else(tmp_path: Path) -> None:
     home = tmp_path / "agent"
     (home / "private" / "run").mkdir(parents=True)
     (home / "key.pem").touch(mode=0o600)
+    (home / "site.yaml").touch(mode=0o644)
+    (home / "jobs" / "study-1").mkdir(parents=True)
     hand_over(home, "nobody", own=[home / "private", home / "work"], read=[home / "consents"])
     nobody = pwd.getpwnam("nobody")
     assert mode_of(home) == 0o711
@@ -34,6 +36,7 @@ def test_the_user_gets_what_apps_need_and_nothing_else(tmp_path: Path) -> None:
     assert (home / "consents").stat().st_gid == nobody.pw_gid
     assert mode_of(home / "consents") == 0o750
     assert ((home / "key.pem").stat().st_uid, mode_of(home / "key.pem")) == (0, 0o600)
+    assert (mode_of(home / "site.yaml"), mode_of(home / "jobs")) == (0o600, 0o700)  # everybody knows their names
 
 
 @needs_root
