@@ -6,7 +6,7 @@ import re
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-from flwr.app import Context, Error, Message, MessageType
+from flwr.app import Context, Error, Message
 from flwr.clientapp import ClientApp
 
 from fedward_client.agent.consents import Consents
@@ -16,7 +16,7 @@ from fedward_client.flower.client_app import make_client_app
 from fedward_client.flower.work_note import note_message
 from fedward_client.jobs.slot import Slot
 from fedward_client.site_work import SiteSettings
-from fedward_core.order import Order
+from fedward_core.order import Order, Work
 from fedward_core.refusal import REFUSED, Ground, Refusal
 from fedward_core.spec import Spec
 
@@ -35,10 +35,11 @@ def make_deployed_app() -> ClientApp:
     def handle(message: Message, context: Context) -> Message:
         settings = read_settings()
         try:
-            ground = _ground(message, context, settings)
+            order = Order.model_validate_json(str(message.content.config_records["order"]["json"]))
+            ground = _ground(message, order, context, settings)
             if ground is not None:
                 return _refuse(message, settings, ground)
-            with _turn(message, settings):
+            with _turn(order, settings):
                 return inner(message, context)
         except Exception:
             log.exception("a message could not be worked on")
@@ -51,10 +52,9 @@ def make_deployed_app() -> ClientApp:
     return app
 
 
-def _ground(message: Message, context: Context, settings: AppSettings) -> Ground | None:
+def _ground(message: Message, order: Order, context: Context, settings: AppSettings) -> Ground | None:
     """Why the message is refused, if it is."""
     run = str(context.run_config["run"])
-    order = Order.model_validate_json(str(message.content.config_records["order"]["json"]))
     note_message(message, run=run, attempt=order.attempt)
     if not RUN_NAME.fullmatch(run):
         return Ground.RUN_NAME
@@ -69,9 +69,9 @@ def _agreed(consents: Consents, run: str, context: Context) -> bool:
     return consents.covers_packages(run, named) and consents.cover(run, _spec(context).digest())
 
 
-def _turn(message: Message, settings: AppSettings) -> AbstractContextManager[None]:
+def _turn(order: Order, settings: AppSettings) -> AbstractContextManager[None]:
     """The site's slot, where one is shared, for all that builds, trains or evaluates: counting images needs none."""
-    if settings.slot is None or message.metadata.message_type == MessageType.QUERY:
+    if settings.slot is None or order.work is Work.DESCRIBE:
         return nullcontext()
     return Slot(settings.slot).for_order()
 

@@ -47,9 +47,16 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def ask(*, attempt: int = 1, run: str = "drill", work: Work = Work.DESCRIBE, spec: dict[str, Any] = SPEC) -> Message:
+def ask(
+    *,
+    attempt: int = 1,
+    run: str = "drill",
+    work: Work = Work.DESCRIBE,
+    spec: dict[str, Any] = SPEC,
+    kind: str | None = None,
+) -> Message:
     order = Order(run=run, attempt=attempt, work=work, contract=Contract(classes=())).model_dump_json()
-    kind = {Work.DESCRIBE: "query", Work.PLAN: "query.plan"}.get(work, str(work))
+    kind = kind or {Work.DESCRIBE: "query", Work.PLAN: "query.plan"}.get(work, str(work))
     message = Message(content=RecordDict({"order": ConfigRecord({"json": order})}), dst_node_id=1, message_type=kind)
     config: dict[str, bool | float | int | str] = {"run": run, "spec": Spec.parse(spec).model_dump_json()}
     return app(message, Context(run_id=1, node_id=1, node_config={}, state=RecordDict(), run_config=config))
@@ -152,6 +159,9 @@ def test_what_builds_trains_or_evaluates_holds_the_sites_slot(site: Path, monkey
     for work in (Work.DESCRIBE, Work.PLAN, Work.TRAIN, Work.EVALUATE):
         ask(work=work)
     assert told == ["work", *("held", "work", "freed") * 3]
+    told.clear()
+    ask(work=Work.TRAIN, kind="query")  # whatever the letter says, what counts is what is asked
+    assert told == ["held", "work", "freed"]
 
 
 def test_a_fork_notes_what_it_works_on(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
