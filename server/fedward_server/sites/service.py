@@ -52,7 +52,7 @@ async def take_cards(session: AsyncSession, site: str, cards: Cards) -> None:
 
 
 async def take_answer(session: AsyncSession, site: str, answer: Answer) -> None:
-    """Keep a site's answer; while the run is recruiting, the newest counts. Later, a site may still say no.
+    """Keep a site's answer; while the run is recruiting, the newest counts. Later, a site may still say no, once.
 
     Raises:
         NotFoundError: No run of this name asks for the site.
@@ -66,6 +66,8 @@ async def take_answer(session: AsyncSession, site: str, answer: Answer) -> None:
         return
     if run.state != RunState.RECRUITING and (answer.takes_part or run.state not in WORKING):
         raise ConflictError(f"run '{run.id}' is {run.state} and takes no answers any more")
+    if run.state != RunState.RECRUITING and there is not None and not there.takes_part:
+        return  # its no stands, whatever the reason: a run's events are not for filling
     _write_answer(session, run, site, answer)
     await session.merge(_answer_row(site, answer))
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from fedward_core.fleet import Versions
 from fedward_core.spec import Cohort
+from fedward_server.scheduler.task import Finding
 from fedward_server.sites.recruiting import Candidate, Period, recruit
 from fedward_server.sites.service import OFFLINE_S
 from fedward_server.sites.versions import our_versions
@@ -189,6 +190,20 @@ def test_an_answer_may_be_given_twice_and_changed_while_it_matters(journey: Jour
     for takes_part in (False, True, True):
         assert journey.answer("north", takes_part=takes_part).status_code == 204
     assert len([e for e in journey.hub.call("GET", "/runs/drill-1/events").json() if e["kind"] == "site_answered"]) == 2
+
+
+def test_a_site_fills_no_run_with_its_noes(journey: Journey, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits = "fedward_server.scheduler.work.Work._start"
+    monkeypatch.setattr(waits, lambda work, task: Finding(bytes_read=task.bytes_read))
+    journey.wait("recruiting")
+    for site in ("hill", "north", "river"):
+        journey.answer(site, takes_part=True)
+    journey.wait("starting")
+    for number in range(5):
+        assert journey.answer("north", takes_part=False, reason=f"no, {number}").status_code == 204
+    events = journey.hub.call("GET", "/runs/drill-1/events").json()
+    told = [event for event in events if (event["kind"], event["site"]) == ("site_answered", "north")]
+    assert [event["facts"]["reason"] for event in told] == ["", "no, 0"]
 
 
 def test_a_run_that_recruits_can_be_paused_resumed_and_stopped(journey: Journey) -> None:
