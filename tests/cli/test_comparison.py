@@ -2,16 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from io import StringIO
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from fedward_cli.comparison.bootstrap import nested_interval, paired_interval
-from fedward_cli.comparison.comparison import compare_arms
-from fedward_cli.comparison.report import notes
-from fedward_cli.comparison.row import Difference
+from fedward_cli.comparison.comparison import Comparison, compare_arms
+from fedward_cli.comparison.report import comparison_table, notes
+from fedward_cli.comparison.row import Difference, Figure, Row
 from fedward_cli.simulation.averages import pooled
 from fedward_cli.simulation.results import Moment, Results
 from fedward_cli.simulation.site_prior import SITE_PRIOR, site_prior
@@ -246,3 +248,18 @@ def test_an_arm_that_names_one_class_for_all_images_is_warned_about_under_the_ta
     runs = [run, replace(run, evaluations={**run.evaluations, moment: collapsed})]
     comparison = compare_arms({"first": runs}, CARDS, metric="accuracy", seeds=(0, 1))
     assert "one class at b, seed 1 (97% of n=57)" in notes(comparison)[-1]
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 240])
+def test_every_figure_can_be_read_on_a_narrow_screen(width: int) -> None:
+    sites = {site: Figure(value=0.8125, n=70) for site in ("guangzhou", "hannover", "nih")}
+    mean = Figure(value=0.775, n=210, low=0.721, high=0.833)
+    row = Row(arm="scratch", sites=sites, mean=mean, by_seed=(0.775,), pooled=mean, worst="nih", gap=0.263)
+    prior = row.model_copy(update={"arm": SITE_PRIOR})
+    comparison = Comparison(metric="auroc", seeds=(0,), rows=(row, row.model_copy(update={"arm": "ssl_fl"}), prior))
+    console = Console(width=width, file=StringIO())
+    console.print(comparison_table(comparison, console))
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert max(map(len, shown.splitlines())) <= width
+    for word in ("0.812", "n=70", "[0.721,", "0.833]", "guangzhou", "hannover", "scratch", "ssl_fl", "0.263", "pooled"):
+        assert word in shown

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from fedward_cli.display.consoles import output, tell
+from fedward_cli.display.tables import folding
 from fedward_cli.options import AsJson
 from fedward_core import registry
 from fedward_core.errors import SpecError
@@ -111,7 +111,7 @@ def status(home: HomeFolder = HOME, as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return
-    table = Table(show_header=False)
+    table = folding("", "", show_header=False)
     for name, value in found.items():
         table.add_row(name.replace("_", " "), escape(", ".join(value) if isinstance(value, list) else str(value)))
     output().print(table)

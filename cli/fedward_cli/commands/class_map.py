@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from pydantic import Field
 from rich.markup import escape
-from rich.table import Table
 
 from fedward_cli.display.consoles import output, tell
+from fedward_cli.display.tables import folding
 from fedward_cli.options import AsJson, SpecFile
 from fedward_core.config import Frozen
 from fedward_core.errors import SpecError
@@ -121,7 +121,7 @@ def _summed(given: list[ClassCounts]) -> ClassCounts:
 
 
 def _show(total: ClassCounts, counts: "Tensor", mapping: tuple[int, ...]) -> None:
-    table = Table("class", "images", "answer", "of them so answered", title="Matched classes", title_justify="left")
+    table = folding("class", "images", "answer", "of them so answered", title="Matched classes", title_justify="left")
     for name, row, number in zip(total.classes, counts, mapping, strict=True):
         table.add_row(escape(name), str(int(row.sum())), str(number), str(int(row[number])))
     output().print(table)

@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from fedward_cli.checkup.finding import Finding, State
 from fedward_cli.display.consoles import output
+from fedward_cli.display.tables import folding
 from fedward_cli.faults import FAILED
 from fedward_cli.options import AsJson
 
@@ -85,7 +85,7 @@ def _way(url: str, authority: Path | None) -> Iterator[Finding]:
 
 
 def _show(findings: tuple[Finding, ...]) -> None:
-    table = Table("", "", "found")
+    table = folding("", "", "found")
     for finding in findings:
         table.add_row(_SIGNS[finding.state], escape(finding.about), escape(finding.words))
     output().print(table)

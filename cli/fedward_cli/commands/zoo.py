@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from fedward_cli.display.consoles import output
+from fedward_cli.display.tables import folding
 from fedward_cli.exhibits import KINDS, Exhibit, exhibits
 from fedward_cli.options import AsJson
 from fedward_core import registry
@@ -33,7 +33,9 @@ def list_names(
     if as_json:
         typer.echo(json.dumps([exhibit.model_dump() for exhibit in found], indent=2))
         return
-    table = Table("kind", "name", "what it is", "needs", "paper", title="What a spec can choose", title_justify="left")
+    table = folding(
+        "kind", "name", "what it is", "needs", "paper", title="What a spec can choose", title_justify="left"
+    )
     for index, exhibit in enumerate(found):
         last = index + 1 == len(found) or found[index + 1].kind != exhibit.kind
         row = (exhibit.kind, f"[bold]{exhibit.name}[/]", escape(exhibit.summary), exhibit.needs, escape(exhibit.paper))
@@ -117,7 +119,7 @@ def _print_exhibit(exhibit: Exhibit) -> None:
             console.print(f"[dim]{label}:[/] {escape(text)}")
     if not exhibit.settings:
         return
-    table = Table("setting", "default", "meaning")
+    table = folding("setting", "default", "meaning")
     for setting in exhibit.settings:
         table.add_row(setting.key, escape(setting.default), escape(setting.meaning))
     console.print(table)

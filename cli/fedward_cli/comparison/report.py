@@ -4,27 +4,37 @@ import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from fedward_cli.comparison.comparison import Comparison
 from fedward_cli.comparison.row import Row
 from fedward_cli.display.consoles import output
-from fedward_cli.display.tables import as_bytes, markdown, words
+from fedward_cli.display.tables import as_bytes, folding, markdown, words
 from fedward_cli.simulation.site_prior import SITE_PRIOR
 
+_ENDLESS = 10_000  # columns of a screen
 _EFFORT = ("rounds", "steps a site", "sent a site", "sent")
 
 
 def show_comparison(comparison: Comparison) -> None:
     """Print the table with what must be known to read it."""
-    header, rows = cells(comparison)
-    table = Table(*map(escape, header), title=words(comparison.metric), title_justify="left")
-    for row in rows:
-        table.add_row(*map(escape, row), style="dim" if row[0] == SITE_PRIOR else None)
-    output().print(table)
+    console = output()
+    console.print(comparison_table(comparison, console))
     for note in notes(comparison):
-        output().print(f"[dim]{escape(note)}[/]")
+        console.print(f"[dim]{escape(note)}[/]")
+
+
+def comparison_table(comparison: Comparison, console: Console) -> Table:
+    """A row for each arm; on a screen that is too narrow for all figures side by side, a column for each."""
+    header, rows = cells(comparison)
+    table = _table(comparison, header, rows)
+    endless = console.options.update(width=_ENDLESS)
+    if console.measure(table, options=endless).maximum <= console.width:
+        return table
+    turned, *figures = zip(header, *rows, strict=True)
+    return _table(comparison, turned, figures)
 
 
 def cells(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
@@ -63,6 +73,13 @@ def write_comparison(out: Path, comparison: Comparison) -> None:
     (out / "comparison.json").write_text(comparison.model_dump_json(indent=2) + "\n", encoding="utf-8")
     _write_csv(out / "comparison.csv", comparison)
     draw_comparison(comparison, out / "comparison.png")
+
+
+def _table(comparison: Comparison, header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    table = folding(*map(escape, header), title=words(comparison.metric), title_justify="left")
+    for row in rows:
+        table.add_row(*map(escape, row), style="dim" if row[0] == SITE_PRIOR else None)
+    return table
 
 
 def _write_csv(path: Path, comparison: Comparison) -> None:

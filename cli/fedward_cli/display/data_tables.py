@@ -5,9 +5,9 @@ from math import isnan
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
-from rich.table import Table
 
 from fedward_cli.display.consoles import output
+from fedward_cli.display.tables import folding
 from fedward_core.cards import DatasetCard, Split
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ HIDDEN = "<5"
 
 def show_sites(summaries: Sequence["SiteSummary"]) -> None:
     """Counts of each site and split, and the files that were skipped."""
-    table = Table("site", "split", "images", "patients", "classes", "sizes", "skipped", title_justify="left")
+    table = folding("site", "split", "images", "patients", "classes", "sizes", "skipped", title_justify="left")
     for summary in summaries:
         for index, part in enumerate(Split):
             of_site = (_sizes(summary), str(summary.card.num_skipped)) if index == 0 else ("", "")
@@ -37,7 +37,9 @@ def show_sites(summaries: Sequence["SiteSummary"]) -> None:
 
 def show_differences(found: "Heterogeneity") -> None:
     """Counts, distances between sites, and what follows."""
-    table = Table("site", "training images", *map(escape, found.classes), title="Training images", title_justify="left")
+    table = folding(
+        "site", "training images", *map(escape, found.classes), title="Training images", title_justify="left"
+    )
     for index, site in enumerate(found.sites):
         counts = found.class_counts[index] if found.classes else ()
         table.add_row(escape(site), *map(_count, (found.num_images[index], *counts)))
@@ -63,7 +65,7 @@ def as_json_of(found: "Heterogeneity") -> dict[str, Any]:
 
 
 def _show_distances(title: str, sites: tuple[str, ...], distances: "Array") -> None:
-    table = Table("", *map(escape, sites), title=title, title_justify="left")
+    table = folding("", *map(escape, sites), title=title, title_justify="left")
     for site, row in zip(sites, distances, strict=True):
         table.add_row(escape(site), *(f"{distance:.2f}" if not isnan(distance) else HIDDEN for distance in row))
     output().print(table)

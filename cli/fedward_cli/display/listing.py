@@ -1,4 +1,4 @@
-"""What a coordinator lists: for people a row each, for programs its own words."""
+"""What a coordinator or an agent lists: for people a row each, for programs its own words."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -6,9 +6,9 @@ from typing import Any
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from fedward_cli.display.consoles import output
+from fedward_cli.display.tables import folding
 
 
 def show_listed(
@@ -21,7 +21,7 @@ def show_listed(
     """Show what was found.
 
     Args:
-        found: What a coordinator answered.
+        found: What is listed.
         columns: The heads of the table.
         cells: The texts of one row, as they are; they are no markup.
         as_json: Print JSON in place of a table.
@@ -29,7 +29,7 @@ def show_listed(
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return
-    table = Table(*columns)
+    table = folding(*columns)
     for one in found:
         table.add_row(*map(escape, cells(one)))
     output().print(table)

@@ -15,6 +15,8 @@ from fedward_core.spec import Spec
 _LINES_A_STAGE = 10
 _FIGURES = ("balanced_accuracy", "accuracy", "auroc", "dice")
 _COLUMNS = ("{task.fields[rate]}", "{task.fields[loss]}", "{task.fields[answered]}", "{task.fields[metric]}")
+_WIDE = 100  # characters that all columns need; on a narrower screen stand those that tell most
+_NARROW_COLUMNS = ("{task.fields[loss]}", "{task.fields[metric]}")
 
 
 @contextmanager
@@ -70,12 +72,12 @@ class Bars:
     """
 
     def __init__(self, console: Console, spec: Spec, num_sites: int) -> None:
-        columns = [TextColumn(f"[dim]{column}") for column in _COLUMNS]
+        is_wide = console.width >= _WIDE
         self.progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
-            TextColumn("{task.completed}/{task.total} rounds"),
-            *columns,
+            TextColumn("{task.completed}/{task.total}" + " rounds" * is_wide),
+            *(TextColumn(f"[dim]{column}") for column in (_COLUMNS if is_wide else _NARROW_COLUMNS)),
             TimeRemainingColumn(compact=True),
             console=console,
         )

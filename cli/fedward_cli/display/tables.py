@@ -1,9 +1,10 @@
 """Tables for people: on the terminal and as Markdown."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from fedward_cli.simulation.averages import mean_over_sites, pooled
 from fedward_cli.simulation.results import Results
@@ -23,6 +24,16 @@ NOTE = (
 )
 
 
+def folding(*heads: str, **settings: Any) -> Table:
+    """A table that folds what is too wide for the screen, where rich would cut off an id, a digest or a figure.
+
+    Args:
+        heads: The heads of its columns, as markup.
+        settings: Those of ``rich.table.Table``.
+    """
+    return Table(*(Column(head, overflow="fold") for head in heads), **settings)
+
+
 def results_table(results: Results, title: str, prior: Mapping[str, Metrics] | None = None) -> Table:
     """The final figures of a run: a row for each site, one for their mean, and one for all images together.
 
@@ -33,11 +44,11 @@ def results_table(results: Results, title: str, prior: Mapping[str, Metrics] | N
     """
     names = figure_names(results)
     header = (escape(words(name)) for name in names)
-    table = Table("site", *header, "sent", title=escape(title), title_justify="left")
+    table = folding("site", *header, "sent", title=escape(title), title_justify="left")
     for site, metrics in results.final.items():
         table.add_row(escape(site), *(cell(metrics, name) for name in names), as_bytes(results.bytes_sent.get(site, 0)))
     table.add_section()
-    sent = as_bytes(sum(results.bytes_sent.values()))
+    sent = f"{as_bytes(sum(results.bytes_sent.values()))} in all"
     table.add_row("mean of sites", *(str(mean_over_sites(results.final, name)) for name in names), sent, style="bold")
     if prior:
         table.add_row("all images", *(_of_all_images(results.final, name) for name in names), "")

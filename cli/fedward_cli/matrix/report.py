@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from rich.markup import escape
 from rich.table import Table
 
+from fedward_cli.display.tables import folding
 from fedward_cli.matrix.matrix import Cell, Matrix, Mode
 
 _COLOURS = {"trained": "green", "failed": "red", "refused": "dim"}
@@ -12,7 +13,7 @@ _COLOURS = {"trained": "green", "failed": "red", "refused": "dim"}
 
 def matrix_table(matrix: Matrix) -> Table:
     """A row for each pair that trains in at least one mode; cells name the engines on which it was seen."""
-    table = Table("method", "backbone", *Mode, title="What was seen to train", title_justify="left")
+    table = folding("method", "backbone", *Mode, title="What was seen to train", title_justify="left")
     for (method, backbone), cells in _by_pair(matrix.cells).items():
         if any(cell.state != "refused" for cell in cells):
             table.add_row(method, backbone or "-", *(_mark([c for c in cells if c.mode is mode]) for mode in Mode))

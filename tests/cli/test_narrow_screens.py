@@ -1,0 +1,50 @@
+"""Nothing of an id, a digest or a figure is cut off where the screen is narrow."""
+
+from io import StringIO
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from fedward_cli.display import listing
+from fedward_cli.display.listing import show_listed
+from fedward_cli.display.progress import Bars
+from fedward_core.events import Event, EventKind
+from fedward_core.spec import Spec
+
+RUN = "covid-network-of-seven-hospitals-1a2b3c4d"
+
+
+def screen(width: int) -> Console:
+    return Console(file=StringIO(), force_terminal=True, width=width, color_system=None)
+
+
+def seen(console: Console) -> str:
+    assert isinstance(console.file, StringIO)
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_an_id_in_a_list_stands_there_whole(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    console = screen(width)
+    monkeypatch.setattr(listing, "output", lambda: console)
+    show_listed([{"id": RUN}], ("run", "reason"), lambda run: (run["id"], "too few sites " * 9), as_json=False)
+    cells = [line.split("│")[1].strip() for line in seen(console).splitlines() if line.startswith("│")]
+    assert "".join(cells) == RUN
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 200])
+def test_the_bars_of_a_run_show_loss_and_figure_whole(width: int) -> None:
+    stage: dict[str, Any] = {"name": "personalise", "method": "rehearsal", "rounds": 40}
+    console = screen(width)
+    bars = Bars(console, Spec.parse({"name": "drill", "dataset": {"name": "x"}, "stages": [stage]}), 3)
+    metrics = {"balanced_accuracy": {"value": 0.812, "n": 3}}
+    finished = {"loss": 0.4821, "sites": ["a", "b"], "seconds": 12.5}
+    for kind, site, facts in (
+        (EventKind.ROUND_FINISHED, None, finished),
+        (EventKind.EVALUATED, "a", {"metrics": metrics}),
+    ):
+        bars(Event(kind=kind, time_s=0.0, stage="personalise", round=11, site=site, facts=facts))
+    console.print(bars.progress.get_renderable())
+    for expected in ("personalise", "12/40", "loss 0.4821", "balanced accuracy 0.812"):
+        assert expected in seen(console)
