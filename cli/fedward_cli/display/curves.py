@@ -1,15 +1,20 @@
 """Losses and figures of a run over its rounds, drawn into a file."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
+from fedward_cli.display.palette import Colour, palette
 from fedward_cli.display.tables import FIGURES, figure_names, words
 from fedward_cli.simulation.results import Moment, Results
 
-Curves = dict[str, tuple[list[int], list[float]]]
+Curves = dict[str, dict[str, tuple[list[int], list[float]]]]
+"""Rounds and values by site and stage."""
 
 
 def draw_curves(results: Results, path: Path, *, title: str) -> None:
@@ -18,23 +23,34 @@ def draw_curves(results: Results, path: Path, *, title: str) -> None:
     usual = [name for name in figure_names(results) if name in FIGURES]
     panels = [("training loss", _curves(results.losses, starts))]
     panels += [(words(name), _curves(_values(results, name), starts)) for name in usual]
-    figure = Figure(figsize=(5 * len(panels), 4), layout="constrained")
+    sites = sorted({site for _, curves in panels for site in curves})
+    colours = dict(zip(sites, palette(len(sites)), strict=True))
+    figure = Figure(figsize=(5 * len(panels) + 1.5, 4), layout="constrained")
     for axes, (label, curves) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
-        _draw(axes, label, curves, starts)
+        _draw(axes, label, curves, starts, colours)
+    figure.legend(*_legend(figure.axes), loc="outside right upper", fontsize=7, ncols=math.ceil(len(sites) / 24) or 1)
     figure.suptitle(title)
     figure.savefig(path, dpi=120)
 
 
-def _draw(axes: Axes, label: str, curves: Curves, starts: Mapping[str, int]) -> None:
-    for site in sorted(curves):
-        axes.plot(*curves[site], label=site, linewidth=1.2)
+def _draw(axes: Axes, label: str, curves: Curves, starts: Mapping[str, int], colours: Mapping[str, Colour]) -> None:
+    for site, of_stages in sorted(curves.items()):
+        # A dot for each value, as a stage may have one only; and no line from one stage's loss to another's.
+        for each in of_stages.values():
+            axes.plot(*each, ".-", color=colours[site], label=site, linewidth=1.2, markersize=3)
     for stage, start in starts.items():
         axes.axvline(start + 0.5, color="0.7", linewidth=0.8, linestyle=":")
-        axes.text(start + 0.5, 1.0, f" {stage}", transform=axes.get_xaxis_transform(), fontsize=7, va="bottom")
+        axes.text(start + 0.5, 1.01, stage, transform=axes.get_xaxis_transform(), fontsize=7, rotation=45, va="bottom")
+    axes.set_xlim(left=0.5, right=axes.get_xlim()[1] + 0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set_xlabel("round")
     axes.set_ylabel(label)
-    if curves:
-        axes.legend(fontsize=7)
+
+
+def _legend(panels: Sequence[Axes]) -> tuple[list[Artist], list[str]]:
+    """One line for each site, whatever the number of its stages and of panels."""
+    lines = {line.get_label(): line for axes in panels for line in axes.get_lines() if line.get_label()[0] != "_"}
+    return list(lines.values()), list(lines)
 
 
 def _starts(results: Results) -> dict[str, int]:
@@ -52,7 +68,7 @@ def _starts(results: Results) -> dict[str, int]:
 def _curves(values: Mapping[Moment, float], starts: Mapping[str, int]) -> Curves:
     curves: Curves = {}
     for moment, value in sorted(values.items(), key=lambda item: starts[item[0].stage] + item[0].round):
-        rounds, figures = curves.setdefault(moment.site, ([], []))
+        rounds, figures = curves.setdefault(moment.site, {}).setdefault(moment.stage, ([], []))
         rounds.append(starts[moment.stage] + moment.round + 1)
         figures.append(value)
     return curves
