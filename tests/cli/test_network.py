@@ -2,15 +2,22 @@
 
 import os
 import re
+import shutil
 import signal
+import socket
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from waiting import wait_until
 
+from fedward_cli.commands.up import _tell_what_to_type
+from fedward_cli.network import deployed
 from fedward_cli.network.deployed import Deployed
 from fedward_cli.network.processes import Network, NetworkError, Site, network, sites_of
 from fedward_cli.simulation.execution import execute, job_for
@@ -66,14 +73,14 @@ def test_a_network_of_processes_gives_the_bits_of_a_simulation(hospitals: Path, 
         for pid in running.processes.values():
             assert Path(f"/proc/{pid}").exists()
         assert len(running.processes) == 5
-        deployed = Deployed(running)(job_in(tmp_path / "deployed", hospitals))
+        found = Deployed(running)(job_in(tmp_path / "deployed", hospitals))
         run = job_in(tmp_path, hospitals).run
         assert running.flower_run(run).isdigit()
         assert len(running.nodes()) == 3
-        assert Deployed(running)(job_in(tmp_path / "deployed", hospitals)) == deployed
+        assert Deployed(running)(job_in(tmp_path / "deployed", hospitals)) == found
     assert processes_of(tmp_path) == []
     simulated = execute(job_in(tmp_path / "simulated", hospitals), engine="inline")
-    assert (deployed.final, deployed.losses, deployed.sent) == (simulated.final, simulated.losses, simulated.sent)
+    assert (found.final, found.losses, found.sent) == (simulated.final, simulated.losses, simulated.sent)
     for stage in STAGES:
         ours, theirs = (
             read_arrays(tmp_path / kind / "stages" / stage / "final.safetensors")[0]
@@ -130,8 +137,36 @@ def test_a_part_that_has_ended_is_named(tmp_path: Path) -> None:
 
     broken = Network(tmp_path, 1)
     broken.children["agent of hill"] = Ended()  # type: ignore[assignment]
-    with pytest.raises(NetworkError, match=r"the agent of hill has ended: agent-of-hill\.log"):
+    (tmp_path / "agent-of-hill.log").write_text("it began\n" + "it went on\n" * 20 + "it could not be\n")
+    with pytest.raises(NetworkError, match=r"the agent of hill has ended.*agent-of-hill\.log") as raised:
         broken.check()
+    assert str(raised.value).endswith("it could not be")
+    assert "it began" not in str(raised.value)
+
+
+def test_a_port_that_another_program_uses_is_told_before_anything_starts(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        taken = Network(tmp_path, port)
+        with pytest.raises(NetworkError, match=rf"port {port} .*Address already in use.*choose another port"):
+            taken.start_coordinator()
+    assert not taken.children
+
+
+def test_a_run_counts_as_there_once_all_of_it_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(path: Path) -> None:
+        raise KeyboardInterrupt
+
+    with zipfile.ZipFile(tmp_path / "run.zip", "w") as archive:
+        for name in ("run.json", "events.jsonl", "stages/only/final.safetensors"):
+            archive.writestr(name, "")
+    with monkeypatch.context() as patch:
+        patch.setattr(deployed, "_keep_events_of_the_run", killed)
+        with pytest.raises(KeyboardInterrupt):
+            deployed.unpack(tmp_path / "run.zip", tmp_path / "out")
+    assert not (tmp_path / "out" / "run.json").exists()
+    deployed.unpack(tmp_path / "run.zip", tmp_path / "out")
+    assert (tmp_path / "out" / "run.json").exists()
 
 
 def test_hospitals_that_enrolled_at_another_port_are_named_with_what_to_do(tmp_path: Path) -> None:
@@ -147,3 +182,13 @@ def test_sites_that_share_a_table_cannot_be_a_network(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text("file,site,label\na.png,hill,normal\nb.png,north,normal\n")
     with pytest.raises(DataError, match="a file or a folder for each site"):
         sites_of(tmp_path, ("hill", "north"))
+
+
+@pytest.mark.parametrize("found", [None, "/opt/fedward/bin/fedward"])
+def test_the_way_to_the_program_is_told_where_the_shell_does_not_know_it(
+    found: str | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: found)
+    running: Any = SimpleNamespace(url="http://127.0.0.1:1", key="fw_k", processes={"coordinator": 7})
+    _tell_what_to_type(running)
+    assert (f"export PATH={Path(sys.executable).parent}" in capsys.readouterr().out) == (found is None)

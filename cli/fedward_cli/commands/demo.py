@@ -13,7 +13,7 @@ from fedward_cli.comparison.arms import read_arms
 from fedward_cli.comparison.comparison import Comparison
 from fedward_cli.comparison.report import show_comparison
 from fedward_cli.comparison.running import run_arms
-from fedward_cli.display.consoles import output, tell
+from fedward_cli.display.consoles import output, tell, way_to_program
 from fedward_cli.options import DataFolderOrNone, Fresh
 from fedward_cli.simulation import hospitals
 from fedward_core.spec import Spec
@@ -123,4 +123,6 @@ def _tell_places(out: Path) -> None:
     for name, meaning in _PLACES.items():
         if name != _SIMULATED or (out / name).exists():  # there are no simulated hospitals beside data of the user's
             tell(f"  {name:<24}{meaning}")
-    tell("Next: `fedward simulate examples/quickstart.yaml`, or `fedward data inspect` on data of your own.")
+    way = way_to_program()
+    first = f"`{escape(way)}`, then " if way else ""
+    tell(f"Next: {first}`fedward simulate examples/quickstart.yaml`, or `fedward data inspect` on data of your own.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from fedward_cli.display.consoles import output, tell
+from fedward_cli.display.consoles import output, tell, way_to_program
 from fedward_cli.simulation import hospitals
 from fedward_core.spec import Spec
 
@@ -69,6 +69,7 @@ def _tell_what_to_type(running: "Network") -> None:
     output().print(f"Processes: {escape(processes)}")
     output().print("\nIn another terminal:")
     for line in (
+        *filter(None, [way_to_program()]),
         f"export FEDWARD_URL={running.url} FEDWARD_KEY={running.key}",
         "fedward site list",
         f"fedward run submit examples/quickstart.yaml --study {STUDY} --id quickstart-1",

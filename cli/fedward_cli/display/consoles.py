@@ -1,5 +1,10 @@
 """Where text goes: results to standard output, everything about progress and errors to standard error."""
 
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
 from rich.console import Console
 
 # A pipe has no width of its own: tables must not be folded at 80 columns there, and sentences stay readable.
@@ -19,6 +24,12 @@ def errors() -> Console:
 def tell(text: str) -> None:
     """Say something about what happens, on one line however long; the text is markup."""
     errors().print(text, soft_wrap=True)
+
+
+def way_to_program() -> str:
+    """What to type in a shell that does not find this program by its name; empty where it does."""
+    folder = Path(sys.executable).parent
+    return "" if shutil.which("fedward") else f"export PATH={shlex.quote(str(folder))}:$PATH"
 
 
 def _console(*, stderr: bool, width: int) -> Console:

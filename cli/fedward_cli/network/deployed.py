@@ -11,12 +11,13 @@ from rich.markup import escape
 from fedward_cli.display.consoles import tell
 from fedward_cli.network.processes import STUDY, Network
 from fedward_cli.network.run_events import event_of, follow_to_the_end
-from fedward_cli.simulation.execution import check_same, find_run, remove_run, write_figures
+from fedward_cli.simulation.execution import CURVES, check_same, find_run, remove_run, write_figures
 from fedward_cli.simulation.results import EVENTS, Results, read_results
 from fedward_core.engine import Job
 
 START_TIMEOUT_S = 120.0
 POLL_S = 0.2
+RUN = "run.json"
 
 
 class Deployed:
@@ -43,14 +44,18 @@ class Deployed:
         if found is not None:
             check_same(found, job)
             tell(f"'{escape(str(job.out))}' is finished: its results are read. --fresh runs it again.")
-            return read_results(job.out)
+        else:
+            self._carry_out(job)
+        results = read_results(job.out)
+        if found is None or not (job.out / CURVES).exists():  # of an interruption between the two
+            write_figures(job, results)
+        return results
+
+    def _carry_out(self, job: Job) -> None:
         self._submit(job)
         self._tell_where(job.run)
         follow_to_the_end(self._network.coordinator, job.run)
         self._fetch(job)
-        results = read_results(job.out)
-        write_figures(job, results)
-        return results
 
     def _submit(self, job: Job) -> None:
         spec = job.spec.model_dump(mode="json")
@@ -67,15 +72,24 @@ class Deployed:
         tell(f"Run '{escape(run)}' is run {flower_run} of the SuperLink, at the nodes {nodes}")
 
     def _fetch(self, job: Job) -> None:
-        """Unpack what the run leaves, as an engine writes it; run.json comes last, and says that all is there."""
         with tempfile.TemporaryDirectory(prefix="fedward-run-") as name:
             archive = Path(name) / "run.zip"
             self._network.coordinator.download(f"/runs/{job.run}/artifacts/download", archive)
-            job.out.mkdir(parents=True, exist_ok=True)
-            with zipfile.ZipFile(archive) as files:
-                for member in sorted(files.namelist(), key="run.json".__eq__):
-                    files.extract(member, job.out)
-        _keep_events_of_the_run(job.out / EVENTS)
+            unpack(archive, job.out)
+
+
+def unpack(archive: Path, out: Path) -> None:
+    """Unpack what a run leaves, as an engine writes it; run.json comes last, and says that all is there.
+
+    Args:
+        archive: What a coordinator gave.
+        out: The run's folder.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(archive) as files:
+        files.extractall(out, [name for name in files.namelist() if name != RUN])
+        _keep_events_of_the_run(out / EVENTS)
+        files.extract(RUN, out)
 
 
 def _keep_events_of_the_run(path: Path) -> None:

@@ -13,6 +13,7 @@ It speaks plain HTTP on loopback. What its sites approve is marked as simulated,
 """
 
 import json
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -40,6 +41,7 @@ STUDY = "hospitals"
 HEARTBEAT_S = 0.5  # so that a run on one machine does not wait for sites to answer
 START_TIMEOUT_S = 120.0  # three agents import torch at once, on few cores
 POLL_S = 0.2
+LAST_LINES = 8  # of a log: a panel with its frame, or the end of a trace
 PATIENCE_S = 30.0  # the coordinator ends runs, attempts and its SuperLink in order
 
 
@@ -108,16 +110,31 @@ class Network:
         """
         for name, child in self.children.items():
             if child.poll() is not None:
-                raise NetworkError(f"the {name} has ended: {self._log(name).name} in its folder says why")
+                raise NetworkError(f"the {name} has ended. The end of '{self._log(name)}':\n{self._last_words(name)}")
 
     def start_coordinator(self) -> None:
-        """Start the coordinator, and wait until it answers."""
+        """Start the coordinator, and wait until it answers.
+
+        Raises:
+            NetworkError: Another program uses its port, or it has ended.
+        """
+        self._refuse_port_in_use()
         key_file = self._home / "admin.key"
         place = ["--home", str(self._home / "coordinator"), "--port", str(self._port)]
         self._start("coordinator", ["server", *place, "--key-file", str(key_file), "--heartbeat", str(HEARTBEAT_S)])
         self._wait(key_file.exists, "the coordinator has not started")
         self.key = key_file.read_text(encoding="utf-8").strip()
         self._wait(self._answers, "the coordinator does not answer")
+
+    def _refuse_port_in_use(self) -> None:
+        """Whatever else listens there, perhaps another coordinator, would be taken for the one that is started."""
+        try:
+            socket.create_server((LOOPBACK, self._port)).close()
+        except OSError as error:
+            raise NetworkError(
+                f"port {self._port} of this machine cannot be had ({error.strerror}): end the program that uses it, or "
+                "choose another port, and another folder too where hospitals have enrolled at this one"
+            ) from None
 
     def enrol(self, site: Site, dataset: str) -> None:
         """Invite and enrol a hospital, unless an earlier start has, give it a policy, and let it approve.
@@ -163,6 +180,11 @@ class Network:
     def _log(self, name: str) -> Path:
         return self._home / f"{name.replace(' ', '-')}.log"
 
+    def _last_words(self, name: str) -> str:
+        """What a process said last."""
+        said = self._log(name).read_text(encoding="utf-8", errors="replace") if self._log(name).exists() else ""
+        return "\n".join(said.splitlines()[-LAST_LINES:])
+
     def _agent_home(self, site: str) -> AgentHome:
         return AgentHome((self._home / "agents" / site).absolute())
 
@@ -171,7 +193,7 @@ class Network:
         while not holds():
             self.check()
             if time.monotonic() > deadline:
-                raise NetworkError(f"{otherwise}: the logs of the network say why")
+                raise NetworkError(f"{otherwise}: the logs in '{self._home}' say why")
             time.sleep(POLL_S)
 
 
