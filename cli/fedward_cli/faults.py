@@ -1,12 +1,14 @@
 """How what goes wrong reaches a person: a sentence in a panel, and an exit code that scripts can read.
 
 0    all went well
-1    a message can explain it: any FedwardError, or a file that cannot be read or written
+1    a message can explain it: any FedwardError, a file that cannot be read or written, or a package that is missing
 2    the command was called the wrong way
 130  Ctrl-C
 """
 
 import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -29,18 +31,47 @@ class PoliteGroup(TyperGroup):
         """Run the command that was chosen."""
         try:
             return super().invoke(ctx)
-        except FedwardError as error:
-            _explain(str(error))
-            raise typer.Exit(FAILED) from None
-        except OSError as error:
-            if error.filename is None and error.errno != errno.ENOSPC:  # of no file, such as a pipe that was closed
+        except (FedwardError, ModuleNotFoundError, OSError) as error:
+            words = _words(error)
+            if not words:
                 raise
-            _explain(f"{error.strerror}: '{error.filename}'" if error.filename else str(error.strerror))
+            errors().print(Panel(escape(words), title="This did not work", border_style="red", expand=False))
             raise typer.Exit(FAILED) from None
         except KeyboardInterrupt:
             errors().print("Stopped. A run keeps what it has reached: the same command goes on from there.")
             raise typer.Exit(INTERRUPTED) from None
 
 
-def _explain(words: str) -> None:
-    errors().print(Panel(escape(words), title="This did not work", border_style="red", expand=False))
+@contextmanager
+def watching(what: str) -> Iterator[None]:
+    """Ctrl-C within the block ends the watching and nothing else, and says so.
+
+    Args:
+        what: What is watched and goes on, e.g. ``run 'quickstart-1'``.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        errors().print(f"No longer watched; {escape(what)} goes on.", soft_wrap=True)
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def _words(error: Exception) -> str:
+    """What a person can mend; empty for a bug of ours, or a pipe that was closed."""
+    if isinstance(error, FedwardError):
+        return str(error)
+    if isinstance(error, ModuleNotFoundError):
+        return _missing(error.name or "")
+    assert isinstance(error, OSError)
+    if error.filename:
+        return f"{error.strerror}: '{error.filename}'"
+    return str(error.strerror) if error.errno == errno.ENOSPC else ""
+
+
+def _missing(module: str) -> str:
+    if module.startswith("fedward") or not module:
+        return ""
+    return (
+        f"this command needs the package '{module}', which is not installed here: install Fedward with the extra that "
+        "brings it. `fedward doctor` names the extras that are missing"
+    )

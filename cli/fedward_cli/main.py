@@ -25,6 +25,7 @@ from fedward_cli.commands import (
     zoo,
 )
 from fedward_cli.faults import PoliteGroup
+from fedward_cli.network.proxies import spare_this_machine
 from fedward_core import __version__
 
 app = typer.Typer(
@@ -65,7 +66,7 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def fedward(
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001 - its callback acts on it
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version, and end.")
     ] = False,
 ) -> None:
@@ -76,3 +77,4 @@ def fedward(
     One YAML file, the *spec*, describes a run. `fedward zoo list` shows what a spec can choose, `fedward simulate` runs
     it over several simulated hospitals, `fedward train` at one, and `fedward compare` sets several specs side by side.
     """
+    spare_this_machine()

@@ -4,9 +4,12 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from fedward_cli.commands import runs
+from fedward_cli.network.connection import path_of
 from fedward_cli.network.coordinator import Coordinator, UnreachableError
 
 
@@ -39,6 +42,42 @@ def test_a_website_is_no_coordinator(bench: Any, website: str, monkeypatch: pyte
     result = bench.call("run", "list")
     assert result.exit_code == 1
     assert "is not that of a coordinator" in result.stderr
+
+
+def test_this_machine_is_reached_past_the_proxy_that_the_environment_names(
+    bench: Any, website: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"http_proxy": "http://127.0.0.1:9", "no_proxy": "", "NO_PROXY": ""}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("FEDWARD_URL", website)
+    monkeypatch.setenv("FEDWARD_KEY", "fw_secret")
+    assert "is not that of a coordinator" in bench.call("run", "list").stderr  # and so was asked
+
+
+@pytest.mark.parametrize("name", ["a/../b", "a?b", "a#b", "a b"])
+def test_a_name_is_one_part_of_a_path_whatever_signs_are_in_it(name: str) -> None:
+    path = path_of("keys", name)
+    assert path.count("/") == 2
+    assert urlsplit(path).path == path
+    assert unquote(path) == f"/keys/{name}"
+
+
+def test_an_empty_name_is_a_usage_error(bench: Any, website: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FEDWARD_URL", website)
+    monkeypatch.setenv("FEDWARD_KEY", "fw_secret")
+    for command in (("run", "show"), ("run", "watch"), ("key", "revoke"), ("site", "revoke")):
+        assert bench.call(*command, "").exit_code == 2
+
+
+def test_ctrl_c_ends_the_watching_and_says_that_the_run_goes_on(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setenv("FEDWARD_KEY", "fw_secret")
+    monkeypatch.setattr(runs, "follow_to_the_end", interrupted)
+    result = bench.call("run", "watch", "study-1")
+    assert result.exit_code == 130
+    assert result.stderr == "No longer watched; run 'study-1' goes on.\n"
 
 
 def test_a_proxy_whose_coordinator_is_away_is_waited_for_like_one(website: str) -> None:

@@ -159,6 +159,8 @@ def test_studies_are_made_and_listed(network: Network) -> None:
     made = network.call("study", "create", "practice", "--site", "north", "--site", "hill", "--drill")
     assert made.stdout == "practice\n", made.stderr
     assert "practice" in network.call("study", "list").stdout
+    both = network.call("study", "create", "both", "--site", "north", "--data", "/srv/hospitals", "--drill")
+    assert both.exit_code == 2
     strangers = network.call("study", "create", "chest", "--site", "stranger")
     assert "not enrolled" in strangers.stderr
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from fedward_cli.commands import jobs
 from fedward_client.agent.home import AgentHome
 from fedward_client.jobs.job import JobState
 from fedward_client.jobs.queue import JobQueue
@@ -52,6 +53,18 @@ def test_watching_tells_how_a_job_has_ended(bench: Any, home: AgentHome, state: 
     found = bench.call("job", "watch", "study-1", "--home", home.path)
     assert found.exit_code == code
     assert f"study-1 is {state}: the reason" in found.stdout
+
+
+def test_ctrl_c_ends_the_watching_and_not_the_job(bench: Any, home: AgentHome, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: float) -> None:
+        raise KeyboardInterrupt
+
+    bench.call("job", "submit", bench.spec(), "--home", home.path)
+    monkeypatch.setattr(jobs.time, "sleep", interrupted)
+    found = bench.call("job", "watch", "study-1", "--home", home.path)
+    assert found.exit_code == 130
+    assert "job 'study-1' goes on" in found.stderr
+    assert not JobQueue(home.jobs).is_to_stop("study-1")
 
 
 def test_results_are_released_to_a_file_once_there_are_any(bench: Any, home: AgentHome, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from fedward_cli.simulation import hospitals
 from fedward_cli.simulation.results import read_results
 from fedward_core.spec import Cohort
 
@@ -17,7 +18,7 @@ def test_the_table_holds_what_the_events_said(bench: Any) -> None:
     for site in ("hill", "north", "river"):
         assert str(final[site]["accuracy"]) in result.stdout
     assert "mean of sites" in result.stdout
-    assert "18.0 kB" in result.stdout  # 3 sites, 6 rounds, 1000 bytes
+    assert "18.0 kB in all" in result.stdout  # 3 sites, 6 rounds, 1000 bytes
 
 
 def test_the_metrics_files_hold_every_evaluation_and_the_final_figures(bench: Any) -> None:
@@ -137,6 +138,21 @@ def test_a_wrong_spec_ends_with_a_panel_and_exit_code_1(bench: Any) -> None:
     assert "Did you mean 'mae'?" in result.stderr
     assert "Traceback" not in result.output
     assert result.stdout == ""
+
+
+def test_a_package_that_is_missing_is_named_with_what_to_do(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def without(module: str) -> Any:
+        def import_it(*_: object) -> None:
+            raise ModuleNotFoundError(f"No module named '{module}'", name=module)
+
+        monkeypatch.setattr(hospitals, "taking_part", import_it)
+        return bench.simulate()
+
+    result = without("torch")
+    assert result.exit_code == 1
+    assert "needs the package 'torch'" in result.stderr
+    assert "fedward doctor" in " ".join(result.stderr.split())
+    assert isinstance(without("fedward_models.lost").exception, ModuleNotFoundError)  # a bug, and shown whole
 
 
 def test_a_missing_file_is_a_usage_error(bench: Any) -> None:

@@ -1,16 +1,16 @@
 """``fedward job``: what a hospital trains for itself, queued beside federations by its agent."""
 
-import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from fedward_cli.commands.agent import HOME, HomeFolder
-from fedward_cli.display.consoles import errors, output, tell
+from fedward_cli.display.consoles import errors, tell
+from fedward_cli.display.listing import show_listed
+from fedward_cli.faults import FAILED, watching
 from fedward_cli.options import AsJson, RayWorkers, SpecFile
 from fedward_core.spec import Spec
 
@@ -40,15 +40,13 @@ def submit(spec: SpecFile, home: HomeFolder = HOME, ray_workers: RayWorkers = 1,
 @app.command("list")
 def list_jobs(home: HomeFolder = HOME, as_json: AsJson = False) -> None:
     """List the site's jobs, the oldest first."""
-    jobs = _queue(home).all()
-    if as_json:
-        typer.echo(json.dumps([job.model_dump(mode="json") for job in jobs], indent=2))
-        return
-    table = Table("id", "dataset", "state", "submitted", "reason")
-    for job in jobs:
-        submitted = time.strftime("%Y-%m-%d %H:%M", time.localtime(job.submitted_s))
-        table.add_row(job.id, job.dataset, job.state, submitted, escape(job.reason))
-    output().print(table)
+    columns = ("id", "dataset", "state", "submitted", "reason")
+    show_listed([job.model_dump(mode="json") for job in _queue(home).all()], columns, _cells, as_json=as_json)
+
+
+def _cells(job: dict[str, Any]) -> tuple[str, ...]:
+    submitted = time.strftime("%Y-%m-%d %H:%M", time.localtime(job["submitted_s"]))
+    return (job["id"], job["dataset"], job["state"], submitted, job["reason"])
 
 
 @app.command("show")
@@ -66,7 +64,7 @@ def watch(job: JobId, home: HomeFolder = HOME) -> None:
     queue = _queue(home)
     queue.read(job)
     folder, seen = queue.folder_of(job), 0
-    with shown(errors(), Spec.read(folder / "spec.yaml"), 1) as listen:
+    with watching(f"job '{job}'"), shown(errors(), Spec.read(folder / "spec.yaml"), 1) as listen:
         while True:
             found = queue.read(job)  # before the events, so that none of an ended job is missed
             events = list(read_events(folder / "run")) if (folder / "run" / EVENTS).exists() else []
@@ -78,7 +76,7 @@ def watch(job: JobId, home: HomeFolder = HOME) -> None:
             time.sleep(POLL_S)
     _print(found, machine=False)
     if found.state != "completed":
-        raise typer.Exit(1)
+        raise typer.Exit(FAILED)
 
 
 @app.command("stop")

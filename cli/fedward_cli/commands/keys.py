@@ -8,7 +8,7 @@ from rich.markup import escape
 
 from fedward_cli.display.consoles import tell
 from fedward_cli.display.listing import show_listed
-from fedward_cli.network.connection import ENVIRONMENT, coordinator
+from fedward_cli.network.connection import ENVIRONMENT, coordinator, path_of
 from fedward_cli.options import AsJson
 
 app = typer.Typer(
@@ -47,5 +47,5 @@ def list_keys(as_json: AsJson = False) -> None:
 @app.command("revoke")
 def revoke(name: KeyName) -> None:
     """Revoke a key: it opens nothing from now on."""
-    coordinator().delete(f"/keys/{name}")
+    coordinator().delete(path_of("keys", name))
     typer.echo(f"{name} is revoked")

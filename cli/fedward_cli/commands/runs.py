@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from fedward_cli.display.consoles import output, tell
 from fedward_cli.display.listing import show_listed
-from fedward_cli.display.tables import FIGURES_NOTE, results_table
-from fedward_cli.network.connection import ENVIRONMENT, coordinator
+from fedward_cli.display.tables import FIGURES_NOTE, folding, results_table
+from fedward_cli.faults import watching
+from fedward_cli.network.connection import ENVIRONMENT, coordinator, path_of
 from fedward_cli.network.run_events import fetch_results, follow_to_the_end
 from fedward_cli.options import AsJson, SpecFile, Workers
 from fedward_cli.simulation.results import as_json as as_plain
@@ -64,11 +64,11 @@ def _cells(run: dict[str, Any]) -> tuple[str, ...]:
 @app.command("show")
 def show(run: RunId, as_json: AsJson = False) -> None:
     """Show where a run stands."""
-    found = coordinator().get(f"/runs/{run}")
+    found = coordinator().get(path_of("runs", run))
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return
-    table = Table(show_header=False)
+    table = folding("", "", show_header=False)
     for key in ("id", "study", "state", "reason", "attempt", "engine", "sites", "spec_digest"):
         value = ", ".join(found[key]) if key == "sites" else str(found[key])
         table.add_row(key.replace("_", " "), escape(value))
@@ -84,7 +84,8 @@ def watch(run: RunId) -> None:
     For example `fedward run watch quickstart-1a2b3c4d`
     """
     asked = coordinator()
-    follow_to_the_end(asked, run)
+    with watching(f"run '{run}'"):
+        follow_to_the_end(asked, run)
     _show_results(asked, run, machine=False)
     tell(f"Run '{escape(run)}' is completed. `fedward run download {escape(run)}` fetches what it leaves.")
 
@@ -117,7 +118,7 @@ def resume(run: RunId, as_json: AsJson = False) -> None:
 
 
 def _ask(run: str, what: str, *, as_json: bool) -> None:
-    found = coordinator().post(f"/runs/{run}/{what}")
+    found = coordinator().post(path_of("runs", run, what))
     typer.echo(json.dumps(found, indent=2) if as_json else f"{found['id']} is {found['state']}")
 
 
@@ -130,7 +131,7 @@ def download(
 ) -> None:
     """Fetch what a run that has ended leaves as a zip file: spec, events, metrics, final weights and digests."""
     path = out or Path(f"{run}.zip")
-    coordinator().download(f"/runs/{run}/artifacts/download", path)
+    coordinator().download(path_of("runs", run, "artifacts", "download"), path)
     typer.echo(str(path))
 
 
@@ -140,7 +141,7 @@ def _show_results(coordinator: "Coordinator", run: str, *, machine: bool) -> Non
     if machine:
         typer.echo(json.dumps(as_plain(found), indent=2))
     elif found.final:
-        split = Spec.parse(coordinator.get(f"/runs/{run}")["spec"]).evaluate.split
+        split = Spec.parse(coordinator.get(path_of("runs", run))["spec"]).evaluate.split
         output().print(results_table(found, f"{run}: {split} split"))
         output().print(f"[dim]{FIGURES_NOTE}[/]")
     else:

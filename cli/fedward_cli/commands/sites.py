@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from fedward_cli.display.consoles import tell
 from fedward_cli.display.listing import show_listed
-from fedward_cli.network.connection import ENVIRONMENT, coordinator
+from fedward_cli.network.connection import ENVIRONMENT, coordinator, path_of
 from fedward_cli.options import AsJson
 
 app = typer.Typer(no_args_is_help=True, help=f"Invite sites to a coordinator, list and revoke them. {ENVIRONMENT}")
@@ -49,7 +49,7 @@ def list_sites(as_json: AsJson = False) -> None:
 @app.command("revoke")
 def revoke(name: SiteName) -> None:
     """Revoke a site: its key opens nothing from now on, and to come back it has to be invited. Needs an admin's key."""
-    coordinator().delete(f"/sites/{name}")
+    coordinator().delete(path_of("sites", name))
     typer.echo(f"{name} is revoked")
 
 

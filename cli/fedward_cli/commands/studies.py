@@ -37,6 +37,10 @@ def create(  # noqa: PLR0913, PLR0917 - one argument for each option
 
     For example `fedward study create chest --site north --site hill --site river`
     """
+    if data and drill:
+        raise typer.BadParameter(
+            "--data simulates sites that have data, and --drill ones that have none: give one of them"
+        )
     body = {
         "name": name,
         **({"sites": site} if site else {}),

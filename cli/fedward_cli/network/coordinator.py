@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 
+from fedward_cli.network.connection import path_of
 from fedward_core.atomic import replacing
 from fedward_core.errors import FedwardError
 
@@ -106,7 +107,7 @@ class Coordinator:
         Raises:
             CoordinatorError: The coordinator cannot be reached, went away, or refuses.
         """
-        with self._answer("GET", f"/runs/{run}/events/stream", params={"after": after}) as answer:
+        with self._answer("GET", path_of("runs", run, "events", "stream"), params={"after": after}) as answer:
             kind = ""
             for line in answer.iter_lines():
                 if line.startswith("event: "):

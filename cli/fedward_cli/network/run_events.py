@@ -8,6 +8,7 @@ from rich.markup import escape
 
 from fedward_cli.display.consoles import errors, tell
 from fedward_cli.display.progress import shown
+from fedward_cli.network.connection import path_of
 from fedward_cli.simulation.results import Results, gather
 from fedward_core.errors import RoundError
 from fedward_core.events import Event, EventKind
@@ -29,10 +30,10 @@ def follow_to_the_end(coordinator: "Coordinator", run: str) -> None:
         RoundError: It ended otherwise than completed.
         CoordinatorError: The coordinator is away for long, or refuses.
     """
-    found = coordinator.get(f"/runs/{run}")
+    found = coordinator.get(path_of("runs", run))
     with shown(errors(), Spec.parse(found["spec"]), len(found["sites"])) as listen:
         _follow(coordinator, run, listen)
-    ended = coordinator.get(f"/runs/{run}")
+    ended = coordinator.get(path_of("runs", run))
     if ended["state"] != "completed":
         raise RoundError(f"run '{run}' is {ended['state']}: {ended['reason']}")
 
@@ -55,7 +56,7 @@ def event_of(told: dict[str, Any]) -> Event | None:
 
 def _told(coordinator: "Coordinator", run: str) -> Iterator[dict[str, Any]]:
     seen = 0
-    while page := coordinator.get(f"/runs/{run}/events", after=seen, limit=PAGE):
+    while page := coordinator.get(path_of("runs", run, "events"), after=seen, limit=PAGE):
         yield from page
         seen = page[-1]["sequence"]
 
@@ -88,7 +89,7 @@ def _wait_for(coordinator: "Coordinator", run: str) -> None:
     while True:
         time.sleep(RETRY_S)
         try:
-            coordinator.get(f"/runs/{run}")
+            coordinator.get(path_of("runs", run))
         except UnreachableError:
             if time.monotonic() > deadline:
                 raise
