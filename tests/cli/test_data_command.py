@@ -159,6 +159,37 @@ def test_split_with_alpha_skews_the_classes(bench: Any) -> None:
     assert abs(shares[0] / shares[0].sum() - shares[1] / shares[1].sum()).max() > 0.2
 
 
+@pytest.mark.parametrize("held", ["north.npz", "labels.csv", "north/labels.csv"])
+def test_simulated_hospitals_never_take_the_place_of_data_that_is_there(bench: Any, held: str) -> None:
+    there = bench.folder / "mine" / held
+    there.parent.mkdir(parents=True)
+    there.write_text("of patients")
+    result = bench.call("data", "generate", "--out", bench.folder / "mine", "--images", 20, "--px", 16)
+    assert result.exit_code == 1
+    assert "holds sites already" in result.stderr
+    assert there.read_text() == "of patients"
+    assert [path for path in (bench.folder / "mine").rglob("*") if path.is_file()] == [there]
+
+
+def test_a_cut_into_fewer_parts_leaves_no_part_of_an_earlier_one_beside_it(bench: Any) -> None:
+    def cut(parts: int, site: str = "north") -> Any:
+        return bench.call("data", "split", bench.data, "--site", site, "--parts", parts, "--out", bench.folder / "cut")
+
+    assert cut(3).exit_code == 0
+    assert cut(3).exit_code == 0
+    assert cut(2, "hill").exit_code == 0
+    result = cut(2)
+    assert result.exit_code == 1
+    assert "holds north-3.npz of an earlier cut" in " ".join(result.stderr.split())
+
+
+def test_the_parts_of_a_site_never_lie_beside_the_whole(bench: Any) -> None:
+    result = bench.call("data", "split", bench.data, "--site", "north", "--out", bench.data)
+    assert result.exit_code == 1
+    assert "choose another --out" in " ".join(result.stderr.split())
+    assert sites_in(bench.data) == ("hill", "north", "river")
+
+
 def test_a_folder_without_sites_is_a_clear_error(bench: Any) -> None:
     (bench.folder / "empty").mkdir()
     result = bench.call("data", "inspect", bench.folder / "empty")

@@ -4,7 +4,9 @@ The tables are in ``display.data_tables``.
 """
 
 import json
+import re
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +18,7 @@ from fedward_cli.display.consoles import tell
 from fedward_cli.display.data_tables import as_json_of, show_differences, show_sites
 from fedward_cli.options import AsJson, class_names
 from fedward_core.cards import DataKind, Task
-from fedward_core.errors import SpecError
+from fedward_core.errors import DataError, SpecError
 from fedward_core.spec import Dataset
 
 app = typer.Typer(no_args_is_help=True, help="Make, look at and cut data, site by site.")
@@ -55,6 +57,7 @@ def generate(  # noqa: PLR0913, PLR0917 - one argument for each option
     """
     from fedward_models.data import generate as generate_hospitals  # noqa: PLC0415 - imported where it is used
 
+    _refuse_sites_in(out)
     paths = generate_hospitals(out, sites=sites, images_per_site=images, image_px=px, seed=seed, kind=kind, depth=depth)
     _tell_written(paths, out)
 
@@ -149,6 +152,9 @@ def import_(
     from fedward_models.data import import_pfllib  # noqa: PLC0415 - imported where it is used
 
     low, high = _numbers(black_and_white, 2, "--range")
+    if low >= high:
+        raise SpecError(f"--range is '{black_and_white}', expected the value of black below that of white")
+    _refuse_sites_in(out)
     _tell_written(import_pfllib(source, out, value_range=(low, high)), out)
 
 
@@ -171,6 +177,7 @@ def split(  # noqa: PLR0913, PLR0917 - one argument for each option
     """
     from fedward_models.data import split_dirichlet, split_site  # noqa: PLC0415 - imported where it is used
 
+    _refuse_parts_of_other_cuts(data, out, site, parts)
     for name in site:
         if alpha is None:
             _tell_written(split_site(data, name, parts, out, seed), out)
@@ -214,6 +221,34 @@ def _numbers(text: str, count: int, option: str) -> tuple[float, ...]:
     if len(numbers) != count:
         raise SpecError(f"{option} is '{text}', expected {count} numbers with commas between them")
     return numbers
+
+
+def _refuse_sites_in(out: Path) -> None:
+    """What a folder holds may be real, and would stand beside what is written or be replaced by it.
+
+    Raises:
+        DataError: The folder holds data of a site.
+    """
+    if next(chain.from_iterable(out.glob(each) for each in ("*.npz", "labels.csv", "*/labels.csv")), None):
+        raise DataError(f"'{out}' holds sites already: choose a new folder")
+
+
+def _refuse_parts_of_other_cuts(data: Path, out: Path, sites: Sequence[str], parts: int) -> None:
+    """A patient must not come to be at two sites of one folder.
+
+    Raises:
+        DataError: The whole site is in the folder too, or parts of an earlier cut into more are.
+    """
+    if out.resolve() == data.resolve():
+        raise DataError("the parts would lie beside the whole site, with the same patients: choose another --out")
+    numbered = re.compile(rf"({'|'.join(map(re.escape, sites))})-(\d+)")
+    found = {path.name: numbered.fullmatch(path.stem) for path in sorted(out.glob("*.npz"))}
+    older = [name for name, match in found.items() if match and int(match[2]) > parts]
+    if older:
+        raise DataError(
+            f"'{out}' holds {', '.join(older)} of an earlier cut into more parts, with the same patients: remove what "
+            "it left, or choose another --out"
+        )
 
 
 def _tell_written(paths: Sequence[Path], out: Path) -> None:
