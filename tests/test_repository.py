@@ -87,8 +87,16 @@ def test_constraints_hold_a_fitting_version_of_every_dependency() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_link_within_the_repository_leads_somewhere(page: Path) -> None:
-    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text())
-    assert not [link for link in links if not (page.parent / link).exists()]
+    links = re.findall(r"\]\(([^)#:\s]*)(?:#([^)]*))?\)", page.read_text())
+    assert not [link for link, _ in links if not (page.parent / link).exists()]
+    sections = [(page.parent / link if link else page, section) for link, section in links if section]
+    assert not [section for target, section in sections if section not in sections_of(target)]
+
+
+def sections_of(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def imported_with(*names: str) -> set[str]:
