@@ -56,13 +56,22 @@ class Catalogue:
         self._state = state
 
     def _link(self, offers: Mapping[str, Offer]) -> None:
+        """Links that stand stay as they are: a run or a job may be reading through them at this moment."""
+        wanted = {self._place(name, offer): offer.path.absolute() for name, offer in offers.items()}
         for old in self._folder.glob("*"):
-            shutil.rmtree(old)  # links only: what they lead to stays
-        for name, offer in offers.items():
-            place = self._folder / name
-            place.mkdir(parents=True)
-            suffix = ".npz" if offer.path.suffix == ".npz" else ""
-            (place / f"{self._site}{suffix}").symlink_to(offer.path.absolute())
+            if old.name not in offers:
+                shutil.rmtree(old)  # links only: what they lead to stays
+        for old in self._folder.glob("*/*"):
+            if old.readlink() != wanted.get(old):
+                old.unlink()
+        for place, target in wanted.items():
+            if not place.is_symlink():
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.symlink_to(target)
+
+    def _place(self, name: str, offer: Offer) -> Path:
+        suffix = ".npz" if offer.path.suffix == ".npz" else ""
+        return self._folder / name / f"{self._site}{suffix}"
 
     def _made(self, offers: Mapping[str, Offer]) -> Cards:
         with tempfile.TemporaryDirectory(prefix="fedward-cards-") as name:
