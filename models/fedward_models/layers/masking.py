@@ -16,6 +16,8 @@ from math import floor
 import torch
 from torch import Tensor
 
+from fedward_core.errors import SpecError
+
 
 def num_visible(num_patches: int, *, mask_ratio: float, nearest: bool = False) -> int:
     """``floor(N * (1 - ratio))``, with the ratio taken as the decimal number that was written.
@@ -24,6 +26,21 @@ def num_visible(num_patches: int, *, mask_ratio: float, nearest: bool = False) -
     Differs: SSL-FL computes in floating point, where 100 patches at 0.9 keep 9 (code/fed_mae/models_mae.py).
     """
     return floor(num_patches * (1 - Fraction(str(mask_ratio))) + (Fraction(1, 2) if nearest else 0))
+
+
+def some_visible(num_patches: int, *, mask_ratio: float, nearest: bool = False) -> int:
+    """The same, for a method that learns by what is hidden from what is visible.
+
+    Raises:
+        SpecError: The ratio hides every patch of an image, or none.
+    """
+    visible = num_visible(num_patches, mask_ratio=mask_ratio, nearest=nearest)
+    if visible in (0, num_patches):
+        raise SpecError(
+            f"mask_ratio {mask_ratio} hides {num_patches - visible} of {num_patches} patches: expected some hidden and "
+            "some visible. Choose another mask_ratio, or a smaller patch_px"
+        )
+    return visible
 
 
 @dataclass(frozen=True, kw_only=True)

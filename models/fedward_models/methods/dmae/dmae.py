@@ -33,7 +33,7 @@ from fedward_models.backbones.backbone import Backbone
 from fedward_models.backbones.vit.config import ViTConfig
 from fedward_models.backbones.vit.vit import ViT
 from fedward_models.data.batches.views import draw_view
-from fedward_models.layers.masking import Mask, num_visible
+from fedward_models.layers.masking import Mask, some_visible
 from fedward_models.layers.patch_decoder import PatchDecoder
 from fedward_models.layers.patches import patchify
 from fedward_models.layers.taps import tapped
@@ -86,7 +86,9 @@ class DMAE(Method):
             )
         backbone.become_encoder()
         self.config, self.backbone = config, backbone
-        self.num_visible = _checked_num_visible(config, backbone.num_patches)
+        self.num_visible = some_visible(
+            backbone.num_patches, mask_ratio=config.mask_ratio, nearest=config.visible_count == "round"
+        )
         self.taps = _checked_taps(config, depth=backbone.config.depth)
         self.norm = layer_norm(backbone.num_features)
         self.decoder = PatchDecoder(
@@ -221,16 +223,6 @@ def _checked_taps(config: DMAEConfig, *, depth: int) -> tuple[tuple[int, int], .
             f"taps name blocks {[pair[0] for pair in taps]} of a student with {depth} blocks, counted from 0"
         )
     return taps
-
-
-def _checked_num_visible(config: DMAEConfig, num_patches: int) -> int:
-    visible = num_visible(num_patches, mask_ratio=config.mask_ratio, nearest=config.visible_count == "round")
-    if visible in (0, num_patches):
-        raise SpecError(
-            f"mask_ratio {config.mask_ratio} hides {num_patches - visible} of {num_patches} patches: expected some "
-            "hidden and some visible. Choose another mask_ratio, or a smaller patch_px"
-        )
-    return visible
 
 
 def _check_form(teacher: TeacherConfig, previous: ViTConfig | TeacherConfig) -> None:

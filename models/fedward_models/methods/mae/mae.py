@@ -24,7 +24,7 @@ from fedward_core.errors import SpecError
 from fedward_models.backbones.backbone import Backbone
 from fedward_models.backbones.vit.vit import ViT
 from fedward_models.data.batches.views import draw_view
-from fedward_models.layers.masking import Mask, num_visible
+from fedward_models.layers.masking import Mask, some_visible
 from fedward_models.layers.patch_decoder import PatchDecoder
 from fedward_models.layers.patches import patchify, unpatchify
 from fedward_models.layers.transformer import layer_norm
@@ -69,7 +69,7 @@ class MAE(Method):
             )
         backbone.become_encoder()
         self.config, self.backbone = config, backbone
-        self.num_visible = _checked_num_visible(config, backbone.num_patches)
+        self.num_visible = some_visible(backbone.num_patches, mask_ratio=config.mask_ratio)
         self.norm = layer_norm(backbone.num_features)
         self.decoder = PatchDecoder(
             encoder_width=backbone.num_features,
@@ -168,13 +168,3 @@ class MAE(Method):
 
     def _images(self, patches: Tensor) -> Tensor:
         return unpatchify(patches, patch_px=self.backbone.config.patch_px, image_px=self.backbone.image_px)
-
-
-def _checked_num_visible(config: MAEConfig, num_patches: int) -> int:
-    visible = num_visible(num_patches, mask_ratio=config.mask_ratio)
-    if visible in (0, num_patches):
-        raise SpecError(
-            f"mask_ratio {config.mask_ratio} hides {num_patches - visible} of {num_patches} patches: expected some "
-            "hidden and some visible. Choose another mask_ratio, or a smaller patch_px"
-        )
-    return visible
