@@ -198,6 +198,13 @@ def test_bad_scales_are_refused(fault: str) -> None:
         receive(("delta_8bit",), replace(encoded, groups={**encoded.groups, SCALES: scales}))
 
 
+def test_scales_of_entries_that_are_not_there_are_refused() -> None:
+    encoded = encode(("delta_8bit",), sent())
+    scales = {**encoded.groups[SCALES], "stranger": np.ones(3, np.float32)}
+    with pytest.raises(UpdateError, match="scales of 1 entries"):
+        receive(("delta_8bit",), replace(encoded, groups={**encoded.groups, SCALES: scales}))
+
+
 def test_an_update_without_the_group_of_scales_is_refused() -> None:
     encoded = encode(("delta_8bit",), sent())
     with pytest.raises(UpdateError, match="are missing"):

@@ -48,6 +48,7 @@ BAD = {
     "unknown name": lambda a: with_arrays(a, stranger=np.zeros(3, np.float32)),
     "missing group": lambda a: [replace(a, groups={})],
     "group within a group": lambda a: [replace(a, groups={**a.groups, f"{SHARED}/x": {"y": np.zeros(3, np.float32)}})],
+    "a group of nobody's": lambda a: [replace(a, groups={**a.groups, "extra": {"y": np.zeros(3, np.float32)}})],
     "wrong round": lambda a: with_reply(a, round=7),
     "wrong parent": lambda a: with_reply(a, parent="0" * 64),
     "no images": lambda a: with_reply(a, num_examples=0),

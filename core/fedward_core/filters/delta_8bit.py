@@ -48,11 +48,13 @@ class Delta8Bit:
 
         Raises:
             UpdateError: Other names or shapes than expected, an entry that was not encoded, or a scale that is missing,
-                of another form, negative or not finite.
+                of no entry, of another form, negative or not finite.
         """
         shared = dict(arrived(update, manifest))
         groups = dict(update.groups)
         scales = groups.pop(SCALES, {})
+        if strange := scales.keys() - shared.keys():
+            raise UpdateError(f"there are scales of {len(strange)} entries that the update does not have")
         for entry in filter(is_encoded, manifest.entries):
             check_code(entry, shared[entry.name])
             if shared[entry.name].dtype == np.int8:
