@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from weakref import WeakKeyDictionary
 
 from fastapi import APIRouter, FastAPI
 from sqlalchemy import URL
@@ -99,7 +100,7 @@ def create_app(  # noqa: PLR0913 - the settings of a coordinator, each by its na
         async with opened(database or home.database) as tables:
             scheduler = Scheduler(tables, work, leadership, max_active=max_active, lost=end_this_process)
             app.state.database, app.state.home = tables, home
-            app.state.keyring, app.state.fleet = Keyring(), fleet
+            app.state.keyring, app.state.fleet, app.state.streams = Keyring(), fleet, WeakKeyDictionary()
             async with (
                 open_upstream(tls) as app.state.upstream,
                 keeping_superlink(fleet, tables),

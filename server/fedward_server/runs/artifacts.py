@@ -6,12 +6,14 @@ stages/<stage>/final.safetensors  stages/<stage>/best.safetensors
 models.json says of each stage what its weights are, and why any are absent.
 """
 
+import asyncio
 import hashlib
 import json
 import tempfile
 import zipfile
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
+from typing import BinaryIO
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -24,6 +26,7 @@ from fedward_server.runs.model_notes import models_of
 from fedward_server.runs.models import RunEvent, RunMetrics, RunWithSpec
 
 EVERYTHING = 10**9
+CHUNK_BYTES = 2**20
 
 
 class Findings(Frozen):
@@ -48,28 +51,45 @@ async def gather(session: AsyncSession, run: str) -> Findings:
     return Findings(run=found, events=tuple(events), metrics=await read_metrics(session, run))
 
 
-def write_zip(findings: Findings, folder: RunFolder) -> Path:
-    """Write the zip to a temporary file, which the caller removes.
+def write_zip(findings: Findings, folder: RunFolder, scratch: Path) -> BinaryIO:
+    """Write the zip to a file without a name, whose room is free again once it is closed, however that comes about.
+
+    Args:
+        findings: What the database holds.
+        folder: The run's folder.
+        scratch: On whose disk the file lies meanwhile.
+
+    Returns:
+        The file, at its end.
 
     Raises:
-        UnavailableError: It could not be written, or read; nothing of it is left.
+        UnavailableError: It could not be written, or read.
     """
-    with tempfile.NamedTemporaryFile(prefix="fedward-artifacts-", suffix=".zip", delete=False) as file:
-        path = Path(file.name)
     try:
-        _fill(path, findings, folder)
+        file = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115 - whoever sends it closes it
+        try:
+            _fill(file, findings, folder)
+        except BaseException:
+            file.close()
+            raise
     except OSError as error:
-        path.unlink()
         raise UnavailableError(f"the zip file cannot be written ({error.strerror}): is the disk full?") from error
-    except BaseException:
-        path.unlink()
-        raise
-    return path
+    return file
 
 
-def _fill(path: Path, findings: Findings, folder: RunFolder) -> None:
+async def chunks_of(file: BinaryIO) -> AsyncIterator[bytes]:
+    """A file from its beginning, piece by piece; it is closed at its end, or when nobody wants more."""
+    try:
+        file.seek(0)
+        while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
+            yield chunk
+    finally:
+        file.close()
+
+
+def _fill(file: BinaryIO, findings: Findings, folder: RunFolder) -> None:
     digests: dict[str, str] = {}
-    with zipfile.ZipFile(path, "w") as archive:
+    with zipfile.ZipFile(file, "w") as archive:
         for name, text in _texts(findings, folder).items():
             archive.writestr(name, text, zipfile.ZIP_DEFLATED)
             digests[name] = hashlib.sha256(text.encode()).hexdigest()

@@ -2,10 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from fedward_server.database.database import Database
-from fedward_server.errors import DatabaseAwayError
+from fedward_server.errors import DatabaseAwayError, UnauthorizedError
 from fedward_server.runs import service
 
 POLL_S = 0.25
@@ -15,11 +15,21 @@ SILENCE_S = 15.0
 AWAY_S = 2.0
 
 
-async def stream_events(database: Database, run: str, after: int) -> AsyncIterator[str]:
-    """Events behind a sequence number, until the run has ended and all is told; then one last event ``end``."""
+async def stream_events(
+    database: Database, run: str, after: int, check: Callable[[], Awaitable[object]]
+) -> AsyncIterator[str]:
+    """Events behind a sequence number, until the run has ended and all is told; then one last event ``end``.
+
+    Args:
+        database: Holds them.
+        run: The run.
+        after: The sequence number.
+        check: Asks whether whoever listens still may; if that raises UnauthorizedError, no more is told.
+    """
     spoke_s = time.monotonic()
     while True:
         try:
+            await check()
             async with database.reading() as session:
                 state = (await service.show_run(session, run)).state
                 events = await service.list_events(session, run, after, BATCH)
@@ -27,6 +37,8 @@ async def stream_events(database: Database, run: str, after: int) -> AsyncIterat
             yield ": the database does not answer\n\n"
             await asyncio.sleep(AWAY_S)
             continue
+        except UnauthorizedError:
+            return
         for event in events:
             yield f"id: {event.sequence}\nevent: {event.kind}\ndata: {event.model_dump_json()}\n\n"
             after, spoke_s = event.sequence, time.monotonic()

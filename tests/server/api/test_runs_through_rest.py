@@ -1,13 +1,17 @@
 """A run from submission to its artifacts, through REST alone."""
 
+import contextlib
 import csv
 import io
 import json
+import tempfile
 import zipfile
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from waiting import wait_until
 
 from fedward_core.arrays import read_arrays
 
@@ -81,6 +85,49 @@ def test_events_stream_until_the_end_and_go_on_from_the_last_one_seen(shared_coo
     last = {"Last-Event-ID": str(sequences[-2])}
     rest = shared_coordinator.call("GET", "/runs/told-1/events/stream", headers=last).text
     assert rest.count("id: ") == 1
+
+
+@pytest.mark.parametrize("wanted", ["bytes=abc", "bytes=99999999-"])
+def test_a_download_leaves_no_file_behind_whatever_part_is_asked_for(wanted: str, shared_coordinator: Any) -> None:
+    shared_coordinator.submit("parts-1", 1)
+    shared_coordinator.wait("parts-1", "completed")
+    temporary = Path(tempfile.gettempdir())
+    before = set(temporary.glob("fedward-artifacts-*"))
+    answer = shared_coordinator.call("GET", "/runs/parts-1/artifacts/download", headers={"Range": wanted})
+    assert set(temporary.glob("fedward-artifacts-*")) == before
+    assert [path.name for path in shared_coordinator.home.iterdir() if path.suffix == ".zip"] == []
+    assert zipfile.ZipFile(io.BytesIO(answer.content)).testzip() is None
+    assert int(answer.headers["Content-Length"]) == len(answer.content)
+
+
+def test_a_stream_ends_when_its_key_is_taken_back(shared_coordinator: Any) -> None:
+    shared_coordinator.submit("long-1", 100_000)
+    key = shared_coordinator.call("POST", "/keys", json={"name": "listener", "role": "reader"}).json()["key"]
+    headers, url = {"Authorization": f"Bearer {key}"}, f"{shared_coordinator.url}/runs/long-1/events/stream"
+    with httpx.stream("GET", url, headers=headers, timeout=60) as stream:
+        lines = stream.iter_lines()
+        assert next(lines) == "id: 1"
+        shared_coordinator.call("DELETE", "/keys/listener")
+        assert "event: end" not in list(lines)
+    shared_coordinator.call("POST", "/runs/long-1/stop")
+
+
+def test_one_key_follows_only_so_many_streams_at_a_time(shared_coordinator: Any) -> None:
+    shared_coordinator.submit("many-1", 100_000)
+    url, keys = f"{shared_coordinator.url}/runs/many-1/events/stream", shared_coordinator.keys
+    headers = {role: {"Authorization": f"Bearer {key}"} for role, key in keys.items()}
+    limits = httpx.Limits(max_connections=None)
+    with httpx.Client(timeout=60, limits=limits) as client, contextlib.ExitStack() as stack:
+
+        def follow(role: str) -> int:
+            return stack.enter_context(client.stream("GET", url, headers=headers[role])).status_code
+
+        assert {follow("reader") for _ in range(50)} == {200}
+        assert follow("reader") == 503
+        assert follow("admin") == 200
+        stack.close()
+        wait_until(lambda: follow("reader") == 200)
+    shared_coordinator.call("POST", "/runs/many-1/stop")
 
 
 def test_submitting_twice_gives_one_run(shared_coordinator: Any, drill: Any) -> None:

@@ -1,7 +1,6 @@
 """What is left when the zip file of a run's artifacts cannot be written."""
 
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +21,7 @@ def test_a_zip_file_that_cannot_be_written_leaves_nothing_behind(
     def fail(*_: object) -> None:
         raise fault
 
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(artifacts, "_texts", fail)
     with pytest.raises(UnavailableError if isinstance(fault, OSError) else KeyError):
-        write_zip(findings, RunFolder(tmp_path / "run"))
+        write_zip(findings, RunFolder(tmp_path / "run"), tmp_path)
     assert list(tmp_path.iterdir()) == []
