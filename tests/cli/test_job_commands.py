@@ -38,6 +38,15 @@ def test_a_job_is_submitted_listed_shown_and_stopped(bench: Any, home: AgentHome
     assert bench.call("job", "show", "study-1", "--home", home.path).stdout == "study-1 is stopped\n"
 
 
+def test_a_damaged_job_is_told_beside_the_others(bench: Any, home: AgentHome) -> None:
+    for _ in range(2):
+        bench.call("job", "submit", bench.spec(), "--home", home.path)
+    (home.jobs / "study-1" / "job.json").write_text("{")
+    found = bench.call("job", "list", "--home", home.path, "--json")
+    assert [job["id"] for job in json.loads(found.stdout)] == ["study-2"]
+    assert "job.json of job 'study-1' is damaged" in " ".join(found.stderr.split())
+
+
 def test_a_dataset_that_jobs_may_not_use_is_refused(bench: Any, home: AgentHome) -> None:
     home.policy.write_text("datasets: {simulated: {path: /srv/ward}}\njob_datasets: []\n")
     found = bench.call("job", "submit", bench.spec(), "--home", home.path)

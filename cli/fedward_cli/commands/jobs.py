@@ -40,8 +40,12 @@ def submit(spec: SpecFile, home: HomeFolder = HOME, ray_workers: RayWorkers = 1,
 @app.command("list")
 def list_jobs(home: HomeFolder = HOME, as_json: AsJson = False) -> None:
     """List the site's jobs, the oldest first."""
-    columns = ("id", "dataset", "state", "submitted", "reason")
-    show_listed([job.model_dump(mode="json") for job in _queue(home).all()], columns, _cells, as_json=as_json)
+    from fedward_client.jobs.queue import damage_of  # noqa: PLC0415 - most commands need no client
+
+    queue, columns = _queue(home), ("id", "dataset", "state", "submitted", "reason")
+    show_listed([job.model_dump(mode="json") for job in queue.all()], columns, _cells, as_json=as_json)
+    for id_ in queue.damaged():
+        tell(f"{escape(damage_of(id_))}.")
 
 
 def _cells(job: dict[str, Any]) -> tuple[str, ...]:
