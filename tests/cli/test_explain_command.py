@@ -48,6 +48,7 @@ def volumes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def test_pictures_are_drawn_of_the_first_images_of_every_site(trained: Any, hospitals: Path, tmp_path: Path) -> None:
     found = explain(trained(), "--data", hospitals, "--out", tmp_path / "out", "--images", 2, "--json")
     rows = json.loads(found.stdout)
+    assert (tmp_path / "out").stat().st_mode & 0o777 == 0o700
     assert [row["site"] for row in rows] == ["hill", "hill", "north", "north", "river", "river"]
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert names == sorted(f"{row['site']}-{row['image']:05d}.png" for row in rows)

@@ -25,6 +25,7 @@ def predict(*arguments: object) -> Any:
 def test_every_image_of_the_split_is_predicted_as_the_model_does(trained: Any, hospitals: Path, tmp_path: Path) -> None:
     run, out = trained(), tmp_path / "out"
     assert predict(run, "--data", hospitals, "--out", out).exit_code == 0
+    assert out.stat().st_mode & 0o777 == 0o700
     with (out / "predictions.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["site"] == "north"]
     model = open_finished(run)

@@ -52,7 +52,7 @@ def explain(  # noqa: PLR0913, PLR0917 - one argument for each option
         for site in sites_in(data)
         for explanation in explain_site(model, data, site, split, kind=kind, num_images=images)
     ]
-    out.mkdir(parents=True)
+    out.mkdir(parents=True, mode=0o700)  # it shows patients: for its owner alone
     for each in found:
         _write(out, each)
         if each.contract.kind is DataKind.VOLUME:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from fedward_cli.display.consoles import output, tell
+from fedward_cli.display.tables import folding
 from fedward_cli.options import AsJson, BestWeights, DataFolder, FinishedRun, StageName
 from fedward_core.cards import Split
 from fedward_core.errors import CheckpointError
@@ -49,7 +49,7 @@ def predict(  # noqa: PLR0913, PLR0917 - one argument for each option
     found = [predict_site(model, data, site, split) for site in sites_in(data)]
     settings = model.spec.evaluate
     report = {each.site: each.figures(bootstrap=settings.bootstrap, seed=model.spec.seed) for each in found}
-    out.mkdir(parents=True)
+    out.mkdir(parents=True, mode=0o700)  # it names patients: for its owner alone
     _write_table(out / TABLE, found)
     if any(report.values()):
         _write_report(out, found, report)
@@ -93,7 +93,7 @@ def _show(report: dict[str, Metrics], *, machine: bool) -> None:
         typer.echo(json.dumps(_plain(report), indent=2))
         return
     names = tuple({name: None for metrics in report.values() for name in metrics})
-    table = Table("figure", *(escape(site) for site in report))
+    table = folding("figure", *(escape(site) for site in report))
     for name in names:
         table.add_row(
             escape(name), *(escape(str(metrics[name])) if name in metrics else "" for metrics in report.values())
