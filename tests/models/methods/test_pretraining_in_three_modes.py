@@ -1,5 +1,5 @@
-"""DMAE, SDMP, FedBYOL and MGCA in all three modes: a federation of one site trains what the site trains alone, as
-what is private comes back each round, and what stays at a site stays there under a personalisation too.
+"""Pre-training in all three modes: a federation of one site trains what the site trains alone, as what is private comes
+back each round, and what stays at a site stays there under a personalisation too.
 """
 
 from collections.abc import Iterator
@@ -25,6 +25,8 @@ from fedward_models.weights import arrays_of
 
 ROUNDS, CPU, CONTRACT = 3, torch.device("cpu"), Contract(classes=("a", "b"))
 VIT = {"name": "vit", "width": 16, "depth": 2, "heads": 2, "patch_px": 4}
+MAE = {"name": "mae", "decoder_width": 8, "decoder_depth": 1, "decoder_heads": 1}
+BEIT = {"name": "beit", "tokenizer": {"name": "patch_codebook", "vocabulary": 8}}
 DMAE = {"name": "dmae", "teacher": {"width": 16, "depth": 2, "heads": 2}, "decoder_width": 8, "decoder_heads": 1}
 MOCO = {"name": "sdmp", "base": {"name": "moco", "hidden": 8, "width": 4}}
 DINO = {"name": "sdmp", "base": {"name": "dino", "hidden": 8, "bottleneck": 4, "prototypes": 6}}
@@ -34,7 +36,9 @@ EVP = {"name": "evp", "weights": "as_built"}
 PROBE = {"name": "probe", "weights": "as_built"}
 FEDBYOL = {"name": "fedbyol", "hidden": 8, "width": 4}
 METHODS = pytest.mark.parametrize(
-    "settings", [DMAE, MOCO, DINO, FEDBYOL, MGCA], ids=["dmae", "sdmp-moco", "sdmp-dino", "fedbyol", "mgca"]
+    "settings",
+    [MAE, BEIT, DMAE, MOCO, DINO, FEDBYOL, MGCA],
+    ids=["mae", "beit", "dmae", "sdmp-moco", "sdmp-dino", "fedbyol", "mgca"],
 )
 STAYS = (
     "teacher.",
@@ -72,7 +76,8 @@ def spec_of(method: dict[str, Any], **stage: Any) -> Spec:
         "local": {"batch_size": 4, "device": "cpu"},
         **stage,
     }
-    started = {"start_from": "previous"} if method["name"] == "dmae" else {"backbone": VIT}
+    network = {**VIT, "name": "beit_vit"} if method["name"] == "beit" else VIT
+    started = {"start_from": "previous"} if method["name"] == "dmae" else {"backbone": network}
     return Spec.parse(
         {
             "name": "s",
