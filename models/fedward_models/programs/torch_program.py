@@ -23,6 +23,7 @@ from fedward_models.data.batches.loader import Loader
 from fedward_models.data.image_set import ImageSet, open_public
 from fedward_models.method import Inheritance, Method
 from fedward_models.personalisation.personalisation import Personalisation
+from fedward_models.programs.memory import lack_of_memory_told
 from fedward_models.programs.program import Site
 from fedward_models.training.evaluation import BATCH_SIZE, evaluate
 from fedward_models.training.phase import Phase
@@ -97,12 +98,8 @@ class TorchProgram:
 
     @contextmanager
     def _computing(self) -> Iterator[None]:
-        """With the spec's threads. A GPU that is out of memory is told of as Python does, for who knows no torch."""
-        try:
-            with threads(self._stage.local.threads):
-                yield
-        except torch.cuda.OutOfMemoryError as error:
-            raise MemoryError(str(error)) from error
+        with threads(self._stage.local.threads), lack_of_memory_told():
+            yield
 
     def _train(self, order: Order, incoming: Arrays, site: Site) -> Update:
         method, partition = self._ready(order)
