@@ -29,12 +29,13 @@ SWIN = {"patch_size": 2, "embed_dim": 8, "depths": [1, 1], "num_heads": [1, 2], 
 
 
 @pytest.fixture(autouse=True)
-def offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever looks for another machine fails."""
+def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Whatever looks for another machine fails, and what was fetched before is not found."""
 
     def refuse(*arguments: Any, **keywords: Any) -> Any:
         raise AssertionError("a network was built by asking another machine")
 
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     monkeypatch.setattr(socket.socket, "connect", refuse)
 
