@@ -18,7 +18,7 @@ def spec_file(text: str) -> Path:
         BadParameter: There is no such file or recipe.
     """
     if text.startswith(RECIPE):
-        from fedward_models.recipes import recipes  # noqa: PLC0415 - only where a recipe is asked for
+        from fedward_models.recipes import recipes  # only where a recipe is asked for
 
         name, known = text.removeprefix(RECIPE), recipes()
         if name not in known:

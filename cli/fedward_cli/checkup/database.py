@@ -32,10 +32,10 @@ def examine_database(home: Path, address: str) -> Iterator[Finding]:
 
 async def _ask(home: Path, address: str) -> None:
     # The database's libraries are slow to import, and a hospital has none.
-    from sqlalchemy import text  # noqa: PLC0415
+    from sqlalchemy import text
 
-    from fedward_server.database.address import read_address  # noqa: PLC0415
-    from fedward_server.database.database import Database  # noqa: PLC0415
+    from fedward_server.database.address import read_address
+    from fedward_server.database.database import Database
 
     database = Database(read_address(address) if address else home / "coordinator.db")
     try:

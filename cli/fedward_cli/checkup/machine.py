@@ -57,7 +57,7 @@ def _disk(place: Path) -> Finding:
 
 
 def _gpus() -> Finding:
-    from fedward_client.agent.machine import gpu_names  # noqa: PLC0415 - imported where it is used
+    from fedward_client.agent.machine import gpu_names
 
     names = gpu_names("all")
     return well("GPU", ", ".join(names) if names else "none, or its driver does not answer: training uses the CPU")

@@ -48,8 +48,8 @@ def enrol(
 
     For example `fedward agent enrol --coordinator https://fedward.example.org --token fi_... --home /srv/fedward-agent`
     """
-    from fedward_client.agent.enrolment import enrol as enrol_site  # noqa: PLC0415 - httpx is slow to import
-    from fedward_server.flower.bundle import build_bundle  # noqa: PLC0415
+    from fedward_client.agent.enrolment import enrol as enrol_site  # httpx is slow to import
+    from fedward_server.flower.bundle import build_bundle
 
     place = _home(home)
     enrolled = enrol_site(place, coordinator, token, authority=ca, insecure=insecure)
@@ -67,7 +67,7 @@ def run(home: HomeFolder = HOME) -> None:
 
     For example `fedward agent run --home /srv/fedward-agent`
     """
-    from fedward_client.agent.service import serve  # noqa: PLC0415 - Flower is slow to import
+    from fedward_client.agent.service import serve  # Flower is slow to import
 
     serve(_home(home))
 
@@ -90,9 +90,9 @@ def approve(
         raise typer.BadParameter(
             "give one of three: the digest of an app bundle, --release for the one that is installed here, or --package"
         )
-    from fedward_client.agent.approvals import Approvals  # noqa: PLC0415 - cryptography is slow to import
-    from fedward_client.agent.key import SiteKey  # noqa: PLC0415
-    from fedward_client.agent.policy import read_policy  # noqa: PLC0415
+    from fedward_client.agent.approvals import Approvals  # cryptography is slow to import
+    from fedward_client.agent.key import SiteKey
+    from fedward_client.agent.policy import read_policy
 
     place = _home(home)
     app_digest = _release() if release else _package(package) if package else digest
@@ -118,11 +118,11 @@ def status(home: HomeFolder = HOME, as_json: AsJson = False) -> None:
 
 
 def _status(home: "AgentHome") -> dict[str, str | list[str]]:
-    from fedward_client.agent.approvals import Approvals  # noqa: PLC0415 - cryptography is slow to import
-    from fedward_client.agent.consents import Consents  # noqa: PLC0415
-    from fedward_client.agent.key import SiteKey  # noqa: PLC0415
-    from fedward_client.agent.membership import read_enrolled  # noqa: PLC0415
-    from fedward_client.agent.policy import read_policy  # noqa: PLC0415
+    from fedward_client.agent.approvals import Approvals  # cryptography is slow to import
+    from fedward_client.agent.consents import Consents
+    from fedward_client.agent.key import SiteKey
+    from fedward_client.agent.membership import read_enrolled
+    from fedward_client.agent.policy import read_policy
 
     enrolled, policy = read_enrolled(home), read_policy(home.policy)
     return {
@@ -136,7 +136,7 @@ def _status(home: "AgentHome") -> dict[str, str | list[str]]:
 
 
 def _home(folder: Path) -> "AgentHome":
-    from fedward_client.agent.home import AgentHome  # noqa: PLC0415
+    from fedward_client.agent.home import AgentHome
 
     return AgentHome(folder.absolute())
 
@@ -149,6 +149,6 @@ def _package(name: str) -> str:
 
 
 def _release() -> str:
-    from fedward_server.flower.bundle import build_bundle  # noqa: PLC0415 - Flower is slow to import
+    from fedward_server.flower.bundle import build_bundle  # Flower is slow to import
 
     return build_bundle().digest

@@ -33,7 +33,7 @@ class ClassCounts(Frozen):
     counts: tuple[dict[int, int], ...]
 
 
-def map_classes(  # noqa: PLR0913, PLR0917 - one argument for each option
+def map_classes(
     spec: SpecFile,
     data: Annotated[
         Path | None,
@@ -54,7 +54,7 @@ def map_classes(  # noqa: PLR0913, PLR0917 - one argument for each option
 
     For example `fedward zoo map evp.yaml --data hospitals/`
     """
-    from fedward_models.methods.evp.matching import match_classes  # noqa: PLC0415 - torch
+    from fedward_models.methods.evp.matching import match_classes  # torch
 
     given = [*_counted(Spec.read(spec), stage, data, site or []), *(_read(path) for path in add or [])]
     if not given:
@@ -75,8 +75,8 @@ def _counted(spec: Spec, stage: str | None, data: Path | None, sites: list[str])
         if sites:
             raise typer.BadParameter("--site says at which sites to count, in a folder: give --data too")
         return []
-    from fedward_models.data import sites_in  # noqa: PLC0415 - torch
-    from fedward_models.methods.evp.class_counts import count_site, evp_stage  # noqa: PLC0415
+    from fedward_models.data import sites_in  # torch
+    from fedward_models.methods.evp.class_counts import count_site, evp_stage
 
     index = evp_stage(spec, stage)
     return [_sparse(*count_site(spec, index, data, site)) for site in sites or sites_in(data)]
@@ -88,7 +88,7 @@ def _sparse(counts: "Tensor", classes: tuple[str, ...]) -> ClassCounts:
 
 
 def _dense(total: ClassCounts) -> "Tensor":
-    import torch  # noqa: PLC0415
+    import torch
 
     counts = torch.zeros(len(total.classes), total.source_classes, dtype=torch.long)
     for row, found in zip(counts, total.counts, strict=True):

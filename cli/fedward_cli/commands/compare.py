@@ -24,7 +24,7 @@ class HoldOut(StrEnum):
     EACH = "each"
 
 
-def compare(  # noqa: PLR0913, PLR0917 - one argument for each option
+def compare(
     specs: Annotated[
         list[Path],
         typer.Argument(

@@ -39,7 +39,7 @@ Labels = Annotated[Task, typer.Option("--task", help="What the labels mean.")]
 
 
 @app.command("generate")
-def generate(  # noqa: PLR0913, PLR0917 - one argument for each option
+def generate(
     out: Target,
     sites: Annotated[int, typer.Option(min=1, help="How many hospitals.")] = 3,
     images: Annotated[int, typer.Option(min=1, help="Films, volumes or clips of each hospital.")] = 200,
@@ -55,7 +55,7 @@ def generate(  # noqa: PLR0913, PLR0917 - one argument for each option
 
     For example `fedward data generate --out hospitals/ --sites 3`
     """
-    from fedward_models.data import generate as generate_hospitals  # noqa: PLC0415 - imported where it is used
+    from fedward_models.data import generate as generate_hospitals
 
     _refuse_sites_in(out)
     paths = generate_hospitals(out, sites=sites, images_per_site=images, image_px=px, seed=seed, kind=kind, depth=depth)
@@ -63,7 +63,7 @@ def generate(  # noqa: PLR0913, PLR0917 - one argument for each option
 
 
 @app.command("inspect")
-def inspect(  # noqa: PLR0913, PLR0917 - one argument for each option
+def inspect(
     data: Source,
     px: Px = 64,
     classes: Classes = "",
@@ -82,7 +82,7 @@ def inspect(  # noqa: PLR0913, PLR0917 - one argument for each option
 
     For example `fedward data inspect hospitals/ --classes normal,pneumonia --picture hospitals.png`
     """
-    from fedward_models.data import inspect as look_at  # noqa: PLC0415 - imported where it is used
+    from fedward_models.data import inspect as look_at
 
     summaries = look_at(data, _dataset(data, px, classes, task, kind, depth, frames, spacing, window))
     if as_json:
@@ -90,14 +90,14 @@ def inspect(  # noqa: PLR0913, PLR0917 - one argument for each option
     else:
         show_sites(summaries)
     if picture is not None:
-        from fedward_models.data import inspect_picture  # noqa: PLC0415 - imports matplotlib
+        from fedward_models.data import inspect_picture  # imports matplotlib
 
         inspect_picture(summaries, picture)
         tell(f"Drawn into '{escape(str(picture))}'.")
 
 
 @app.command("compare")
-def compare(  # noqa: PLR0913, PLR0917 - one argument for each option
+def compare(
     data: Source,
     px: Px = 64,
     classes: Classes = "",
@@ -113,7 +113,7 @@ def compare(  # noqa: PLR0913, PLR0917 - one argument for each option
 
     For example `fedward data compare hospitals/`
     """
-    from fedward_models.data import compare_sites  # noqa: PLC0415 - imported where it is used
+    from fedward_models.data import compare_sites
 
     found = compare_sites(data, _dataset(data, px, classes, task, kind, depth, frames, spacing, window))
     if as_json:
@@ -133,7 +133,7 @@ def list_(
 
     For example `fedward data list scans/west --kind volume`
     """
-    from fedward_models.data import list_files  # noqa: PLC0415 - imported where it is used
+    from fedward_models.data import list_files
 
     table, count = list_files(folder, kind)
     tell(escape(f"Listed {count} in '{table}': check the labels and patients before a study reads them."))
@@ -149,7 +149,7 @@ def import_(
 
     For example `fedward data import PFLlib/dataset/MNIST --out mnist/`
     """
-    from fedward_models.data import import_pfllib  # noqa: PLC0415 - imported where it is used
+    from fedward_models.data import import_pfllib
 
     low, high = _numbers(black_and_white, 2, "--range")
     if low >= high:
@@ -159,7 +159,7 @@ def import_(
 
 
 @app.command("split")
-def split(  # noqa: PLR0913, PLR0917 - one argument for each option
+def split(
     data: Source,
     out: Target,
     site: Annotated[list[str], typer.Option("--site", help="The site to cut; may be given several times.")],
@@ -175,7 +175,7 @@ def split(  # noqa: PLR0913, PLR0917 - one argument for each option
 
     For example `fedward data split xrays/ --site nih --site guangzhou --parts 3 --out cut/`
     """
-    from fedward_models.data import split_dirichlet, split_site  # noqa: PLC0415 - imported where it is used
+    from fedward_models.data import split_dirichlet, split_site
 
     _refuse_parts_of_other_cuts(data, out, site, parts)
     for name in site:
@@ -185,7 +185,7 @@ def split(  # noqa: PLR0913, PLR0917 - one argument for each option
             _tell_written(split_dirichlet(data, name, parts, out, alpha=alpha, seed=seed), out)
 
 
-def _dataset(  # noqa: PLR0913, PLR0917 - one argument for each option
+def _dataset(
     data: Path,
     px: int,
     classes: str,

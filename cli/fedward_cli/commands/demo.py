@@ -83,8 +83,8 @@ def _about(data: Path, arms: Sequence[Spec]) -> tuple[Spec, ...]:
 
 
 def _run_deployed(arms: Sequence[Spec], plan: Plan) -> Comparison:
-    from fedward_cli.network.deployed import Deployed  # noqa: PLC0415 - Flower is slow to import
-    from fedward_cli.network.processes import network, sites_of  # noqa: PLC0415
+    from fedward_cli.network.deployed import Deployed  # Flower is slow to import
+    from fedward_cli.network.processes import network, sites_of
 
     home = plan.out / "network"
     if plan.fresh:
@@ -98,7 +98,7 @@ def _run_deployed(arms: Sequence[Spec], plan: Plan) -> Comparison:
 
 
 def _draw_reconstructions(arms: Sequence[Spec], plan: Plan) -> None:
-    from fedward_cli.display.reconstructions import draw_reconstructions  # noqa: PLC0415 - imports torch
+    from fedward_cli.display.reconstructions import draw_reconstructions  # imports torch
 
     arm = next(arm for arm in arms if arm.stages[0].method.name == "mae")
     draw_reconstructions(job_of_arm(arm, 0, plan), 0, plan.out / "reconstructions.png")
@@ -113,7 +113,7 @@ def _show_digests(arms: Sequence[Spec], plan: Plan) -> None:
 
 def final_digest(stage: Path) -> str:
     """The first digits of the digest of a finished stage's shared weights."""
-    from fedward_core.arrays import digest, read_arrays  # noqa: PLC0415 - numpy is slow to import
+    from fedward_core.arrays import digest, read_arrays  # numpy is slow to import
 
     return digest(read_arrays(stage / "final.safetensors")[0])[:16]
 

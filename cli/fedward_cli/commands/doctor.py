@@ -49,7 +49,7 @@ def doctor(
 
 def _findings(site: Path | None, server: Path | None, database: str, port: int) -> Iterator[Finding]:
     # What is looked at decides what is imported: a hospital has no database, and a coordinator no agent.
-    from fedward_cli.checkup.machine import examine_machine  # noqa: PLC0415
+    from fedward_cli.checkup.machine import examine_machine
 
     yield from examine_machine(site or server or Path(), port)
     if site is not None:
@@ -57,17 +57,17 @@ def _findings(site: Path | None, server: Path | None, database: str, port: int) 
     elif url := os.environ.get("FEDWARD_URL"):
         yield from _way(url, Path(os.environ["FEDWARD_CA"]) if os.environ.get("FEDWARD_CA") else None)
     if server is not None or database:
-        from fedward_cli.checkup.database import examine_database  # noqa: PLC0415
+        from fedward_cli.checkup.database import examine_database
 
         yield from examine_database(server or Path(), database)
 
 
 def _site(folder: Path) -> Iterator[Finding]:
-    from fedward_cli.checkup.site import examine_site  # noqa: PLC0415
-    from fedward_client.agent.errors import AgentError  # noqa: PLC0415
-    from fedward_client.agent.home import AgentHome  # noqa: PLC0415
-    from fedward_client.agent.membership import authority_of, read_enrolled  # noqa: PLC0415
-    from fedward_server.flower.bundle import build_bundle  # noqa: PLC0415
+    from fedward_cli.checkup.site import examine_site
+    from fedward_client.agent.errors import AgentError
+    from fedward_client.agent.home import AgentHome
+    from fedward_client.agent.membership import authority_of, read_enrolled
+    from fedward_server.flower.bundle import build_bundle
 
     home = AgentHome(folder.absolute())
     yield from examine_site(home, build_bundle().digest)
@@ -79,7 +79,7 @@ def _site(folder: Path) -> Iterator[Finding]:
 
 
 def _way(url: str, authority: Path | None) -> Iterator[Finding]:
-    from fedward_cli.checkup.network import examine_way  # noqa: PLC0415
+    from fedward_cli.checkup.network import examine_way
 
     yield from examine_way(url, authority)
 

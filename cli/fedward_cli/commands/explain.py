@@ -21,7 +21,7 @@ _UNKNOWN_SPACING_MM = (1.0, 1.0, 1.0)  # viewers need one
 _FOLDER = typer.Option("--out", help="The folder for what is written; it must not exist.", file_okay=False)
 
 
-def explain(  # noqa: PLR0913, PLR0917 - one argument for each option
+def explain(
     run: FinishedRun,
     data: DataFolder,
     out: Annotated[Path, _FOLDER],
@@ -40,9 +40,9 @@ def explain(  # noqa: PLR0913, PLR0917 - one argument for each option
 
     For example `fedward explain runs/quickstart --data hospitals/ --out explained`
     """
-    from fedward_models.data import sites_in  # noqa: PLC0415 - torch
-    from fedward_models.inference.explaining import explain_site  # noqa: PLC0415
-    from fedward_models.inference.finished_model import open_finished  # noqa: PLC0415
+    from fedward_models.data import sites_in  # torch
+    from fedward_models.inference.explaining import explain_site
+    from fedward_models.inference.finished_model import open_finished
 
     if out.exists():
         raise CheckpointError(f"'{out}' exists: choose a new folder")
@@ -62,8 +62,8 @@ def explain(  # noqa: PLR0913, PLR0917 - one argument for each option
 
 
 def _write(out: Path, found: "Explanation") -> None:
-    from fedward_cli.display.explanation_picture import draw_image  # noqa: PLC0415 - matplotlib is slow to import
-    from fedward_models.explanations.overlay import write_slices  # noqa: PLC0415
+    from fedward_cli.display.explanation_picture import draw_image  # matplotlib is slow to import
+    from fedward_models.explanations.overlay import write_slices
 
     path = out / f"{_stem(found)}.png"
     if found.pixels.ndim == 2:
@@ -74,9 +74,9 @@ def _write(out: Path, found: "Explanation") -> None:
 
 def _write_volume(out: Path, found: "Explanation", data: Path, dataset: Dataset) -> None:
     """In the voxels of the scan that was read, one scan at a time; without a scan, on the study's grid."""
-    from fedward_models.data.reading.scans import scan_of  # noqa: PLC0415 - torch
-    from fedward_models.data.reading.voxels import back_in_scan  # noqa: PLC0415
-    from fedward_models.explanations.overlay import write_in_scan, write_nifti  # noqa: PLC0415
+    from fedward_models.data.reading.scans import scan_of  # torch
+    from fedward_models.data.reading.voxels import back_in_scan
+    from fedward_models.explanations.overlay import write_in_scan, write_nifti
 
     picture, heat = (out / f"{_stem(found)}-{what}.nii.gz" for what in ("scan", "map"))
     scan = scan_of(data, found.site, dataset, found.image)

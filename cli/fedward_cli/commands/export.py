@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from fedward_core.spec import Spec, Standardisation
 
 
-def export(  # noqa: PLR0913, PLR0917 - one argument for each option
+def export(
     run: FinishedRun,
     form: Annotated[Literal["safetensors", "onnx", "monai"], typer.Option("--format", help="What is written.")],
     out: Annotated[
@@ -34,9 +34,9 @@ def export(  # noqa: PLR0913, PLR0917 - one argument for each option
 
     For example `fedward zoo export runs/quickstart --format onnx`
     """
-    from fedward_models.export.exporting import export as write  # noqa: PLC0415 - torch
-    from fedward_models.export.facts import read_facts  # noqa: PLC0415
-    from fedward_models.inference.finished_model import open_finished  # noqa: PLC0415
+    from fedward_models.export.exporting import export as write  # torch
+    from fedward_models.export.facts import read_facts
+    from fedward_models.inference.finished_model import open_finished
 
     if (data is None) != (site is None):
         raise typer.BadParameter("--data and --site say together by whose images pixels are standardised: give both")
@@ -48,9 +48,9 @@ def export(  # noqa: PLR0913, PLR0917 - one argument for each option
 
 
 def _standardisation(data: Path, site: str, spec: "Spec") -> "Standardisation":
-    from fedward_core.cards import Split  # noqa: PLC0415
-    from fedward_core.spec import Standardisation  # noqa: PLC0415
-    from fedward_models.data import open_split  # noqa: PLC0415
+    from fedward_core.cards import Split
+    from fedward_core.spec import Standardisation
+    from fedward_models.data import open_split
 
     images = open_split(data, site, spec.dataset, Split.TRAIN)
     return Standardisation(mean=images.mean, std=images.std)

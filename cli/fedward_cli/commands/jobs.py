@@ -31,7 +31,7 @@ def submit(spec: SpecFile, home: HomeFolder = HOME, ray_workers: RayWorkers = 1,
 
     For example `fedward job submit my-study.yaml --home /srv/fedward-agent`
     """
-    from fedward_client.agent.policy import read_policy  # noqa: PLC0415 - most commands need no client
+    from fedward_client.agent.policy import read_policy  # most commands need no client
 
     policy = read_policy(_home(home).policy)
     _print(_queue(home).submit(Spec.read(spec), policy, ray_workers=ray_workers), machine=as_json)
@@ -40,7 +40,7 @@ def submit(spec: SpecFile, home: HomeFolder = HOME, ray_workers: RayWorkers = 1,
 @app.command("list")
 def list_jobs(home: HomeFolder = HOME, as_json: AsJson = False) -> None:
     """List the site's jobs, the oldest first."""
-    from fedward_client.jobs.queue import damage_of  # noqa: PLC0415 - most commands need no client
+    from fedward_client.jobs.queue import damage_of  # most commands need no client
 
     queue, columns = _queue(home), ("id", "dataset", "state", "submitted", "reason")
     show_listed([job.model_dump(mode="json") for job in queue.all()], columns, _cells, as_json=as_json)
@@ -62,8 +62,8 @@ def show(job: JobId, home: HomeFolder = HOME, as_json: AsJson = False) -> None:
 @app.command("watch")
 def watch(job: JobId, home: HomeFolder = HOME) -> None:
     """Follow a job to its end: exit code 0 if it completed, 1 otherwise. Ctrl-C ends the watching, not the job."""
-    from fedward_cli.display.progress import shown  # noqa: PLC0415 - slow to import
-    from fedward_cli.simulation.results import EVENTS, read_events  # noqa: PLC0415
+    from fedward_cli.display.progress import shown  # slow to import
+    from fedward_cli.simulation.results import EVENTS, read_events
 
     queue = _queue(home)
     queue.read(job)
@@ -100,7 +100,7 @@ def release(
 
     For example `fedward job release my-study-1 --home /srv/fedward-agent`
     """
-    from fedward_client.jobs.release import release as write  # noqa: PLC0415 - most commands need no client
+    from fedward_client.jobs.release import release as write  # most commands need no client
 
     out = out or Path(f"{job}.zip")
     write(_queue(home), job, out)
@@ -108,13 +108,13 @@ def release(
 
 
 def _home(folder: Path) -> "AgentHome":
-    from fedward_client.agent.home import AgentHome  # noqa: PLC0415 - most commands need no client
+    from fedward_client.agent.home import AgentHome  # most commands need no client
 
     return AgentHome(folder.absolute())
 
 
 def _queue(home: Path) -> "JobQueue":
-    from fedward_client.jobs.queue import JobQueue  # noqa: PLC0415 - most commands need no client
+    from fedward_client.jobs.queue import JobQueue  # most commands need no client
 
     return JobQueue(_home(home).jobs)
 

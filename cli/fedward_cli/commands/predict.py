@@ -23,7 +23,7 @@ TABLE, REPORT, PICTURE = "predictions.csv", "report.json", "reliability.png"
 _FOLDER = typer.Option("--out", help="The folder for what is written; it must not exist.", file_okay=False)
 
 
-def predict(  # noqa: PLR0913, PLR0917 - one argument for each option
+def predict(
     run: FinishedRun,
     data: DataFolder,
     out: Annotated[Path, _FOLDER],
@@ -39,9 +39,9 @@ def predict(  # noqa: PLR0913, PLR0917 - one argument for each option
 
     For example `fedward predict runs/quickstart --data hospitals/ --out predicted`
     """
-    from fedward_models.data import sites_in  # noqa: PLC0415 - torch
-    from fedward_models.inference.finished_model import open_finished  # noqa: PLC0415
-    from fedward_models.inference.predicting import predict_site  # noqa: PLC0415
+    from fedward_models.data import sites_in  # torch
+    from fedward_models.inference.finished_model import open_finished
+    from fedward_models.inference.predicting import predict_site
 
     if out.exists():
         raise CheckpointError(f"'{out}' exists: choose a new folder")
@@ -82,7 +82,7 @@ def _words(chosen: Iterable[bool], classes: Sequence[str]) -> str:
 
 
 def _write_report(out: Path, found: Sequence["Predictions"], report: dict[str, Metrics]) -> None:
-    from fedward_cli.display.reliability_picture import draw_reliability  # noqa: PLC0415 - matplotlib is slow to import
+    from fedward_cli.display.reliability_picture import draw_reliability  # matplotlib is slow to import
 
     (out / REPORT).write_text(json.dumps(_plain(report), indent=2) + "\n", encoding="utf-8")
     draw_reliability({each.site: each.reliability for each in found if each.reliability}, out / PICTURE)

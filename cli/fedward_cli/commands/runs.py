@@ -27,7 +27,7 @@ RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id, see `fe
 
 
 @app.command("submit")
-def submit(  # noqa: PLR0913, PLR0917 - one argument for each option
+def submit(
     spec: SpecFile,
     study: Annotated[str, typer.Option("--study", help="The study whose sites take part.")],
     run: Annotated[

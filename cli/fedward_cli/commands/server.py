@@ -45,7 +45,7 @@ KeyFile = Annotated[
 ]
 
 
-def server(  # noqa: PLR0913, PLR0917 - one argument for each option
+def server(
     host: Host = "127.0.0.1",
     port: Port = 8080,
     home: HomeFolder = Path("fedward-home"),
@@ -66,10 +66,10 @@ def server(  # noqa: PLR0913, PLR0917 - one argument for each option
     For example `fedward server --home /srv/fedward --port 8080`
     """
     # The web framework is slow to import, and no other command needs it.
-    from fedward_server.api.app import create_app  # noqa: PLC0415
-    from fedward_server.api.serving import listening, serve  # noqa: PLC0415
-    from fedward_server.database.address import read_address  # noqa: PLC0415
-    from fedward_server.home import Home  # noqa: PLC0415
+    from fedward_server.api.app import create_app
+    from fedward_server.api.serving import listening, serve
+    from fedward_server.database.address import read_address
+    from fedward_server.home import Home
 
     tls = _tls_files(tls_cert, tls_key, tls_ca)
     place = Home(home.absolute())
@@ -94,7 +94,7 @@ def _tls_files(certificate: Path | None, key: Path | None, authority: Path | Non
         return None
     if certificate is None or key is None or authority is None:
         raise typer.BadParameter("TLS needs all three of --tls-cert, --tls-key and --tls-ca")
-    from fedward_server.tls import TLSFiles  # noqa: PLC0415 - with the web framework
+    from fedward_server.tls import TLSFiles  # with the web framework
 
     return TLSFiles(certificate=certificate, key=key, authority=authority)
 

@@ -40,7 +40,7 @@ Resume = Annotated[
 ]
 
 
-def simulate(  # noqa: PLR0913, PLR0917 - one argument for each option
+def simulate(
     spec: SpecFile,
     data: DataFolderOrNone = None,
     out: OutFolder = None,
@@ -69,7 +69,7 @@ def simulate(  # noqa: PLR0913, PLR0917 - one argument for each option
     show_results(execute(job, engine=engine, fresh=fresh), job, machine=as_json)
 
 
-def train(  # noqa: PLR0913, PLR0917 - one argument for each option
+def train(
     spec: SpecFile,
     site: Annotated[str | None, typer.Option("--site", help="The site whose data is trained on.")] = None,
     data: DataFolderOrNone = None,

@@ -14,7 +14,7 @@ app = typer.Typer(no_args_is_help=True, help=f"Make and list studies of a coordi
 
 
 @app.command("create")
-def create(  # noqa: PLR0913, PLR0917 - one argument for each option
+def create(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The study's name.")],
     site: Annotated[
         list[str] | None, typer.Option("--site", help="A site that belongs to it; give it for each.")

@@ -32,7 +32,7 @@ def up(
 
     For example `fedward up --home my-network`
     """
-    from fedward_cli.network.processes import network, sites_of  # noqa: PLC0415 - Flower is slow to import
+    from fedward_cli.network.processes import network, sites_of  # Flower is slow to import
 
     spec = _spec()
     data = hospitals.simulated(home / "data", spec, images=_IMAGES)
@@ -52,7 +52,7 @@ def _spec() -> Spec:
 
 def _rehearsal() -> dict[str, object]:
     """A request that can be typed."""
-    from fedward_cli.network.processes import STUDY  # noqa: PLC0415
+    from fedward_cli.network.processes import STUDY
 
     stage = {"name": "only", "method": "rehearsal", "rounds": 5}
     return {
@@ -63,7 +63,7 @@ def _rehearsal() -> dict[str, object]:
 
 
 def _tell_what_to_type(running: "Network") -> None:
-    from fedward_cli.network.processes import STUDY  # noqa: PLC0415
+    from fedward_cli.network.processes import STUDY
 
     processes = ", ".join(f"{name} {pid}" for name, pid in running.processes.items())
     output().print(f"Processes: {escape(processes)}")

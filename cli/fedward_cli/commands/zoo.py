@@ -42,14 +42,14 @@ def list_names(
         table.add_row(*row, end_section=last)
     output().print(table)
     if kind is None:
-        from fedward_cli.matrix.matrix import recorded  # noqa: PLC0415 - a list of one kind does without
+        from fedward_cli.matrix.matrix import recorded  # a list of one kind does without
 
         _print_matrix(recorded())
     output().print("`fedward zoo show NAME` tells the settings of one of them.")
 
 
 @app.command("matrix")
-def matrix(  # noqa: PLR0913, PLR0917 - one argument for each option
+def matrix(
     run: Annotated[bool, typer.Option("--run", help="Try every cell anew on this machine; takes minutes.")] = False,
     engine: Annotated[list[str] | None, typer.Option(help="The engines to try, with --run: inline, ray.")] = None,
     method: Annotated[list[str] | None, typer.Option(help="The methods to try, with --run; all by default.")] = None,
@@ -63,7 +63,7 @@ def matrix(  # noqa: PLR0913, PLR0917 - one argument for each option
 
     For example `fedward zoo matrix`
     """
-    from fedward_cli.matrix.matrix import recorded  # noqa: PLC0415 - a list of one kind does without
+    from fedward_cli.matrix.matrix import recorded  # a list of one kind does without
 
     if not run and (engine or method or record):
         raise SpecError("--engine, --method and --record have no effect on what is recorded: add --run")
@@ -71,7 +71,7 @@ def matrix(  # noqa: PLR0913, PLR0917 - one argument for each option
         raise SpecError("--missing has no effect without --record: name the file")
     chosen = engine or ["inline"], method or registry.names("methods")
     if run:
-        from fedward_cli.matrix.trying import try_all  # noqa: PLC0415 - it knows runs, which the record does not
+        from fedward_cli.matrix.trying import try_all  # it knows runs, which the record does not
 
         seen = try_all(*chosen, record=record, missing=missing)
     else:
@@ -103,7 +103,7 @@ def show(
 
 
 def _print_matrix(seen: "Matrix") -> None:
-    from fedward_cli.matrix.report import matrix_table, notes  # noqa: PLC0415 - as above
+    from fedward_cli.matrix.report import matrix_table, notes
 
     output().print(matrix_table(seen))
     for note in notes(seen):

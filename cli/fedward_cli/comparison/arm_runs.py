@@ -157,7 +157,7 @@ def _without(whole: Job, site: str) -> Part:
 
 
 def _pooled(whole: Job, plan: Plan, held_out: str | None = None) -> Part:
-    from fedward_models.data.splitting.pooling import POOLED  # noqa: PLC0415 - few commands need the zoo
+    from fedward_models.data.splitting.pooling import POOLED  # few commands need the zoo
 
     kept = tuple(site for site in whole.sites if site != held_out)
     folder = "all" if held_out is None else f"without-{held_out}"
@@ -184,7 +184,7 @@ def _union(tables: Iterable[Mapping[Moment, Value]]) -> dict[Moment, Value]:
 
 
 def _predictions(parts: Sequence[Part]) -> dict[str, "Arrays"]:
-    from fedward_cli.simulation.predictions import read_predictions  # noqa: PLC0415 - numpy is slow to import
+    from fedward_cli.simulation.predictions import read_predictions  # numpy is slow to import
 
     found: dict[str, Arrays] = {}
     for part in parts:

@@ -66,8 +66,8 @@ def nested_interval(values: Array) -> Interval:
 
 
 def _mean_over_sites(run: Predictions, contract: Contract, metric: str) -> Array:
-    from fedward_models.training.bootstrap import resample  # noqa: PLC0415 - few commands need the zoo
-    from fedward_models.training.figures import figures_of  # noqa: PLC0415
+    from fedward_models.training.bootstrap import resample  # few commands need the zoo
+    from fedward_models.training.figures import figures_of
 
     columns = []
     for site in sorted(run):

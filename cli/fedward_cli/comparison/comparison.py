@@ -60,8 +60,8 @@ def compare_arms(
         seeds: The seeds, in the order of the results.
         split: The split that was evaluated.
     """
-    from fedward_cli.comparison.patient_pairs import paired_by_patient  # noqa: PLC0415 - numpy is slow to import
-    from fedward_cli.simulation.predictions import same_images  # noqa: PLC0415
+    from fedward_cli.comparison.patient_pairs import paired_by_patient  # numpy is slow to import
+    from fedward_cli.simulation.predictions import same_images
 
     rows = [_row_of_arm(arm, runs, metric, seeds) for arm, runs in arms.items()]
     prior = _row(SITE_PRIOR, [site_prior(cards, split)], metric)
@@ -101,7 +101,7 @@ def _paired_by_seed(row: Row, first: Row) -> Row:
     differences = row.minus(first)
     if not differences:
         return row
-    from fedward_cli.comparison.bootstrap import paired_interval  # noqa: PLC0415 - numpy is slow to import
+    from fedward_cli.comparison.bootstrap import paired_interval  # numpy is slow to import
 
     low, high = paired_interval(differences)
     return row.model_copy(update={"difference": Difference(value=fmean(differences), low=low, high=high)})

@@ -49,7 +49,7 @@ def _difference(row: Row, first: Row, values: Array) -> Difference | None:
 
 def _pooled(runs: Sequence[Predictions], contract: Contract, metric: str) -> Figure:
     """The figure over the images of all sites, averaged over seeds."""
-    from fedward_models.training.figures import figures_of  # noqa: PLC0415 - few commands need the zoo
+    from fedward_models.training.figures import figures_of  # few commands need the zoo
 
     figures = [figures_of(joined(run), contract)[metric] for run in runs]
     whole = np.ones((1, figures[0].n))

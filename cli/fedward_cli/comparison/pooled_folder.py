@@ -21,7 +21,7 @@ def pooled_folder(folder: Path, data: Path, *, kept: tuple[str, ...], sites: tup
         DataError: A site bears the name of the pooled one, the sites' files cannot be pooled, or the folder holds the
             images of another data folder.
     """
-    from fedward_models.data.splitting.pooling import POOLED, pool_sites  # noqa: PLC0415 - imports torch
+    from fedward_models.data.splitting.pooling import POOLED, pool_sites  # imports torch
 
     if POOLED in sites:
         raise DataError(f"a site is called '{POOLED}', which is the name of all sites together: rename its file")

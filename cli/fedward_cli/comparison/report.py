@@ -65,7 +65,7 @@ def notes(comparison: Comparison) -> tuple[str, ...]:
 
 def write_comparison(out: Path, comparison: Comparison) -> None:
     """Write ``comparison.md``, ``.csv``, ``.json`` and ``.png``."""
-    from fedward_cli.comparison.picture import draw_comparison  # noqa: PLC0415 - matplotlib is slow to import
+    from fedward_cli.comparison.picture import draw_comparison  # matplotlib is slow to import
 
     header, rows = cells(comparison)
     text = markdown(header, rows) + "\n" + "\n".join(f"- {note}" for note in notes(comparison)) + "\n"

@@ -85,7 +85,7 @@ def keep(seen: Matrix, path: Path) -> None:
         SpecError: The file is no record.
         CheckpointError: It cannot be written.
     """
-    from fedward_core.atomic import replacing  # noqa: PLC0415 - slow to import, and only `--record` needs it
+    from fedward_core.atomic import replacing  # slow to import, and only `--record` needs it
 
     cells = {place_of(cell): cell for cell in (*on_record(path), *seen.cells)}
     everything = Matrix(cells=tuple(cells[place] for place in sorted(cells)))

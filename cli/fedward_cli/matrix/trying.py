@@ -105,13 +105,13 @@ def _standing(engines: Sequence[str]) -> AbstractContextManager[None]:
     """Ray is started once for all cells."""
     if "ray" not in engines:
         return nullcontext()
-    from fedward_server.flower.standing_ray import standing_ray  # noqa: PLC0415 - Ray is an extra, and slow to import
+    from fedward_server.flower.standing_ray import standing_ray  # Ray is an extra, and slow to import
 
     return standing_ray()
 
 
 def _run(cell: Cell, folder: Path) -> Results:
-    from fedward_server.rounds.stage_state import read_final  # noqa: PLC0415 - numpy is slow to import
+    from fedward_server.rounds.stage_state import read_final  # numpy is slow to import
 
     spec = _spec(cell)
     data = _hospitals(spec, folder)
@@ -178,7 +178,7 @@ def _kind(cell: Cell) -> DataKind:
 
 
 def _hospitals(spec: Spec, folder: Path) -> Path:
-    from fedward_models.data import generate  # noqa: PLC0415 - torch is slow to import
+    from fedward_models.data import generate  # torch is slow to import
 
     dataset = spec.dataset
     out = folder / f"hospitals-{dataset.kind}"

@@ -17,7 +17,7 @@ def coordinator() -> "Coordinator":
     Raises:
         CoordinatorError: FEDWARD_KEY is not set, or FEDWARD_CA cannot be read.
     """
-    from fedward_cli.network.coordinator import Coordinator  # noqa: PLC0415 - httpx is slow to import
+    from fedward_cli.network.coordinator import Coordinator  # httpx is slow to import
 
     return Coordinator.of_environment()
 

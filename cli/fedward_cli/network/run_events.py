@@ -63,7 +63,7 @@ def _told(coordinator: "Coordinator", run: str) -> Iterator[dict[str, Any]]:
 
 def _follow(coordinator: "Coordinator", run: str, listen: Callable[[Event], None]) -> None:
     """Tell every event once, over as many connections as it takes while the coordinator is away and comes back."""
-    from fedward_cli.network.coordinator import UnreachableError  # noqa: PLC0415 - httpx is slow to import
+    from fedward_cli.network.coordinator import UnreachableError  # httpx is slow to import
 
     seen = 0
     while True:
@@ -83,7 +83,7 @@ def _wait_for(coordinator: "Coordinator", run: str) -> None:
     Raises:
         UnreachableError: It does not come back.
     """
-    from fedward_cli.network.coordinator import UnreachableError  # noqa: PLC0415 - as above
+    from fedward_cli.network.coordinator import UnreachableError
 
     deadline = time.monotonic() + AWAY_S
     while True:

@@ -117,7 +117,7 @@ def remove_run(out: Path) -> None:
 
 def write_figures(job: Job, results: Results) -> None:
     """Write the figures and the curves of a job that is finished."""
-    from fedward_cli.display.curves import draw_curves  # noqa: PLC0415 - matplotlib is slow to import
+    from fedward_cli.display.curves import draw_curves  # matplotlib is slow to import
 
     write_metrics(job.out, results)
     draw_curves(results, job.out / CURVES, title=job.spec.name)

@@ -22,7 +22,7 @@ def taking_part(data: Path, spec: Spec) -> tuple[str, ...]:
     Raises:
         DataError: The folder holds no site, or not all that the cohort names.
     """
-    from fedward_models.data import sites_in  # noqa: PLC0415
+    from fedward_models.data import sites_in
 
     found = sites_in(data)
     if spec.cohort.sites == "all":
@@ -39,10 +39,10 @@ def only_site(data: Path | None) -> str:
     Raises:
         DataError: The folder has several sites.
     """
-    from fedward_models.data import sites_in  # noqa: PLC0415
+    from fedward_models.data import sites_in
 
     if data is None:
-        from fedward_models.data.simulation.profile import PROFILES  # noqa: PLC0415
+        from fedward_models.data.simulation.profile import PROFILES
 
         return PROFILES[0].name
     found = sites_in(data)
@@ -53,7 +53,7 @@ def only_site(data: Path | None) -> str:
 
 def cards(data: Path, spec: Spec) -> tuple[DatasetCard, ...]:
     """The dataset card of every site that takes part."""
-    from fedward_models.data import describe  # noqa: PLC0415
+    from fedward_models.data import describe
 
     return tuple(describe(data, site, spec.dataset) for site in taking_part(data, spec))
 
@@ -84,7 +84,7 @@ def simulated(folder: Path, spec: Spec, *, images: int = 200) -> Path:
     if folder.exists():
         tell(f"The simulated hospitals in '{shown}' are used.")
         return folder
-    from fedward_models.data import generate  # noqa: PLC0415
+    from fedward_models.data import generate
 
     num_sites = max(3, spec.cohort.min_sites)
     tell(f"{num_sites} hospitals are simulated in '{shown}'.")
@@ -112,7 +112,7 @@ def _check_classes(dataset: Dataset) -> None:
 
 
 def _classes_of(dataset: Dataset) -> tuple[str, ...]:
-    from fedward_models.data.simulation import heads, hearts, hospitals  # noqa: PLC0415
+    from fedward_models.data.simulation import heads, hearts, hospitals
 
     if dataset.kind is DataKind.VOLUME:
         return heads.CLASSES

@@ -54,9 +54,9 @@ class SimulatedRun:
             CheckpointError: The stage has no checkpoint.
             PrivateStateError: A site's private state is gone.
         """
-        from fedward_models.data import open_split  # noqa: PLC0415 - torch, which other commands do without
-        from fedward_models.personalisation.ensemble import Ensemble, Member  # noqa: PLC0415
-        from fedward_models.programs.torch_program import TorchProgram  # noqa: PLC0415
+        from fedward_models.data import open_split  # torch, which other commands do without
+        from fedward_models.personalisation.ensemble import Ensemble, Member
+        from fedward_models.programs.torch_program import TorchProgram
 
         spec = Spec.read(self.out / "spec.yaml")
         index = [each.name for each in spec.stages].index(stage)
@@ -85,7 +85,7 @@ class SimulatedRun:
 
 
 def _sites_here(data: Path) -> tuple[str, ...]:
-    from fedward_models.data import sites_in  # noqa: PLC0415 - as above
+    from fedward_models.data import sites_in
 
     try:
         return sites_in(data)

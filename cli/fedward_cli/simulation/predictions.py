@@ -25,7 +25,7 @@ def read_predictions(out: Path, stage: str, sites: Iterable[str]) -> dict[str, A
     Raises:
         CheckpointError: A file is damaged.
     """
-    from fedward_models.programs.program import PREDICTIONS  # noqa: PLC0415 - few commands need the zoo
+    from fedward_models.programs.program import PREDICTIONS  # few commands need the zoo
 
     files = {site: out / "sites" / site / stage / PREDICTIONS for site in sites}
     return {site: read_arrays(path)[0] for site, path in files.items() if path.exists()}

@@ -18,7 +18,7 @@ def taking_turns(listen: Listener) -> Iterator[Listener]:
     Yields:
         A listener that gives way after every round.
     """
-    from fedward_client.jobs.slot import SLOT, Slot  # noqa: PLC0415 - most commands need no client
+    from fedward_client.jobs.slot import SLOT, Slot  # most commands need no client
 
     folder = os.environ.get(SLOT)
     if folder is None:
