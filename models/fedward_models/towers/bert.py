@@ -123,10 +123,16 @@ def text_network(config: TextTowerConfig, *, vocabulary_size: int) -> BertModel:
 
 def _load(network: BertModel, weights: FrozenWeights) -> None:
     """Fill the network from a checkpoint, whose further layers, pooler and heads are left out."""
-    arrays = {name.removeprefix("bert."): torch.from_numpy(array) for name, array in read_frozen(weights).items()}
+    arrays = {_our_name(name): torch.from_numpy(array) for name, array in read_frozen(weights).items()}
     if _TYPES in arrays and _POSITIONS in arrays:
         arrays[_POSITIONS] = arrays[_POSITIONS] + arrays[_TYPES][0]
     network.load_state_dict(_checked(arrays, network.state_dict(), weights.name))
+
+
+def _our_name(name: str) -> str:
+    """Models with heads have the tower in ``bert``; norms of checkpoints from TensorFlow have gamma and beta."""
+    name = name.removeprefix("bert.")
+    return name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
 
 
 def _checked(arrays: Mapping[str, Tensor], own: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:

@@ -69,6 +69,22 @@ def test_a_text_tower_from_a_checkpoint_computes_what_its_first_layers_do(folder
     torch.testing.assert_close(found.words[0, 0], first_word.sum(dim=0), atol=1e-5, rtol=0)
 
 
+def test_a_checkpoint_with_the_older_names_of_norms_is_read(folder: Path) -> None:
+    source, vocabulary = bert(depth=2), vocabulary_of(folder)
+    for name, parameter in source.named_parameters():
+        if "LayerNorm" in name:
+            torch.nn.init.normal_(parameter)
+    new = TextTower(TextTowerConfig(**TINY, vocabulary=vocabulary, weights=weights_of(source, folder)))
+    older = {
+        "bert." + name.replace("Norm.weight", "Norm.gamma").replace("Norm.bias", "Norm.beta"): tensor
+        for name, tensor in source.state_dict().items()
+    }
+    save_file(older, path := folder / "older.safetensors")
+    weights = FrozenWeights(name="older", sha256=file_digest(path))
+    old = TextTower(TextTowerConfig(**TINY, vocabulary=vocabulary, weights=weights))
+    assert all(torch.equal(tensor, new.state_dict()[name]) for name, tensor in old.state_dict().items())
+
+
 def test_the_importance_of_words_is_the_attention_of_the_last_layer(folder: Path) -> None:
     """Of the first piece, the mean over heads, as the library gives it."""
     source = bert(depth=2)
