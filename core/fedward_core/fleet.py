@@ -8,7 +8,7 @@
 Weights travel through Flower, not here.
 """
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -18,6 +18,10 @@ from fedward_core.packages import Package
 
 VERSION = r"^[!-~]{1,100}$"
 REASON_CHARS = 500
+# What one side tells is kept and shown at the other: in one line, without signs that command a terminal.
+LINE = r"^[^\x00-\x1f\x7f-\x9f]*$"
+Line = Annotated[str, Field(pattern=LINE, max_length=200)]
+MOST = 1000
 SITE_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
 
@@ -73,11 +77,11 @@ class Heartbeat(Frozen):
 
     versions: Versions
     free_disk_bytes: int = Field(ge=0, lt=2**63)
-    gpus: tuple[str, ...] = ()
+    gpus: tuple[Line, ...] = Field(default=(), max_length=MOST)
     clock_s: float
-    cards_digest: str = ""
-    approved: tuple[str, ...] = ()
-    runs: tuple[str, ...] = ()
+    cards_digest: Line = ""
+    approved: tuple[Line, ...] = Field(default=(), max_length=MOST)
+    runs: tuple[Line, ...] = Field(default=(), max_length=MOST)
 
 
 class Proposal(Frozen):
@@ -124,7 +128,7 @@ class Cards(Frozen):
     """All datasets that a site offers, in counts."""
 
     cards: tuple[DatasetCard, ...] = Field(max_length=100)
-    digest: str
+    digest: Line
 
 
 class Answer(Frozen):
@@ -138,4 +142,4 @@ class Answer(Frozen):
 
     run: str
     takes_part: bool
-    reason: str = Field(default="", max_length=REASON_CHARS)
+    reason: str = Field(default="", pattern=LINE, max_length=REASON_CHARS)

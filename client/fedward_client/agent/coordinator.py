@@ -14,9 +14,11 @@ from pydantic import ValidationError
 
 from fedward_client.agent.errors import AgentError, CoordinatorAwayError, RefusedError
 from fedward_core.config import Frozen
-from fedward_core.fleet import Answer, Cards, Enrolment, Heartbeat, Instructions, Membership
+from fedward_core.fleet import REASON_CHARS, Answer, Cards, Enrolment, Heartbeat, Instructions, Membership
 
 TIMEOUT_S = 30.0
+# Decided here: many proposals of large specs, and little beside the memory of any machine that trains.
+MOST_BYTES = 64 * 2**20
 
 T = TypeVar("T", bound=Frozen)
 
@@ -73,19 +75,25 @@ class Coordinator:
 
     def _ask(self, method: str, path: str, body: Frozen) -> bytes:
         try:
-            answer = self._client.request(method, path, json=body.model_dump(mode="json"))
+            with self._client.stream(method, path, json=body.model_dump(mode="json")) as answer:
+                content = _whole(answer)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise CoordinatorAwayError(f"the coordinator does not answer ({error or type(error).__name__})") from None
         self._compare_clocks(answer)
         if answer.is_client_error:
-            raise RefusedError(_reason(answer))
+            raise RefusedError(_reason(answer.status_code, content))
         if not answer.is_success:
             raise CoordinatorAwayError(f"the coordinator cannot answer now (HTTP {answer.status_code})")
-        return answer.content
+        return content
 
     def _compare_clocks(self, answer: httpx.Response) -> None:
         with suppress(KeyError, ValueError):  # a proxy on the way may tell no time, or none that can be read
             self._clock_off_s = time.time() - parsedate_to_datetime(answer.headers["Date"]).timestamp()
+
+
+def in_one_line(text: str) -> str:
+    """Words of others as they may stand in a log or an answer: of bounded length, without a sign that ends a line."""
+    return "".join(sign if sign.isprintable() else " " for sign in text)[:REASON_CHARS]
 
 
 def _trust(authority: Path | None) -> ssl.SSLContext:
@@ -109,8 +117,18 @@ def _read(kind: type[T], content: bytes) -> T:
         ) from None
 
 
-def _reason(answer: httpx.Response) -> str:
+def _whole(answer: httpx.Response) -> bytes:
+    """An answer's body, unpacked, but no more of it than this machine can bear."""
+    content = bytearray()
+    for piece in answer.iter_bytes():
+        content += piece
+        if len(content) > MOST_BYTES:
+            raise CoordinatorAwayError(f"the coordinator's answer has more than {MOST_BYTES} bytes, and was not read")
+    return bytes(content)
+
+
+def _reason(status: int, content: bytes) -> str:
     try:
-        return str(json.loads(answer.content)["error"]["message"])
+        return in_one_line(str(json.loads(content)["error"]["message"]))
     except (ValueError, KeyError, TypeError):
-        return f"the answer with status {answer.status_code} is not that of a coordinator: is the address right?"
+        return f"the answer with status {status} is not that of a coordinator: is the address right?"

@@ -16,14 +16,14 @@ from typing import TypeVar
 
 from fedward_client.agent.catalogue import Catalogue
 from fedward_client.agent.consents import Consents
-from fedward_client.agent.coordinator import Coordinator
+from fedward_client.agent.coordinator import Coordinator, in_one_line
 from fedward_client.agent.errors import CoordinatorAwayError, RefusedError
 from fedward_client.agent.home import AgentHome
 from fedward_client.agent.machine import free_disk_bytes, gpu_names, versions
 from fedward_client.agent.permissions import Permissions
 from fedward_client.agent.rules import Terms, refusal
 from fedward_core.errors import FedwardError
-from fedward_core.fleet import REASON_CHARS, Answer, Heartbeat, Instructions, Proposal
+from fedward_core.fleet import Answer, Heartbeat, Instructions, Proposal
 
 # Decided here: a coordinator that comes back is noticed within a minute.
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
@@ -151,8 +151,8 @@ class Reporter:
         self._heard.put(Instructions(interval_s=FIRST_PAUSE_S, ended=runs))
 
     def _tell(self, proposal: Proposal, reason: str) -> None:
-        """Tell the answer. A reason may quote the run's own words, which may be of any length."""
-        answer = Answer(run=proposal.run, takes_part=not reason, reason=reason[:REASON_CHARS])
+        """Tell the answer. A reason may quote the run's own words, which may be of any length and any signs."""
+        answer = Answer(run=proposal.run, takes_part=not reason, reason=in_one_line(reason))
         try:
             self._coordinator.answer(answer)
         except RefusedError as error:  # the run has ended, or is past asking

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from fedward_client.agent import coordinator
 from fedward_client.agent.catalogue import Catalogue
 from fedward_client.agent.consents import Consents
 from fedward_client.agent.coordinator import Coordinator
@@ -156,17 +157,40 @@ def test_a_run_that_cannot_be_judged_is_refused_and_holds_up_no_other(
     def refusal(proposal: Proposal) -> str:
         if proposal.run == "odd":
             raise RecursionError
+        if proposal.run == "loud":
+            return "two\nlines\x1b"
         return judge(proposal)
 
     reporter._permissions.refusal = refusal  # type: ignore[method-assign]
-    proposals = [one.model_dump(mode="json") for one in (propose(run="odd"), propose())]
+    proposals = [one.model_dump(mode="json") for one in (propose(run="odd"), propose(run="loud"), propose())]
     script.answers["heartbeats"] = (200, {"interval_s": 5.0, "proposals": proposals})
     assert reporter.step() == 5.0
     assert [(answer["run"], answer["takes_part"]) for answer in script.bodies("answers")] == [
         ("odd", False),
+        ("loud", False),
         ("drill-1", True),
     ]
+    assert script.bodies("answers")[1]["reason"] == "two lines "
     assert not Consents(home.consents).cover("odd", proposals[0]["spec_digest"])
+
+
+def test_an_answer_without_end_is_not_read_to_it(
+    reporter: Reporter, script: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(coordinator, "MOST_BYTES", 1000)
+    script.answers["heartbeats"] = (200, {"interval_s": 5.0, "ended": ["x" * 2000]})
+    assert reporter.step() == 1.0
+    assert "more than 1000 bytes" in caplog.text
+    script.answers["heartbeats"] = (200, {"interval_s": 5.0})
+    assert reporter.step() == 5.0
+
+
+def test_words_of_a_coordinator_make_no_line_of_the_sites_log(
+    reporter: Reporter, script: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    script.answers["heartbeats"] = (403, {"error": {"code": "forbidden", "message": "no\nERROR made up\x1b[2J"}})
+    assert reporter.step() == 1.0
+    assert "no ERROR made up [2J" in caplog.text
 
 
 def test_a_policy_that_becomes_unreadable_allows_nothing_and_ends_what_is_at_work(

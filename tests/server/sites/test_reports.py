@@ -40,8 +40,16 @@ def test_a_heartbeat_is_seen_by_everybody(hub: Any) -> None:
 @pytest.mark.usefixtures("patiently")
 @pytest.mark.parametrize(
     "changes",
-    [{"free_disk_bytes": 2**63}, {"versions": {"fedward": "1\0", "flower": "1"}}, {"clock_s": 10**400}],
-    ids=["disk", "version", "clock"],
+    [
+        {"free_disk_bytes": 2**63},
+        {"versions": {"fedward": "1\0", "flower": "1"}},
+        {"clock_s": 10**400},
+        {"gpus": ["\x1b]0;a title\x07"]},
+        {"approved": ["x" * 201]},
+        {"runs": ["x"] * 1001},
+        {"cards_digest": "a\0"},
+    ],
+    ids=["disk", "version", "clock", "command of a terminal", "long", "many", "digest"],
 )
 def test_what_no_database_can_hold_is_refused_and_keeps_no_other_site_from_reporting(hub: Any, changes: Any) -> None:
     bad, good = hub.site("hill"), hub.site("north")
@@ -94,8 +102,12 @@ def test_a_site_tells_its_own_cards_only_and_each_dataset_once(hub: Any, make_ca
 
 
 def test_an_answer_to_a_run_that_does_not_ask_is_refused(hub: Any) -> None:
-    answer = hub.call("POST", "/fleet/answers", key=hub.site("north"), json={"run": "none", "takes_part": True})
+    key = hub.site("north")
+    answer = hub.call("POST", "/fleet/answers", key=key, json={"run": "none", "takes_part": True})
     assert answer.status_code == 404
+    for reason in ("two\nlines", "a\0", "\x1b[2J"):
+        body = {"run": "none", "takes_part": False, "reason": reason}
+        assert hub.call("POST", "/fleet/answers", key=key, json=body).status_code == 422
 
 
 def test_agents_may_not_report_so_seldom_that_each_seems_offline(tmp_path: Path) -> None:
