@@ -51,14 +51,22 @@ class PGD:
         worst = torch.zeros_like(pixels)
         losses = torch.full(labels.shape, -torch.inf, dtype=pixels.dtype, device=pixels.device)
         for start in starts:
-            found = self._descend(logits_of, pixels, labels, start)
+            found = self.descend(logits_of, pixels, labels, start)
             with torch.no_grad():
                 loss = functional.cross_entropy(logits_of(pixels + found), labels, reduction="none")
             worst = torch.where(_of_images(loss >= losses, like=found), found, worst)
             losses = torch.maximum(loss, losses)
         return worst
 
-    def _descend(self, logits_of: LogitsOf, pixels: Tensor, labels: Tensor, start: Tensor) -> Tensor:
+    def descend(self, logits_of: LogitsOf, pixels: Tensor, labels: Tensor, start: Tensor) -> Tensor:
+        """The perturbation that all steps from one start lead to, (B, C, H, W), by one pass a step and no other.
+
+        Args:
+            logits_of: The classifier.
+            pixels: (B, C, H, W), in [0, 1].
+            labels: (B,) class numbers.
+            start: (B, C, H, W).
+        """
         perturbation = within_image(pixels, start) if self.project_start else start
         for _ in range(self.steps):
             moved = self._step(logits_of, pixels, labels, perturbation)

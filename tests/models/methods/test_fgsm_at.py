@@ -129,6 +129,15 @@ def test_perturbing_raises_the_loss_and_touches_no_gradient(attack: str) -> None
     assert float(step(method, given).detach()) > float(clean_loss(method, batch().images).detach())
 
 
+@pytest.mark.parametrize(("settings", "passes"), [({}, 2), ({"attack": "pgd", "steps": 3}, 4), ({"attack": "free"}, 1)])
+def test_a_step_makes_as_many_passes_as_published(settings: dict[str, Any], passes: int) -> None:
+    """Batch norms see each of them, so that one more would be another network in evaluation."""
+    method = normed(**PLAIN, **settings).train()
+    method.training_step(prepared(method), Clock(step=1))
+    counters = [int(count) for name, count in method.named_buffers() if name.endswith("num_batches_tracked")]
+    assert set(counters) == {passes}
+
+
 def test_saturated_pixels_move_unless_the_rule_for_ties_forbids_it() -> None:
     method, pixels = plain(), pixels_of(batch())
     for ties, moving in (("pass", True), ("half", True), ("zero", False)):

@@ -45,7 +45,7 @@ def craft(  # noqa: PLR0913 - each by name
     """
     if config.attack == "pgd":
         pgd = PGD(radius=strength * config.epsilon, step=config.step, steps=config.steps or 10)
-        return Crafted(perturbation=pgd.attack(logits_of, pixels, labels, [torch.zeros_like(pixels)]))
+        return Crafted(perturbation=pgd.descend(logits_of, pixels, labels, torch.zeros_like(pixels)))
     begin = torch.zeros_like(pixels) if start is None else start * config.noise
     ties = Ties(config.ties)
     if ties is Ties.PASS:
