@@ -1,8 +1,8 @@
 """The application: routes under ``/api/v1``, and what works behind them."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from weakref import WeakKeyDictionary
 
 from fastapi import APIRouter, FastAPI
 from sqlalchemy import URL
@@ -28,6 +28,7 @@ from fedward_server.home import Home
 from fedward_server.keys import routes as key_routes
 from fedward_server.keys.keyring import Keyring
 from fedward_server.runs import routes as run_routes
+from fedward_server.runs.shares import MOST_DOWNLOADS, MOST_STREAMS, Shares
 from fedward_server.scheduler.leadership import Leadership
 from fedward_server.scheduler.scheduler import Scheduler
 from fedward_server.scheduler.work import Work
@@ -100,7 +101,9 @@ def create_app(  # noqa: PLR0913 - the settings of a coordinator, each by its na
         async with opened(database or home.database) as tables:
             scheduler = Scheduler(tables, work, leadership, max_active=max_active, lost=end_this_process)
             app.state.database, app.state.home = tables, home
-            app.state.keyring, app.state.fleet, app.state.streams = Keyring(), fleet, WeakKeyDictionary()
+            app.state.keyring, app.state.fleet, app.state.writing = Keyring(), fleet, asyncio.Lock()
+            app.state.streams = Shares("streams of events", MOST_STREAMS)
+            app.state.downloads = Shares("downloads", MOST_DOWNLOADS)
             async with (
                 open_upstream(tls) as app.state.upstream,
                 keeping_superlink(fleet, tables),

@@ -1,20 +1,18 @@
 """``/runs``."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from functools import partial
 from typing import Annotated
-from weakref import WeakKeyDictionary
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import PlainTextResponse, StreamingResponse
 
-from fedward_server.errors import UnavailableError
 from fedward_server.home import Home
 from fedward_server.keys.access import READER, RESEARCHER, Keys, Shown, Tables
 from fedward_server.keys.models import ApiKey
 from fedward_server.runs import artifacts, metrics, service
 from fedward_server.runs.models import CreateRunRequest, Run, RunEvent, RunMetrics, RunWithSpec
+from fedward_server.runs.shares import Shares
 from fedward_server.runs.states import RunState
 from fedward_server.runs.stream import stream_events
 
@@ -22,8 +20,6 @@ router = APIRouter(prefix="/runs", tags=["runs"])
 
 IdempotencyKey = Annotated[str | None, Header(max_length=200)]
 MAX_SEQUENCE = 2**31 - 1
-# Decided here: far more than a person watches; each asks the database four times a second.
-MOST_STREAMS = 50
 After = Annotated[int, Query(ge=0, le=MAX_SEQUENCE)]
 LastEventId = Annotated[int | None, Header(ge=0, le=MAX_SEQUENCE)]
 
@@ -100,13 +96,12 @@ async def follow_events(  # noqa: PLR0913 - what a request brings along, each by
     """Events as they happen, as server-sent events; the last one is `end`."""
     async with database.reading() as session:
         await service.show_run(session, run)  # an unknown run is an answer, not an empty stream
-    streams: WeakKeyDictionary[AsyncIterator[str], str] = request.app.state.streams
-    if list(streams.values()).count(key.name) >= MOST_STREAMS:
-        raise UnavailableError(f"key '{key.name}' follows {MOST_STREAMS} streams of events already: end some of them")
+    streams: Shares = request.app.state.streams
+    streams.check(key)
     assert shown is not None
     check = partial(keyring.recognise, database, shown.credentials)
     events = stream_events(database, run, last_event_id if last_event_id is not None else after, check)
-    streams[events] = key.name
+    streams.hold(events, key)
     return StreamingResponse(events, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
 
@@ -126,12 +121,18 @@ async def download_metrics(run: str, database: Tables) -> PlainTextResponse:
     return PlainTextResponse(text, media_type="text/csv", headers=headers)
 
 
-@router.get("/{run}/artifacts/download", dependencies=[READER], response_class=StreamingResponse)
-async def download_artifacts(run: str, request: Request, database: Tables) -> StreamingResponse:
+@router.get("/{run}/artifacts/download", response_class=StreamingResponse)
+async def download_artifacts(
+    run: str, key: Annotated[ApiKey, READER], request: Request, database: Tables
+) -> StreamingResponse:
     """Spec, cards, events, metrics, final and best weights and digests of a run that has ended, as one zip file."""
     home: Home = request.app.state.home
-    async with database.reading() as session:
-        findings = await artifacts.gather(session, run)
-    file = await asyncio.to_thread(artifacts.write_zip, findings, home.run(run), home.path)
+    downloads: Shares = request.app.state.downloads
+    async with request.app.state.writing:  # one at a time, so that no crowd of them keeps others from disk and threads
+        downloads.check(key)
+        async with database.reading() as session:
+            findings = await artifacts.gather(session, run)
+        file = await asyncio.to_thread(artifacts.write_zip, findings, home.run(run), home.path)
+        downloads.hold(file, key)
     headers = {"Content-Length": str(file.tell()), "Content-Disposition": f'attachment; filename="{run}.zip"'}
     return StreamingResponse(artifacts.chunks_of(file), media_type="application/zip", headers=headers)

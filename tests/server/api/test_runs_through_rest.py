@@ -130,6 +130,23 @@ def test_one_key_follows_only_so_many_streams_at_a_time(shared_coordinator: Any)
     shared_coordinator.call("POST", "/runs/many-1/stop")
 
 
+def test_one_key_has_only_so_many_downloads_under_way(shared_coordinator: Any) -> None:
+    shared_coordinator.submit("slow-1", 1)
+    shared_coordinator.wait("slow-1", "completed")
+    # Weights that fill what a connection holds while nobody reads.
+    (shared_coordinator.home / "runs" / "slow-1" / "stages" / "only" / "final.safetensors").write_bytes(bytes(2**25))
+    url = f"{shared_coordinator.url}/runs/slow-1/artifacts/download"
+    headers = {"Authorization": f"Bearer {shared_coordinator.keys['reader']}"}
+    with httpx.Client(timeout=60, headers=headers) as client, contextlib.ExitStack() as stack:
+
+        def download() -> int:
+            return stack.enter_context(client.stream("GET", url)).status_code
+
+        assert [download() for _ in range(5)] == [200, 200, 200, 200, 503]
+        stack.close()
+        wait_until(lambda: download() == 200)
+
+
 def test_submitting_twice_gives_one_run(shared_coordinator: Any, drill: Any) -> None:
     first = shared_coordinator.submit("twice-1", 1)
     body = {"study": "drill", "spec": drill(1), "run": "twice-1"}
