@@ -75,15 +75,18 @@ def test_the_momentum_rises_from_its_setting_to_one_as_half_a_cosine() -> None:
     assert values == pytest.approx([0.9, 0.95, 1.0])
 
 
-def test_after_a_step_the_target_is_nearer_to_the_online_network_by_its_momentum() -> None:
+@pytest.mark.parametrize(("round_", "nearer"), [(0, 0.25), (5, 0.125)])
+def test_after_a_step_the_target_is_nearer_to_the_online_network_by_its_momentum_then(
+    round_: int, nearer: float
+) -> None:
     method = method_of(momentum=0.75)
     before = [parameter.clone() for parameter in method.target.parameters()]
     with torch.no_grad():
         for parameter in (*method.backbone.parameters(), *method.projector.parameters()):
             parameter.add_(1)
-    method.after_step(Clock())
+    method.after_step(Clock(round=round_, rounds=10))
     for now, then in zip(method.target.parameters(), before, strict=True):
-        torch.testing.assert_close(now, then + 0.25)
+        torch.testing.assert_close(now, then + nearer)
 
 
 @pytest.mark.parametrize(("target", "restarts"), [("keep", False), ("rebuild", True)])
@@ -91,7 +94,8 @@ def test_a_round_begins_with_the_sites_target_or_with_one_built_anew(target: str
     method = method_of(target=target)
     with torch.no_grad():
         next(method.backbone.parameters()).add_(1)
-    method.before_step(Clock(step=1, steps=2))
+    for within in (Clock(step=1, steps=2), Clock(epoch=1, epochs=2)):
+        method.before_step(within)
     assert not torch.equal(next(method.target.parameters()), next(method.backbone.parameters()))
     method.before_step(Clock())
     assert torch.equal(next(method.target.parameters()), next(method.backbone.parameters())) is restarts

@@ -120,6 +120,16 @@ def test_the_loss_of_a_batch_is_the_mean_of_its_images() -> None:
     assert torch.equal(method.training_step(batch, Clock()).loss, losses.mean())
 
 
+def test_views_are_drawn_for_training_and_not_for_evaluation() -> None:
+    method, images = build(view={}), torch.rand(3, 3, 32, 32)
+    assert not torch.equal(drawn(method, images).images, images)
+    assert torch.equal(drawn(method, images).images, drawn(method, images).images)
+    plain = build()
+    plain.load_state_dict(method.state_dict())
+    assert torch.equal(drawn(plain, images).images, images)
+    assert torch.equal(method.predict(images), plain.predict(images))
+
+
 def test_evaluated_losses_are_the_same_at_every_call() -> None:
     method, images = build(), torch.randn(3, 3, 32, 32)
     assert torch.equal(method.predict(images), method.predict(images))

@@ -38,6 +38,22 @@ def test_both_kinds_come_about_equally_often() -> None:
     assert 150 < whole < 250
 
 
+def own_parts(mixing: Mixing) -> list[float]:
+    """What is left of the first image in each of some batches."""
+    images, targets = constant_images(2, 32, 32), torch.eye(2)
+    return [float(mix(images, targets, torch.Generator().manual_seed(seed), mixing)[1][0, 0]) for seed in range(30)]
+
+
+def test_a_large_concentration_mixes_by_halves_and_a_small_one_hardly() -> None:
+    """Beta(a, a) gathers in the middle or at both ends; half of an image is a box of 22 x 22 of 32 x 32 pixels."""
+    assert all(0.45 < own < 0.55 for own in own_parts(Mixing(mixup=10_000)))
+    assert sum(min(own, 1 - own) < 0.05 for own in own_parts(Mixing(mixup=0.01))) > 25
+    assert all(1 - 22 * 22 / 1024 <= own < 0.9 for own in own_parts(Mixing(cutmix=10_000)))
+    hardly = own_parts(Mixing(cutmix=0.01))
+    assert sum(own == 1 for own in hardly) > 5
+    assert min(hardly) < 0.5
+
+
 @pytest.mark.parametrize(
     ("weight", "centre", "rows", "columns"),
     [

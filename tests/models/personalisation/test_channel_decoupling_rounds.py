@@ -163,13 +163,15 @@ def test_a_site_that_returns_after_the_share_grew_keeps_what_it_trained_and_take
     assert shapes(federation.received[5, "north"].shared) == travelling(federation, 5)
 
 
-def test_a_site_that_joins_starts_from_the_last_averages_and_warms_up_for_one_epoch(federate: Federate) -> None:
-    federation = federate(SHARED_AND_PRIVATE, rounds=4).run(2, taking_part=["east", "south"])
+@pytest.mark.parametrize("warmup_epochs", [0, 1, 2])
+def test_a_site_that_joins_starts_from_the_last_averages_and_warms_up(federate: Federate, warmup_epochs: int) -> None:
+    personal = {**SHARED_AND_PRIVATE, "warmup_epochs": warmup_epochs}
+    federation = federate(personal, rounds=4).run(2, taking_part=["east", "south"])
     weights = {name: array.copy() for name, array in federation.weights.items()}
     federation.run(1)
     assert digest(federation.sent[2, "north"]) == digest(weights)
     steps = {site: federation.received[2, site].num_steps for site in federation.sites}
-    assert steps == {"east": 1, "north": 2 * 3, "south": 2}
+    assert steps == {"east": 1, "north": (1 + warmup_epochs) * 3, "south": 2}
     federation.run(1)
     assert federation.received[3, "north"].num_steps == 3
 
