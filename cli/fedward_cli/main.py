@@ -24,6 +24,7 @@ from fedward_cli.commands import (
     up,
     zoo,
 )
+from fedward_cli.display.consoles import show_every_sign
 from fedward_cli.faults import PoliteGroup
 from fedward_cli.network.proxies import spare_this_machine
 from fedward_core import __version__
@@ -77,4 +78,5 @@ def fedward(
     One YAML file, the *spec*, describes a run. `fedward zoo list` shows what a spec can choose, `fedward simulate` runs
     it over several simulated hospitals, `fedward train` at one, and `fedward compare` sets several specs side by side.
     """
+    show_every_sign()
     spare_this_machine()

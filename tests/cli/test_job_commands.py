@@ -1,13 +1,13 @@
 """A hospital queues jobs of its own at the command line, and looks after them."""
 
 import json
+import time
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fedward_cli.commands import jobs
 from fedward_client.agent.home import AgentHome
 from fedward_client.jobs.job import JobState
 from fedward_client.jobs.queue import JobQueue
@@ -69,7 +69,7 @@ def test_ctrl_c_ends_the_watching_and_not_the_job(bench: Any, home: AgentHome, m
         raise KeyboardInterrupt
 
     bench.call("job", "submit", bench.spec(), "--home", home.path)
-    monkeypatch.setattr(jobs.time, "sleep", interrupted)
+    monkeypatch.setattr(time, "sleep", interrupted)
     found = bench.call("job", "watch", "study-1", "--home", home.path)
     assert found.exit_code == 130
     assert "job 'study-1' goes on" in found.stderr

@@ -1,16 +1,20 @@
-"""Nothing of an id, a digest or a figure is cut off where the screen is narrow."""
+"""On a narrow screen nothing of an id, a digest or a figure is cut off, and no sign that a screen lacks is an error."""
 
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
 from fedward_cli.display import listing
 from fedward_cli.display.listing import show_listed
 from fedward_cli.display.progress import Bars
+from fedward_cli.main import app
 from fedward_core.events import Event, EventKind
 from fedward_core.spec import Spec
+from fedward_models.data import generate
 
 RUN = "covid-network-of-seven-hospitals-1a2b3c4d"
 
@@ -31,6 +35,14 @@ def test_an_id_in_a_list_stands_there_whole(width: int, monkeypatch: pytest.Monk
     show_listed([{"id": RUN}], ("run", "reason"), lambda run: (run["id"], "too few sites " * 9), as_json=False)
     cells = [line.split("│")[1].strip() for line in seen(console).splitlines() if line.startswith("│")]
     assert "".join(cells) == RUN
+
+
+def test_a_sign_that_the_terminal_cannot_show_ends_no_command(tmp_path: Path) -> None:
+    generate(tmp_path, sites=1, images_per_site=20, image_px=16)
+    (tmp_path / "north.npz").rename(tmp_path / "Köln.npz")
+    result = CliRunner(charset="ascii").invoke(app, ["data", "inspect", str(tmp_path), "--px", "16"])
+    assert result.exit_code == 0, result.output
+    assert r"K\xf6ln" in result.stdout
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 200])

@@ -1,5 +1,6 @@
 """Where text goes: results to standard output, everything about progress and errors to standard error."""
 
+import io
 import shlex
 import shutil
 import sys
@@ -30,6 +31,12 @@ def way_to_program() -> str:
     """What to type in a shell that does not find this program by its name; empty where it does."""
     folder = Path(sys.executable).parent
     return "" if shutil.which("fedward") else f"export PATH={shlex.quote(str(folder))}:$PATH"
+
+
+def show_every_sign() -> None:
+    """Let standard output show a sign that its encoding lacks by its number, as standard error does, and not fail."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _console(*, stderr: bool, width: int) -> Console:

@@ -28,7 +28,9 @@ def draw_curves(results: Results, path: Path, *, title: str) -> None:
     figure = Figure(figsize=(5 * len(panels) + 1.5, 4), layout="constrained")
     for axes, (label, curves) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         _draw(axes, label, curves, starts, colours)
-    figure.legend(*_legend(figure.axes), loc="outside right upper", fontsize=7, ncols=math.ceil(len(sites) / 24) or 1)
+    figure.legend(
+        *_legend(figure.axes, sites), loc="outside right upper", fontsize=7, ncols=math.ceil(len(sites) / 24) or 1
+    )
     figure.suptitle(title)
     figure.savefig(path, dpi=120)
 
@@ -47,10 +49,10 @@ def _draw(axes: Axes, label: str, curves: Curves, starts: Mapping[str, int], col
     axes.set_ylabel(label)
 
 
-def _legend(panels: Sequence[Axes]) -> tuple[list[Artist], list[str]]:
+def _legend(panels: Sequence[Axes], sites: Sequence[str]) -> tuple[list[Artist], list[str]]:
     """One line for each site, whatever the number of its stages and of panels."""
-    lines = {line.get_label(): line for axes in panels for line in axes.get_lines() if line.get_label()[0] != "_"}
-    return list(lines.values()), list(lines)
+    lines = {str(line.get_label()): line for axes in panels for line in axes.get_lines()}
+    return [lines[site] for site in sites], list(sites)
 
 
 def _starts(results: Results) -> dict[str, int]:
