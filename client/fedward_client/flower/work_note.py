@@ -5,6 +5,7 @@
 
 import base64
 import os
+import stat
 from pathlib import Path
 from typing import Self
 
@@ -19,6 +20,7 @@ from fedward_core.config import Frozen
 from fedward_core.process import Process
 
 NOTE = "FEDWARD_WORK_NOTE"  # the environment variable that names a fork's note to its app
+MOST_BYTES = 2**20  # a note is small; what is larger is none
 
 
 class WorkNote(Frozen):
@@ -43,9 +45,10 @@ class WorkNote(Frozen):
         The agent ends what a note names. Where it is root's, it ends no process but those of the user who wrote it.
         """
         try:
-            note = cls.model_validate_json(path.read_bytes())
-            return note if not note.process.is_alive or _user_of(note.process) == path.stat().st_uid else None
-        except (FileNotFoundError, ProcessLookupError, ValidationError):
+            content, owner = _content_and_owner(path)
+            note = cls.model_validate_json(content)
+            return note if not note.process.is_alive or _user_of(note.process) == owner else None
+        except (OSError, ValidationError):
             return None
 
     def write(self, path: Path) -> None:
@@ -59,6 +62,17 @@ class WorkNote(Frozen):
         if not self.letter:
             return None
         return message_from_proto(MessageProto.FromString(base64.b64decode(self.letter)))
+
+
+def _content_and_owner(path: Path) -> tuple[bytes, int]:
+    """What a file holds and whose it is, of one and the same: its user may put another in its place at any moment.
+
+    No link is followed and no pipe is waited for, either of which an app that has been taken over could leave there.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        return file.read(MOST_BYTES) if stat.S_ISREG(status.st_mode) else b"", status.st_uid
 
 
 def _user_of(process: Process) -> int:

@@ -34,9 +34,11 @@ class Slot:
         self._waiting = folder / "waiting"
 
     def make(self) -> None:
-        """Lay the folder out."""
+        """Lay the folder out. Where it is another user's, it may hold links; the agent, as root, follows none."""
         self._waiting.mkdir(parents=True, exist_ok=True)
-        self._lock.touch()
+        if self._lock.is_symlink():
+            self._lock.unlink()
+        os.close(os.open(self._lock, os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644))
 
     @contextmanager
     def for_order(self) -> Iterator[None]:
@@ -65,11 +67,11 @@ class Slot:
     @property
     def has_orders(self) -> bool:
         """Whether an order waits; a note that a process left when it was killed counts no more."""
-        return any(_is_alive(note) for note in self._waiting.iterdir())
+        return any(_is_alive(note) for note in self._waiting.iterdir() if note.name.isdigit() and note.is_file())
 
     def _open(self) -> int:
         self.make()
-        return os.open(self._lock, os.O_RDWR | os.O_CLOEXEC)
+        return os.open(self._lock, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
 
 
 class JobTurn:

@@ -17,6 +17,7 @@ from flwr.proto.task_pb2 import Task
 from flwr.supercore.constant import TaskType
 
 from fedward_client.flower import superexec as module
+from fedward_client.flower import work_note
 from fedward_client.flower.superexec import SuperExec
 from fedward_client.flower.work import START_S
 from fedward_client.flower.work_note import WorkNote
@@ -247,4 +248,38 @@ def test_a_note_names_no_process_but_its_writers(tmp_path: Path) -> None:
     WorkNote(process=process).write(path)
     assert WorkNote.read(path) is not None
     os.chown(path, pwd.getpwnam("nobody").pw_uid, -1)
+    assert WorkNote.read(path) is None
+
+
+def test_a_note_is_a_small_file_and_no_link_or_pipe_that_an_app_has_left(tmp_path: Path) -> None:
+    path, real = tmp_path / "1.json", tmp_path / "real.json"
+    process = Process.of(os.getpid())
+    assert process is not None
+    WorkNote(process=process).write(real)
+    path.symlink_to(real)
+    assert WorkNote.read(path) is None
+    path.unlink()
+    os.mkfifo(path)
+    assert WorkNote.read(path) is None  # and nobody waits for it
+    path.unlink()
+    path.write_text(" " * 2**20 + WorkNote(process=process).model_dump_json())
+    assert WorkNote.read(path) is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can write in another user's name")
+def test_a_note_that_is_replaced_while_it_is_read_is_of_whoever_wrote_what_was_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, process = tmp_path / "1.json", Process.of(os.getpid())
+    assert process is not None
+    WorkNote(process=process).write(path)
+    os.chown(path, pwd.getpwnam("nobody").pw_uid, -1)
+    user_of = work_note._user_of
+
+    def replaced(process: Process) -> int:
+        path.unlink()
+        path.symlink_to("/etc/passwd")  # root's, as the process is that the note names
+        return user_of(process)
+
+    monkeypatch.setattr(work_note, "_user_of", replaced)
     assert WorkNote.read(path) is None

@@ -103,3 +103,17 @@ def test_an_order_that_was_locked_in_waits_no_more(slot: Slot) -> None:
     with slot.for_order():
         assert not slot.has_orders
     assert not slot.has_orders
+
+
+def test_nothing_that_another_user_left_in_the_slot_is_followed_or_waited_for(tmp_path: Path) -> None:
+    folder, victim = tmp_path / "slot", tmp_path / "victim"
+    (folder / "waiting").mkdir(parents=True)
+    (folder / "lock").symlink_to(victim)
+    (folder / "waiting" / "a name").write_text("{}")
+    os.mkfifo(folder / "waiting" / "1")
+    slot = Slot(folder)
+    slot.make()
+    assert not victim.exists()
+    assert not slot.has_orders
+    with slot.for_job() as turn:
+        turn.give_way()
