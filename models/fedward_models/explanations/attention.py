@@ -2,16 +2,16 @@
 
 Paper: S. Abnar, W. Zuidema, "Quantifying Attention Flow in Transformers", ACL 2020, arXiv:2005.00928, Sec. 3.
 
-Letters: B cubes, T tokens (class token first), M heads.
+Letters: B cubes, T tokens (class token first).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from fedward_models.layers.attention_weights import attention_weights
 from fedward_models.layers.volume_encoder import VolumeEncoder
 
 
@@ -48,18 +48,8 @@ def _attention_of(encoder: VolumeEncoder) -> Iterator[list[Tensor]]:
             handle.remove()
 
 
-def _watch(seen: list[Tensor]) -> Any:
-    """Fused attention never has its weights in memory, so they are computed once more."""
-
-    def watch(attention: Any, inputs: tuple[Tensor, ...]) -> None:
-        query, key = _queries_and_keys(attention, inputs[0])
-        seen.append((query @ key.transpose(-2, -1) * attention.scale).softmax(dim=-1).mean(dim=1))
+def _watch(seen: list[Tensor]) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+    def watch(attention: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        seen.append(attention_weights(attention, inputs[0]).mean(dim=1))
 
     return watch
-
-
-def _queries_and_keys(attention: Any, tokens: Tensor) -> tuple[Tensor, Tensor]:
-    """(B, M, T, E/M) each."""
-    projection: nn.Linear = attention.qkv
-    parts = projection(tokens).unflatten(-1, (3, attention.num_heads, -1)).permute(2, 0, 3, 1, 4)
-    return parts[0], parts[1]

@@ -12,6 +12,7 @@ from torch import Tensor
 from fedward_models.backbones.backbone import Backbone
 from fedward_models.backbones.resnet.resnet import ResNet
 from fedward_models.backbones.vit.vit import ViT
+from fedward_models.layers.attention_weights import attention_weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,10 +76,4 @@ def attention_map(block: Any, tokens: Tensor) -> Tensor:
     Returns:
         (B, heads, 1+N, 1+N); rows sum to 1.
     """
-    attention = block.attn
-    batch, length, width = tokens.shape
-    joint = attention.qkv(block.norm1(tokens)).reshape(batch, length, 3, attention.num_heads, -1)
-    query, key, _ = joint.permute(2, 0, 3, 1, 4)
-    scale = (width // attention.num_heads) ** -0.5
-    weights: Tensor = (query @ key.transpose(-2, -1) * scale).softmax(dim=-1)
-    return weights
+    return attention_weights(block.attn, block.norm1(tokens))
