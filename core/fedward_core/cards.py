@@ -4,12 +4,16 @@ A study owns one contract (the ordered classes, channels, value range, spacing),
 before anything is scheduled.
 """
 
+import json
 from enum import StrEnum
+from pathlib import Path
 
 from pydantic import Field
 
 from fedward_core.config import Frozen
-from fedward_core.errors import DataError
+from fedward_core.errors import CheckpointError, DataError
+
+CARDS = "cards.json"  # in the folder of a run
 
 
 class Task(StrEnum):
@@ -122,3 +126,19 @@ def agreed_contract(cards: tuple[DatasetCard, ...]) -> Contract:
                     f"{theirs} at the second. {way}, or set cohort.sites to those that are alike"
                 )
     return first.contract
+
+
+def read_cards(run: Path) -> tuple[DatasetCard, ...]:
+    """The cards that lie in the folder of a run.
+
+    Raises:
+        CheckpointError: They are missing or damaged.
+    """
+    try:
+        return tuple(DatasetCard.model_validate(card) for card in json.loads((run / CARDS).read_bytes()))
+    except FileNotFoundError:
+        raise CheckpointError(
+            f"'{run.name}' has no {CARDS}: expected the folder of a whole run, or of an unpacked download of one"
+        ) from None
+    except (ValueError, TypeError):
+        raise CheckpointError(f"{CARDS} of '{run.name}' is damaged: restore it from a copy, or run anew") from None

@@ -1,11 +1,13 @@
 """Cards: one contract for a study, or a refusal that names who differs."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fedward_core.cards import Contract, DataKind, DatasetCard, Split, Task, agreed_contract
-from fedward_core.errors import DataError
+from fedward_core.cards import CARDS, Contract, DataKind, DatasetCard, Split, Task, agreed_contract, read_cards
+from fedward_core.errors import CheckpointError, DataError
 
 CONTRACT = Contract(classes=("normal", "covid"))
 
@@ -56,3 +58,21 @@ def test_no_site_at_all_is_an_error() -> None:
 
 def test_a_card_survives_json() -> None:
     assert DatasetCard.model_validate_json(card("north").model_dump_json()) == card("north")
+
+
+def test_cards_of_a_run_are_read_from_its_folder(tmp_path: Path) -> None:
+    cards = (card("north"), card("south"))
+    (tmp_path / CARDS).write_text(json.dumps([one.model_dump(mode="json") for one in cards]))
+    assert read_cards(tmp_path) == cards
+
+
+@pytest.mark.parametrize("content", ["", "[", "7", "[{}]", "[7]"])
+def test_cards_that_are_none_are_damaged(content: str, tmp_path: Path) -> None:
+    (tmp_path / CARDS).write_text(content)
+    with pytest.raises(CheckpointError, match=r"cards\.json of .* is damaged"):
+        read_cards(tmp_path)
+
+
+def test_a_folder_without_cards_is_no_whole_run(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"has no cards\.json: expected the folder of a whole run"):
+        read_cards(tmp_path)

@@ -24,7 +24,7 @@ from fedward_cli.simulation import hospitals
 from fedward_cli.simulation.execution import execute, find_run, job_for
 from fedward_cli.simulation.results import Results, as_json
 from fedward_cli.simulation.site_prior import site_prior
-from fedward_core.cards import DatasetCard, Split, Task
+from fedward_core.cards import Split, Task, read_cards
 from fedward_core.engine import Job
 from fedward_core.errors import CheckpointError
 from fedward_core.metric import Metrics
@@ -113,8 +113,7 @@ def show_results(results: Results, job: Job, *, machine: bool) -> None:
 
 def _prior(job: Job, split: Split) -> dict[str, Metrics]:
     """What guessing would reach, where there are classes to guess."""
-    text = (job.out / "cards.json").read_text(encoding="utf-8")
-    cards = [DatasetCard.model_validate(card) for card in json.loads(text)]
+    cards = read_cards(job.out)
     guessable = all(card.class_counts and card.contract.task is Task.CLASSIFICATION for card in cards)
     return site_prior(cards, split) if guessable and job.spec.stages[-1].method.needs_labels else {}
 

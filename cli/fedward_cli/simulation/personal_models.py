@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from fedward_client.private_store import FilePrivateStore
 from fedward_core.arrays import Array, read_arrays
-from fedward_core.cards import DatasetCard, Split, agreed_contract
+from fedward_core.cards import Split, agreed_contract, read_cards
 from fedward_core.errors import CheckpointError, DataError, SpecError
 from fedward_core.order import Base, Order, Work
 from fedward_core.plan import StagePlan
@@ -76,8 +76,7 @@ class SimulatedRun:
         return tuple(json.loads((self.out / "run.json").read_text(encoding="utf-8"))["sites"])
 
     def _plan(self, spec: Spec, index: int) -> StagePlan:
-        cards = json.loads((self.out / "cards.json").read_text(encoding="utf-8"))
-        contract = agreed_contract(tuple(DatasetCard.model_validate(card) for card in cards))
+        contract = agreed_contract(read_cards(self.out))
         previous = None
         if spec.stages[index].start_from == "previous":
             previous = read_final(self.out / "stages" / spec.stages[index - 1].name / "final.safetensors")[1]

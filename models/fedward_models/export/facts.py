@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedward_core.cards import DatasetCard
+from fedward_core.cards import DatasetCard, read_cards
 from fedward_core.errors import CheckpointError
 from fedward_core.metric import Metric, Metrics
 
@@ -30,19 +30,17 @@ def read_facts(run: Path, stage: str) -> RunFacts:
     Raises:
         CheckpointError: A file of the run is missing or damaged.
     """
+    cards, newest = read_cards(run), dict[str, Metrics]()
     try:
-        cards = json.loads((run / "cards.json").read_text(encoding="utf-8"))
         lines = (run / "events.jsonl").read_bytes().split(b"\n")[:-1]  # a last line that was cut is none
-        newest: dict[str, Metrics] = {}
         for event in map(json.loads, lines):
             if event["kind"] == "evaluated" and event["stage"] == stage:
                 newest[event["site"]] = {n: Metric.model_validate(m) for n, m in event["facts"]["metrics"].items()}
-        known = tuple(DatasetCard.model_validate(card) for card in cards)
     except FileNotFoundError as error:
-        raise CheckpointError(f"'{run.name}' is no whole run: expected cards.json and events.jsonl in it") from error
+        raise CheckpointError(f"'{run.name}' is no whole run: expected events.jsonl in it") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"cards.json or events.jsonl of '{run.name}' is damaged") from error
-    return RunFacts(cards=known, evaluations=tuple(sorted(newest.values(), key=_most_images, reverse=True)))
+        raise CheckpointError(f"events.jsonl of '{run.name}' is damaged") from error
+    return RunFacts(cards=cards, evaluations=tuple(sorted(newest.values(), key=_most_images, reverse=True)))
 
 
 def _most_images(metrics: Metrics) -> int:

@@ -3,7 +3,7 @@
 import json
 
 from fedward_core.atomic import replacing
-from fedward_core.cards import DatasetCard, Split
+from fedward_core.cards import CARDS, DatasetCard, Split
 from fedward_core.engine import Job
 from fedward_core.errors import DataError, QuorumError, SpecError
 from fedward_core.events import EventKind
@@ -47,7 +47,7 @@ class Preflight:
         for card in cards:
             self._check(card)
         text = json.dumps([card.model_dump(mode="json") for card in cards], indent=2)
-        with replacing(self._job.out / "cards.json") as temporary:
+        with replacing(self._job.out / CARDS) as temporary:
             temporary.write_text(text + "\n", encoding="utf-8")
         return cards
 
