@@ -13,6 +13,7 @@ from fedward_cli.comparison.picture import draw_comparison
 from fedward_cli.comparison.row import Figure as Value
 from fedward_cli.comparison.row import Row
 from fedward_cli.display.curves import draw_curves
+from fedward_cli.display.explanation_picture import draw_image
 from fedward_cli.display.palette import palette
 from fedward_cli.display.reliability_picture import draw_reliability
 from fedward_cli.simulation.results import Moment, Results
@@ -73,3 +74,14 @@ def test_titles_of_reliability_panels_do_not_meet(drawn: list[Any], tmp_path: Pa
     boxes = [axes.title.get_window_extent() for axes in figure.axes if axes.get_title()]
     assert len(boxes) == 6
     assert not any(first.overlaps(second) for index, first in enumerate(boxes) for second in boxes[index + 1 :])
+
+
+@pytest.mark.parametrize(("least", "says"), [(-1.0, "against it"), (0.0, "what counted")])
+def test_the_colours_of_a_map_are_told_beside_the_class_that_is_named(
+    drawn: list[Any], tmp_path: Path, least: float, says: str
+) -> None:
+    heat = np.linspace(least, 1.0, 16).reshape(4, 4)
+    draw_image(tmp_path / "image.png", np.zeros((4, 4)), heat, title="pneumonia")
+    plain, covered = drawn[0].axes
+    assert plain.get_title() == "named: pneumonia"
+    assert covered.get_title().endswith(says)

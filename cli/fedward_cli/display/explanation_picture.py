@@ -9,13 +9,13 @@ from fedward_core.arrays import Array
 
 
 def draw_image(path: Path, pixels: Array, heat: Array, *, title: str) -> None:
-    """Draw one image: red speaks for the class that stands above, blue against it.
+    """Draw one image: red speaks for the class that the model names, blue against it.
 
     Args:
         path: The PNG file.
         pixels: (H, W), in [0, 1].
         heat: (H, W), signed.
-        title: The class.
+        title: That class.
     """
     limit = float(np.abs(heat).max()) or 1.0
     figure = Figure(figsize=(6, 3.3), layout="constrained")
@@ -24,5 +24,6 @@ def draw_image(path: Path, pixels: Array, heat: Array, *, title: str) -> None:
         axes.imshow(pixels, cmap="gray", vmin=0, vmax=1)
         axes.set_axis_off()
     covered.imshow(heat, cmap="seismic", vmin=-limit, vmax=limit, alpha=np.sqrt(np.abs(heat) / limit) * 0.7)
-    covered.set_title(title, fontsize=9)
+    plain.set_title(f"named: {title}", fontsize=9)
+    covered.set_title("red: for it, blue: against it" if (heat < 0).any() else "red: what counted", fontsize=9)
     figure.savefig(path, dpi=100)
