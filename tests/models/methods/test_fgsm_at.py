@@ -130,7 +130,7 @@ def test_perturbing_raises_the_loss_and_touches_no_gradient(attack: str) -> None
 
 
 @pytest.mark.parametrize(("settings", "passes"), [({}, 2), ({"attack": "pgd", "steps": 3}, 4), ({"attack": "free"}, 1)])
-def test_a_step_makes_as_many_passes_as_published(settings: dict[str, Any], passes: int) -> None:
+def test_a_step_makes_no_pass_beside_those_of_attack_and_training(settings: dict[str, Any], passes: int) -> None:
     """Batch norms see each of them, so that one more would be another network in evaluation."""
     method = normed(**PLAIN, **settings).train()
     method.training_step(prepared(method), Clock(step=1))
@@ -319,6 +319,19 @@ def test_alignment_agrees_with_its_slow_twin_and_is_between_none_and_two(size: i
     found = float(gradient_alignment_loss(one, other))
     assert found == pytest.approx(1 - sum(cosines) / size, abs=1e-5)
     assert 0 <= found <= 2
+
+
+def test_an_image_without_a_gradient_does_not_count_and_the_smallest_gradient_does() -> None:
+    """As where the network is so sure of an image that hardly anything reaches its pixels."""
+    one, other = torch.tensor([[3.0, 4.0], [0.0, 0.0], [2.0, 1.0]]), torch.tensor([[6.0, 8.0], [1.0, 0.0], [0.0, 0.0]])
+    assert float(gradient_alignment_loss(one[..., None, None], other[..., None, None])) == pytest.approx(0, abs=1e-6)
+    tiny = 1e-30 * torch.tensor([[[[3.0, -4.0]]]])
+    assert float(gradient_alignment_loss(tiny, tiny)) == pytest.approx(0, abs=1e-6)
+    assert float(gradient_alignment_loss(tiny, -tiny)) == pytest.approx(2, abs=1e-6)
+    nothing = torch.zeros(2, 1, 2, 2, requires_grad=True)
+    loss = gradient_alignment_loss(torch.ones(2, 1, 2, 2), nothing)
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert float(loss.detach()) == 0
 
 
 def test_the_published_strengths_of_alignment() -> None:

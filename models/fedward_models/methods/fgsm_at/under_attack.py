@@ -10,7 +10,6 @@ from typing import TypeAlias
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from fedward_core.errors import SpecError
 from fedward_core.robustness import AUTO_ATTACK_ACCURACY, FGSM_ACCURACY, PGD_ACCURACY, SQUARE_ACCURACY
@@ -19,6 +18,7 @@ from fedward_models.attacks.gradient import LogitsOf, input_gradient
 from fedward_models.attacks.perturbation import uniform_starts
 from fedward_models.attacks.pgd import PGD
 from fedward_models.attacks.square import Square
+from fedward_models.losses.gradient_alignment import gradient_alignment_loss
 from fedward_models.methods.fgsm_at.config import FGSMATConfig
 
 Attack: TypeAlias = Callable[[LogitsOf, Tensor, Tensor], Tensor]
@@ -95,8 +95,8 @@ def gradient_cosine(logits_of: LogitsOf, pixels: Tensor, labels: Tensor, *, radi
     It falls towards 0 when training overfits catastrophically (Andriushchenko and Flammarion, NeurIPS 2020, Sec. 4).
     """
     (start,) = uniform_starts(pixels, radius=radius, restarts=1, rng=torch.Generator().manual_seed(0))
-    one, other = (input_gradient(logits_of, points, labels).flatten(1) for points in (pixels, pixels + start))
-    return functional.cosine_similarity(one, other, dim=1, eps=1e-10).mean()
+    one, other = (input_gradient(logits_of, points, labels) for points in (pixels, pixels + start))
+    return 1 - gradient_alignment_loss(one, other)
 
 
 def description(config: FGSMATConfig, *, num_classes: int) -> str:
