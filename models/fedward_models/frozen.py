@@ -21,7 +21,6 @@ built from them.
 import hashlib
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,22 +109,22 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def find_file(name: str) -> Path | None:
+    """The file of a name in the first of the folders that has one; None where none has."""
+    folders = (Path(folder) for folder in os.environ.get(FOLDERS, "weights").split(os.pathsep) if folder)
+    return next((path for folder in folders if (path := folder / name).is_file()), None)
+
+
 def _find(weights: FrozenWeights) -> Path:
-    for folder in _folders():
-        if (path := folder / f"{weights.name}{_SUFFIX}").is_file():
-            return path
-    for folder in _folders():
-        for suffix in _PICKLE_SUFFIXES:
-            if (path := folder / f"{weights.name}{suffix}").is_file():
-                _refuse_pickle(path)
+    if path := find_file(f"{weights.name}{_SUFFIX}"):
+        return path
+    for suffix in _PICKLE_SUFFIXES:
+        if path := find_file(f"{weights.name}{suffix}"):
+            _refuse_pickle(path)
     raise CheckpointError(
         f"no frozen weights '{weights.name}{_SUFFIX}' on this machine: put the file with sha256 {weights.sha256} into "
         f"the folder that {FOLDERS} names, or into 'weights' beneath the working folder"
     )
-
-
-def _folders() -> Iterator[Path]:
-    return (Path(folder) for folder in os.environ.get(FOLDERS, "weights").split(os.pathsep) if folder)
 
 
 def _refuse_pickle(path: Path) -> None:

@@ -6,7 +6,6 @@ pieces. None of it comes from anybody's reports.
 """
 
 import hashlib
-import os
 from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
@@ -15,7 +14,7 @@ from pydantic import Field
 
 from fedward_core.config import Frozen
 from fedward_core.errors import CheckpointError
-from fedward_models.frozen import FOLDERS
+from fedward_models.frozen import FOLDERS, find_file
 
 PAD, UNKNOWN, FIRST, LAST = "[PAD]", "[UNK]", "[CLS]", "[SEP]"
 SPECIAL = (PAD, UNKNOWN, FIRST, LAST)
@@ -85,9 +84,8 @@ def read_vocabulary(file: VocabularyFile) -> tuple[str, ...]:
 
 
 def _find(file: VocabularyFile) -> Path:
-    for folder in os.environ.get(FOLDERS, "weights").split(os.pathsep):
-        if folder and (path := Path(folder) / f"{file.name}.txt").is_file():
-            return path
+    if path := find_file(f"{file.name}.txt"):
+        return path
     raise CheckpointError(
         f"no vocabulary '{file.name}.txt' on this machine: put the file with sha256 {file.sha256} into the folder that "
         f"{FOLDERS} names, or into 'weights' beneath the working folder"
