@@ -120,7 +120,10 @@ def test_the_variate_of_a_site_never_travels_once_trained(federate: Federate) ->
         ({"optimizer": {"name": "sgd", "momentum": 0.9}}, "scaffold_mean", "sgd with momentum 0"),
         ({"optimizer": {"name": "sgd", "momentum": 0, "peak_momentum": 0.9}}, "scaffold_mean", "sgd with momentum 0"),
         ({**PLAIN_SGD, "schedule": {"shape": "cosine"}}, "scaffold_mean", "constant, without warm-up"),
+        ({**PLAIN_SGD, "schedule": {"warmup_rounds": 1}}, "scaffold_mean", "constant, without warm-up"),
         ({**PLAIN_SGD, "clip_norm": 1.0}, "scaffold_mean", "clip_norm: null"),
+        ({**PLAIN_SGD, "layer_decay": 0.5}, "scaffold_mean", "layer_decay: 1"),
+        ({**PLAIN_SGD, "precision": "mixed"}, "scaffold_mean", "precision: full"),
         (PLAIN_SGD, "weighted_mean", "aggregate: scaffold_mean"),
     ],
 )

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -97,6 +98,23 @@ def test_epochs_are_counted_over_rounds_and_the_count_stays_at_the_site() -> Non
     assert int(method.get_buffer(EPOCHS)) == 3
     for share in (Fraction(0), Fraction(1, 2), Fraction(1)):
         assert partition.at(share).role(EPOCHS) is Role.PRIVATE
+
+
+def test_a_site_goes_on_from_its_average_and_counts_its_epochs_from_round_to_round(
+    federate: Callable[..., Any],
+) -> None:
+    """Against rounds of plain averaging, each from the average so far."""
+    alone: Settings = {"sites": {"a": 8}, "network": {"widths": (3,), "hidden": (), "norm": "none"}}
+    personal = {"name": "channel_decoupling", "private": 0, "distillation": 0, "temporal_averaging": 0.7}
+    federation, plain = federate(personal, **alone), federate(**alone)
+    for round_, weight in enumerate((1 / 2, 2 / 3, 0.7)):
+        federation.run(1)
+        before, plain.round, plain.bases = plain.weights, round_, {}
+        trained = plain.run(1).weights
+        plain.weights = {n: np.float32(weight) * trained[n] + np.float32(1 - weight) * before[n] for n in trained}
+        for name, expected in plain.weights.items():
+            np.testing.assert_allclose(federation.personal("a")[name], expected, rtol=1e-5, atol=1e-7)
+        assert federation.personal("a")[EPOCHS] == round_ + 1
 
 
 @pytest.mark.parametrize("change", [lambda m: m.get_buffer("backbone.stages.0.norm.running_mean").fill_(7.0)])
