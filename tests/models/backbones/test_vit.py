@@ -124,6 +124,11 @@ def test_groups_name_heads_and_hidden_units_of_every_block() -> None:
     assert not any(group.feeds_head for group in groups)
 
 
+def test_drop_path_rises_linearly_to_its_setting() -> None:
+    rates = [getattr(block.drop_path2, "drop_prob", 0.0) for block in build(depth=3, drop_path=0.4).blocks]
+    assert rates == pytest.approx([0.0, 0.2, 0.4])
+
+
 def test_an_encoder_has_fixed_positions_and_skips_nothing() -> None:
     backbone = build(drop_path=0.5).train()
     backbone.become_encoder()

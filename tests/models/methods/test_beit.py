@@ -53,6 +53,14 @@ def test_the_published_network_has_the_published_number_of_parameters(monkeypatc
     assert method.budget == 80
 
 
+def test_blocks_are_skipped_at_the_rate_of_the_method_and_not_of_the_backbone() -> None:
+    """SSL-FL, Sec. 5.1 and 5.2: 0.1 in pre-training, 0.2 in fine-tuning."""
+    backbone = BEiTViTConfig(width=24, depth=3, heads=3, patch_px=8, drop_path=0.2).build(image_px=32, channels=3)
+    method = BEiTConfig(tokenizer=SMALL).build(backbone=backbone, contract=COLOUR)
+    rates = [getattr(block.drop_path1, "drop_prob", 0.0) for block in method.backbone.blocks]
+    assert rates == pytest.approx([0.0, 0.05, 0.1])
+
+
 def test_masks_are_ragged_and_each_hidden_patch_has_one_row_of_logits() -> None:
     backbone = BEiTViTConfig(width=24, depth=1, heads=3, patch_px=4).build(image_px=56, channels=3)
     method = BEiTConfig(tokenizer=SMALL).build(backbone=backbone, contract=COLOUR)
