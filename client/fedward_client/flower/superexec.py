@@ -39,11 +39,12 @@ class Approvals(Protocol):
 class Launcher(Protocol):
     """Starts client apps."""
 
-    def start(self, address: str, token: str, note: Path) -> None:
+    def start(self, address: str, token: str, app: str, note: Path) -> None:
         """Start the client app of a task.
 
         Args:
             address: The SuperNode's Runtime API.
+            app: The digest of the bundle that was approved; any other is refused when it has come.
             token: Lets the app fetch the task's message and answer it.
             note: Where the app notes its work, see :mod:`fedward_client.flower.work_note`.
         """
@@ -112,7 +113,7 @@ class SuperExec:
         else:
             self._end_leftovers()
             work = Work(token=token, note=next(self._notes))
-            self._launcher.start(self._address, token, work.note)
+            self._launcher.start(self._address, token, task.fab_hash, work.note)
             self._works.append(work)
 
     def runs(self) -> tuple[str, ...]:

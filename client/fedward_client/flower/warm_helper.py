@@ -1,6 +1,6 @@
 """Starts client apps fast: a helper process has imported what they need, and forks one for each task.
 
-    agent --(a line of JSON on standard input: {"address", "token", "note"})--> helper --fork--> client app
+    agent --(a line of JSON on standard input: {"address", "token", "app", "note"})--> helper --fork--> client app
           --({"spec"})--> helper loads what the run needs, for the forks to come
 
 The helper is a process of its own so that it holds no key and no connection of the agent's, and has one thread, as a
@@ -22,6 +22,7 @@ from flwr.supernode.runtime.run_clientapp import run_clientapp
 
 from fedward_client.agent.user import become
 from fedward_client.flower.app_settings import SETTINGS, AppSettings, read_settings
+from fedward_client.flower.approved_app import admit_only
 from fedward_client.flower.pulling import ask_again_soon
 from fedward_client.flower.quiet_errors import keep_text_here
 from fedward_client.flower.work_note import note_start
@@ -55,9 +56,9 @@ class WarmHelper:
         """The helper's process id."""
         return self._child.pid
 
-    def start(self, address: str, token: str, note: Path) -> None:
+    def start(self, address: str, token: str, app: str, note: Path) -> None:
         """Start the client app of a task; see :class:`fedward_client.flower.superexec.Launcher`."""
-        order = {"address": address, "token": token, "note": str(note)}
+        order = {"address": address, "token": token, "app": app, "note": str(note)}
         if self._child.poll() is not None or not _write(self._child, order):
             end_child(self._child)
             self._child = self._start_helper()
@@ -105,7 +106,7 @@ def serve() -> None:
         if "spec" in order:
             _prepare(Spec.model_validate_json(order["spec"]))
         elif os.fork() == 0:
-            _work(helper, order["address"], order["token"], Path(order["note"]))
+            _work(helper, order["address"], order["token"], order["app"], Path(order["note"]))
 
 
 def _prepare(spec: Spec) -> None:
@@ -117,7 +118,7 @@ def _prepare(spec: Spec) -> None:
         traceback.print_exc()
 
 
-def _work(helper: int, address: str, token: str, note: Path) -> None:
+def _work(helper: int, address: str, token: str, app: str, note: Path) -> None:
     """Be a client app, and end with it: a child never returns into the helper's loop.
 
     A process that ends by itself has answered. Flower's own way to notice the helper's death is not used: it would end
@@ -130,6 +131,7 @@ def _work(helper: int, address: str, token: str, note: Path) -> None:
         if not bind_to(helper, signal.SIGKILL):
             return
         note_start(note)
+        admit_only(run_clientapp_module, app)
         run_clientapp(address, token, insecure=True)
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else 1

@@ -55,10 +55,12 @@ class Started:
     def __init__(self) -> None:
         self.tokens: list[str] = []
         self.notes: list[Path] = []
+        self.started: list[str] = []
         self.apps: list[subprocess.Popen[bytes]] = []
 
-    def start(self, address: str, token: str, note: Path) -> None:
+    def start(self, address: str, token: str, app: str, note: Path) -> None:
         self.tokens.append(token)
+        self.started.append(app)
         self.notes.append(note)
 
     def begin(self, run: str) -> None:
@@ -114,7 +116,7 @@ def test_an_approved_client_app_is_started(node: Node, launcher: Started, supere
     node.task = client_app()
     assert superexec.step()
     assert node.asked_for == [TaskType.CLIENT_APP]
-    assert launcher.tokens == ["token"]
+    assert (launcher.tokens, launcher.started) == (["token"], [APPROVED])
     assert superexec.runs() == ()
     launcher.begin("run-1")
     assert superexec.runs() == ("run-1",)

@@ -25,7 +25,7 @@ def test_a_helper_that_was_killed_is_replaced_and_none_is_left_in_the_end(tmp_pa
     first = helper.pid
     os.kill(first, signal.SIGKILL)
     wait_until(lambda: "Z" in state_of(first))
-    helper.start("127.0.0.1:1", "token", tmp_path / "1.json")
+    helper.start("127.0.0.1:1", "token", "a" * 64, tmp_path / "1.json")
     second = helper.pid
     assert second != first
     assert state_of(second)
@@ -42,7 +42,7 @@ def test_a_helper_that_dies_as_it_is_spoken_to_is_replaced(tmp_path: Path, monke
     with monkeypatch.context() as patch:
         patch.setattr(subprocess.Popen, "poll", lambda _: None)  # nobody has noticed yet
         helper.prepare(Spec.parse({**spec, "stages": [{"name": "only", "method": "rehearsal", "rounds": 1}]}))
-        helper.start("127.0.0.1:1", "token", tmp_path / "1.json")
+        helper.start("127.0.0.1:1", "token", "a" * 64, tmp_path / "1.json")
     assert helper.pid != first
     assert state_of(helper.pid)
     helper.close()
