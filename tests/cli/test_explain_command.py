@@ -67,6 +67,8 @@ def test_a_map_of_gradients_is_for_the_class_that_the_model_names(trained: Any, 
     assert found.named == images.contract.classes[chosen]
     assert found.heat.sum() == pytest.approx(float(logits[chosen] - black[chosen]), rel=0.1)
     assert np.array_equal(found.pixels, pixels[0, 0].numpy())
+    with np.load(hospitals / "north.npz") as content:
+        assert found.image == np.flatnonzero(content["split"] == "test")[0]
 
 
 @pytest.mark.parametrize("kind", ["contributions", "attention"])

@@ -147,6 +147,16 @@ def test_numbers_that_no_stage_has_written_are_refused(trained: Any, tmp_path: P
         open_finished(tmp_path / "run")
 
 
+def test_the_best_weights_are_opened_where_they_are_asked_for(trained: Any, tmp_path: Path) -> None:
+    final = (run := copied(trained(), tmp_path)) / "stages" / "train" / "final.safetensors"
+    arrays, facts = read_arrays(final)
+    write_arrays(final.with_name("best.safetensors"), {**arrays, "head.bias": arrays["head.bias"] + 1}, facts)
+    last, best = (
+        open_finished(run, weights=weights).method.get_parameter("head.bias") for weights in ("final", "best")
+    )
+    assert torch.equal(best, last + 1)
+
+
 def test_a_stage_without_labels_is_no_classifier_but_its_numbers_may_go(trained: Any, tmp_path: Path) -> None:
     run = trained(method="mae", **VIT)
     refused = export(run, "--format", "onnx", "--out", tmp_path / "home")

@@ -39,6 +39,8 @@ def test_every_image_of_the_split_is_predicted_as_the_model_does(trained: Any, h
     assert [row["label"] for row in rows] == [classes[number] for number in images.labels.tolist()]
     assert [row["predicted"] for row in rows] == [classes[number] for number in expected.argmax(axis=1)]
     assert [row["patient"] for row in rows] == list(images.patients)
+    with np.load(hospitals / "north.npz") as content:
+        assert [int(row["image"]) for row in rows] == np.flatnonzero(content["split"] == "test").tolist()
 
 
 def test_the_figures_are_those_of_the_runs_own_last_evaluation(trained: Any, hospitals: Path, tmp_path: Path) -> None:

@@ -1,13 +1,14 @@
 """A finished model predicts, and explains, what it was evaluated by, also one that standardises pixels itself."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from fedward_core.cards import DataKind, Split
-from fedward_core.errors import SpecError
+from fedward_core.cards import DataKind, Split, Task
+from fedward_core.errors import DataError, SpecError
 from fedward_core.plan import StagePlan
 from fedward_core.spec import Spec
 from fedward_models.building import build_method, manifest_of, seeded
@@ -69,6 +70,26 @@ def test_predictions_are_those_of_evaluation(hospitals: Path) -> None:
     found = torch.from_numpy(predict_site(model, hospitals, site, Split.TEST).probabilities)
     torch.testing.assert_close(found, expected)
     assert float((expected[0] - expected[1]).abs().max()) > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("field", "expected"), [("channels", 3), ("kind", DataKind.VOLUME), ("depth", 4), ("spacing_mm", (1.0, 1.0, 1.0))]
+)
+def test_images_of_another_form_are_not_predicted(hospitals: Path, field: str, expected: object) -> None:
+    model = of_contract(finished(hospitals), **{field: expected})
+    with pytest.raises(DataError, match=f"does not fit the model: {field} is .*, expected "):
+        predict_site(model, hospitals, sites_in(hospitals)[0], Split.TEST)
+
+
+def test_a_model_of_pixels_names_no_class_of_an_image(hospitals: Path) -> None:
+    model = of_contract(finished(hospitals), task=Task.SEGMENTATION)
+    with pytest.raises(SpecError, match="gives a class to every pixel"):
+        predict_site(model, hospitals, sites_in(hospitals)[0], Split.TEST)
+
+
+def of_contract(model: FinishedModel, **changes: object) -> FinishedModel:
+    contract = model.plan.contract.model_copy(update=changes)
+    return replace(model, plan=model.plan.model_copy(update={"contract": contract}))
 
 
 def test_what_standardises_pixels_itself_is_no_graph_of_standardised_images(hospitals: Path) -> None:
