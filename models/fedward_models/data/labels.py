@@ -10,6 +10,7 @@ from fedward_core.errors import DataError
 from fedward_core.spec import Dataset
 
 DIMENSIONS = {Task.CLASSIFICATION: 1, Task.MULTI_LABEL: 2, Task.SEGMENTATION: 3}  # of labels
+MOST_CLASSES = 100_000  # decided here
 SEPARATOR = "|"  # between the findings of one image in a table
 
 
@@ -20,10 +21,27 @@ def name_classes(dataset: Dataset, named: tuple[str, ...], labels: Array | None)
         dataset: The study's.
         named: Those of the file; empty where it names none.
         labels: (N,), (N, K) or (N, H, W); None where there are none, and then no classes.
+
+    Raises:
+        DataError: The labels are numbers of something else than classes.
     """
     if dataset.classes or named or labels is None or not _are_numbers(labels, dataset.task):
         return dataset.classes or named
     count = labels.shape[1] if dataset.task is Task.MULTI_LABEL else int(labels.max(initial=0)) + 1
+    return numbered_classes(count)
+
+
+def numbered_classes(count: int) -> tuple[str, ...]:
+    """Names of classes that have none of their own: "class 0" and so on.
+
+    Raises:
+        DataError: So many classes that the labels are numbers of something else, such as patients or dates.
+    """
+    if count > MOST_CLASSES:
+        raise DataError(
+            f"labels go up to {count - 1}, expected class numbers that begin with 0 and are below {MOST_CLASSES}: are "
+            "they numbers of something else? Give the classes names, or number them without gaps"
+        )
     return tuple(f"class {number}" for number in range(count))
 
 

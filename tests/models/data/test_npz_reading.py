@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from fedward_core.cards import Split, Task
 from fedward_core.errors import DataError
@@ -111,6 +112,17 @@ def test_labels_that_are_no_class_numbers_are_refused_where_no_class_is_named(
     data = write_site(labels=labels, classes=None)
     with pytest.raises(DataError, match=r"expected whole numbers with .* their names stand in 'classes'"):
         read_site(data, "north", Dataset(name="x", image_px=8, task=task))
+
+
+def test_numbers_of_something_else_are_no_classes(write_site: Writer, tmp_path: Path) -> None:
+    bare = Dataset(name="x", image_px=8)
+    with pytest.raises(DataError, match="labels go up to 20261126, expected class numbers that begin with 0"):
+        read_site(write_site(labels=np.full(24, 20261126), classes=None), "north", bare)
+    (tmp_path / "hill").mkdir()
+    Image.new("L", (8, 8)).save(tmp_path / "hill" / "a.png")
+    (tmp_path / "hill" / "labels.csv").write_text("file,label\na.png,20261126\n")
+    with pytest.raises(DataError, match="labels go up to 20261126"):
+        read_site(tmp_path, "hill", bare)
 
 
 @pytest.mark.parametrize("label", [3, -1])

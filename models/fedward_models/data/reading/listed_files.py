@@ -173,7 +173,7 @@ def _classes_of_table(source: Source, task: Task) -> tuple[str, ...]:
     if task is Task.MULTI_LABEL:
         texts = {name for text in texts for name in labels.split_findings(text)}
     if texts and all(text.isdecimal() for text in texts):
-        return tuple(f"class {number}" for number in range(max(map(int, texts)) + 1))
+        return labels.numbered_classes(max(map(int, texts)) + 1)
     return tuple(sorted(texts))
 
 
