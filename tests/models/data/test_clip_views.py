@@ -45,6 +45,19 @@ def test_clips_of_testing_are_evenly_spaced_and_cropped_at_three_places() -> Non
     assert {view.shape for view in views} == {(2, 1, 4, 8, 8)}
 
 
+def test_one_clip_of_testing_lies_in_the_middle() -> None:
+    (view,) = views_for_testing(numbered(10), ClipSettings(frames=3, stride=2))
+    assert times(view) == [2, 4, 6]
+
+
+def test_crops_of_training_are_taken_from_anywhere() -> None:
+    clips = torch.arange(16.0).view(1, 1, 1, 4, 4)
+    settings, rng = ClipSettings(frames=1, crop_px=3), torch.Generator().manual_seed(0)
+    drawn = [draw_clips(clips, settings, rng) for _ in range(40)]
+    assert {clip.shape for clip in drawn} == {(1, 1, 1, 3, 3)}
+    assert {int(clip[0, 0, 0, 0, 0]) for clip in drawn} == {0, 1, 4, 5}
+
+
 def supervised(settings: ClipSettings | None, frames: int = 12) -> Supervised:
     backbone = STSResNetConfig(width=4, depths=(1,), stem="small").build(image_px=12, channels=1)
     contract = Contract(kind=DataKind.CLIP, classes=("a", "b", "c"), channels=1, depth=frames)

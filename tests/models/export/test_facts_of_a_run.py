@@ -25,6 +25,10 @@ def test_a_last_line_that_was_cut_is_none(run: Path) -> None:
     assert figures["accuracy"].n == 4
 
 
+def test_figures_of_another_stage_are_not_told(run: Path) -> None:
+    assert read_facts(run, "other").evaluations == ()
+
+
 def test_a_whole_line_that_is_no_event_is_damage(run: Path) -> None:
     with (run / "events.jsonl").open("ab") as file:
         file.write(b"\n")
