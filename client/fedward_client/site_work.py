@@ -144,14 +144,13 @@ def _plan(program: Program, order: Order, incoming: Arrays, spec: Spec) -> tuple
 
 def _note(order: Order, settings: SiteSettings, error: Exception) -> None:
     """Tell the site's own people, on its own disk and console, what leaves the site as a code only."""
-    log.warning(
-        "site %s, %s of round %d: %s", settings.site, order.work, order.round, str(error) or type(error).__name__
-    )
+    place = f"{order.work} of round {order.round + 1}"  # people count from 1
+    log.warning("site %s, %s: %s", settings.site, place, str(error) or type(error).__name__)
     lines = "".join(traceback.format_exception(error))
     with suppress(OSError):  # a full disk may be the very failure
         settings.private.mkdir(parents=True, exist_ok=True)
         with (settings.private / LOG).open("a", encoding="utf-8") as file:
-            file.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {order.work} of round {order.round}\n{lines}\n")
+            file.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {place}\n{lines}\n")
 
 
 def _heading(order: Order, settings: SiteSettings) -> dict[str, object]:

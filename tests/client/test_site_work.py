@@ -100,6 +100,18 @@ def test_what_a_site_kept_private_is_not_sent_whatever_round_an_order_tells(
     assert (reply.failure, asked) == ((None, [round_]) if sent else (Failure.SPEC, []))
 
 
+def test_the_sites_own_people_are_told_of_rounds_as_they_count_them(
+    settings: SiteSettings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise DataError("no image in the split 'test'")
+
+    monkeypatch.setattr(site_work, "_program", fail)
+    answer(order(Work.EVALUATE), WEIGHTS, settings)
+    assert "site north, evaluate of round 2: no image in the split 'test'" in caplog.text
+    assert "evaluate of round 2" in (settings.private / "site.log").read_text()
+
+
 @pytest.mark.parametrize(
     ("error", "code"),
     [
