@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from fedward_client.agent.home import write_secret
+from fedward_client.agent.home import AgentHome, write_secret
 from fedward_client.agent.node import Link, SuperNode
 from fedward_client.agent.user import hand_over
 from fedward_client.flower.app_settings import AppSettings
@@ -104,8 +104,10 @@ class SiteAgent:
         if self._settings.slot is not None:
             Slot(self._settings.slot).make()
             own.append(self._settings.slot)
-        read = (self._settings.consents, self._settings.data)
-        hand_over(self._home, self._settings.run_as, own=own, read=[folder for folder in read if folder is not None])
+        read = [folder for folder in (self._settings.consents, self._settings.data) if folder is not None]
+        home = AgentHome(self._home)
+        closed = [home.policy, home.approvals, home.membership, home.key, home.jobs, *self._home.glob("*.log")]
+        hand_over(self._home, self._settings.run_as, own=own, read=read, closed=closed)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

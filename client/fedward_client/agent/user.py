@@ -1,7 +1,7 @@
 """Runs client apps as a user of their own, which cannot read the site's keys. Only root can change to another user.
 
 home            0711, root's         everybody passes through, and lists nothing
-key.pem, jobs   0600, 0700, root's   and whatever else lies there
+key.pem, jobs   0600, 0700, root's   and the agent's other files; datasets that lie here stay as they are
 consents        0750, root's         the user's group reads
 private, work   0700, the user's
 """
@@ -11,7 +11,7 @@ import pwd
 import stat
 import subprocess
 import sys
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 from fedward_client.agent.errors import AgentError
@@ -39,7 +39,7 @@ def check_user(name: str) -> None:
         ) from None
 
 
-def hand_over(home: Path, name: str, *, own: Collection[Path], read: Collection[Path]) -> None:
+def hand_over(home: Path, name: str, *, own: Iterable[Path], read: Iterable[Path], closed: Iterable[Path] = ()) -> None:
     """Let a user into the folders that client apps need, and into no other; other users get into none.
 
     Args:
@@ -47,9 +47,10 @@ def hand_over(home: Path, name: str, *, own: Collection[Path], read: Collection[
         name: The user.
         own: Folders that become the user's; made if need be.
         read: Folders that the user's group may read; made if need be.
+        closed: What else lies in the agent's folder and is for its owner alone.
     """
     entry = _entry(name)
-    _close(path for path in home.iterdir() if path not in {*own, *read})
+    _close(closed)
     home.chmod(THROUGH)
     for folder in own:
         folder.mkdir(parents=True, exist_ok=True)
@@ -64,7 +65,7 @@ def hand_over(home: Path, name: str, *, own: Collection[Path], read: Collection[
 def _close(paths: Iterable[Path]) -> None:
     """Leave what everybody could reach by its name, now that the home lets all through, to its owner."""
     for path in paths:
-        if not path.is_symlink():
+        if path.exists() and not path.is_symlink():
             path.chmod(stat.S_IMODE(path.stat().st_mode) & OWN)
 
 

@@ -26,7 +26,9 @@ def test_the_user_gets_what_apps_need_and_nothing_else(tmp_path: Path) -> None:
     (home / "key.pem").touch(mode=0o600)
     (home / "site.yaml").touch(mode=0o644)
     (home / "jobs" / "study-1").mkdir(parents=True)
-    hand_over(home, "nobody", own=[home / "private", home / "work"], read=[home / "consents"])
+    (home / "data").mkdir(mode=0o755)
+    closed = [home / name for name in ("key.pem", "site.yaml", "jobs", "none.log")]
+    hand_over(home, "nobody", own=[home / "private", home / "work"], read=[home / "consents"], closed=closed)
     nobody = pwd.getpwnam("nobody")
     assert mode_of(home) == 0o711
     for folder in (home / "private", home / "private" / "run", home / "work"):
@@ -37,6 +39,7 @@ def test_the_user_gets_what_apps_need_and_nothing_else(tmp_path: Path) -> None:
     assert mode_of(home / "consents") == 0o750
     assert ((home / "key.pem").stat().st_uid, mode_of(home / "key.pem")) == (0, 0o600)
     assert (mode_of(home / "site.yaml"), mode_of(home / "jobs")) == (0o600, 0o700)  # everybody knows their names
+    assert mode_of(home / "data") == 0o755  # apps read it as whoever they are
 
 
 @needs_root

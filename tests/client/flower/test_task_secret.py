@@ -76,3 +76,17 @@ def test_a_supernode_is_told_the_file_and_not_the_secret(tmp_path: Path, monkeyp
     SuperNode(Link(superlink="127.0.0.1:1"), port=1, home=tmp_path, secret=tmp_path / "superexec.secret")
     (command,) = start.call_args.args
     assert command[command.index("--superexec-auth-secret-file") + 1] == str(tmp_path / "superexec.secret")
+
+
+def test_what_an_agent_has_written_is_closed_before_others_may_pass_through_its_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("WarmHelper", "SuperExec", "SuperNode"):
+        monkeypatch.setattr(site_agent, name, Mock())
+    hand_over = Mock()
+    monkeypatch.setattr(site_agent, "hand_over", hand_over)
+    (tmp_path / "cards.log").touch()
+    settings = AppSettings(site="north", data=tmp_path / "data", private=tmp_path / "private", run_as="nobody")
+    with SiteAgent(settings, link=Link(superlink="127.0.0.1:1"), home=tmp_path, approvals=Mock()):
+        closed = {path.name for path in hand_over.call_args.kwargs["closed"]}
+    assert closed == {"site.yaml", "approvals.json", "membership.json", "key.pem", "jobs", "cards.log"}
