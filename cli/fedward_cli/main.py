@@ -35,6 +35,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_show_locals=False,
+    suggest_commands=False,  # click does so, and the two would say it twice
 )
 zoo.app.command("export")(export.export)
 zoo.app.command("map")(class_map.map_classes)

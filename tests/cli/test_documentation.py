@@ -11,6 +11,7 @@ import pytest
 import typer
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
+from typer.testing import CliRunner
 
 from fedward_cli.commands.demo import ARMS, demo_arms
 from fedward_cli.exhibits import KINDS
@@ -99,6 +100,13 @@ def test_every_command_and_option_has_help_and_stands_in_its_page(path: tuple[st
         if parameter.param_type_name == "option" and parameter.name != "help":
             assert parameter.help, f"{' '.join(path)}: {parameter.name} has no help"
             assert parameter.opts[0] in usage[1]
+
+
+@pytest.mark.parametrize("command", [("simulat",), ("run", "wacth")])
+def test_a_slip_in_a_command_is_answered_with_the_nearest_once(command: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 2
+    assert result.output.count("Did you mean") == 1
 
 
 def check_table(text: str, model: type[BaseModel]) -> None:

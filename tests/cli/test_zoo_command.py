@@ -31,6 +31,16 @@ def test_the_list_as_json_parses_and_can_be_of_one_kind(bench: Any) -> None:
     assert [entry["name"] for entry in found] == list(registry.names("methods"))
 
 
+def test_a_folder_that_is_no_runs_is_named_wherever_the_command_is_called(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (bench.folder / "mine").mkdir()
+    monkeypatch.chdir(bench.folder / "mine")
+    result = bench.call("zoo", "export", ".", "--format", "onnx")
+    assert result.exit_code == 1
+    assert "'mine' holds no spec" in result.stderr
+
+
 def test_an_unknown_kind_is_answered_with_the_nearest(bench: Any) -> None:
     result = bench.call("zoo", "list", "--kind", "methodd")
     assert result.exit_code == 1

@@ -109,7 +109,8 @@ def read_spec(run: Path) -> Spec:
     for name in ("spec.yaml", "spec.json"):  # JSON is YAML too
         if (run / name).is_file():
             return Spec.read(run / name)
-    raise SpecError(f"'{run.name}' holds no spec: expected the folder of a run, or of an unpacked download of one")
+    shown = run.resolve().name  # of '.' too
+    raise SpecError(f"'{shown}' holds no spec: expected the folder of a run, or of an unpacked download of one")
 
 
 def _index(spec: Spec, stage: str | None) -> int:
