@@ -59,11 +59,11 @@ class Catalogue:
         """Links that stand stay as they are: a run or a job may be reading through them at this moment."""
         wanted = {self._place(name, offer): offer.path.absolute() for name, offer in offers.items()}
         for old in self._folder.glob("*"):
-            if old.name not in offers:
-                shutil.rmtree(old)  # links only: what they lead to stays
+            if old.name not in offers or not old.is_dir():
+                _remove(old)
         for old in self._folder.glob("*/*"):
-            if old.readlink() != wanted.get(old):
-                old.unlink()
+            if not old.is_symlink() or old.readlink() != wanted.get(old):
+                _remove(old)
         for place, target in wanted.items():
             if not place.is_symlink():
                 place.parent.mkdir(parents=True, exist_ok=True)
@@ -85,6 +85,14 @@ class Catalogue:
         for missing in sorted(offers.keys() - {card.dataset for card in cards}):
             log.warning("dataset '%s' cannot be used, and is not offered: cards.log says why", missing)
         return Cards(cards=cards, digest=_digest(cards))
+
+
+def _remove(entry: Path) -> None:
+    """Remove a link, or whatever else lies in its place; what links lead to stays."""
+    if entry.is_dir() and not entry.is_symlink():
+        shutil.rmtree(entry)
+    else:
+        entry.unlink()
 
 
 def _digest(cards: tuple[DatasetCard, ...]) -> str:

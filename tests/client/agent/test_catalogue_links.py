@@ -42,3 +42,13 @@ def test_links_follow_the_policy(catalogue: Catalogue, ward: Path, tmp_path: Pat
     found = {path: path.readlink() for path in (tmp_path / "catalogue").glob("*/*")}
     assert found == {tmp_path / "catalogue" / "chest" / "north.npz": tmp_path / "other.npz"}
     assert (ward / "labels.csv").exists()
+
+
+def test_what_lies_in_the_place_of_a_link_gives_way(catalogue: Catalogue, ward: Path, tmp_path: Path) -> None:
+    place = tmp_path / "catalogue" / "chest" / "north"
+    (place / "folder").mkdir(parents=True)
+    (tmp_path / "catalogue" / "note.txt").touch()
+    (tmp_path / "catalogue" / "films").touch()
+    catalogue.refresh({"chest": Offer(path=ward), "films": Offer(path=ward)})
+    assert place.readlink() == ward
+    assert sorted(path.name for path in (tmp_path / "catalogue").iterdir()) == ["chest", "films"]
