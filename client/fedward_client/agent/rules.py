@@ -141,7 +141,8 @@ def _epochs_are_within_bounds(request: Request) -> str:
 
 def _epochs(stage: Stage) -> int:
     """The most passes over the data in one round: a personalisation's own, such as ``head_epochs``, come on top."""
-    return stage.local.epochs + sum(int(value) for name, value in stage.personalise or () if name.endswith("epochs"))
+    own = sum(int(value) for name, value in stage.personalise or () if name.endswith("epochs"))
+    return stage.method.passes * (stage.local.epochs + own)
 
 
 def _enough_sites_are_averaged(request: Request) -> str:

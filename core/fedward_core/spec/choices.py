@@ -38,6 +38,11 @@ class MethodConfig(Config):
         """Whether the method reads the network of the stage before, e.g. as a teacher, beside a backbone of its own."""
         return False
 
+    @property
+    def passes(self) -> int:
+        """How often an epoch goes through the data; more than once where each batch is trained on several times."""
+        return 1
+
 
 class BackboneConfig(Config):
     """The base of every backbone's configuration.

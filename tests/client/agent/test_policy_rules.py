@@ -17,6 +17,7 @@ APP = "a" * 64
 Propose = Callable[..., Proposal]
 GENEROUS = SitePolicy(datasets={"simulated": Offer(path=Path("/srv/secret-ward/images"))})
 SUPERVISED = {"method": "supervised", "backbone": {"name": "small_cnn"}}
+FREE = {"method": {"name": "fgsm_at", "attack": "free"}, "backbone": {"name": "small_cnn"}}
 MANY_WARM_UPS = {**SUPERVISED, "personalise": {"name": "channel_decoupling", "warmup_epochs": 1000}}
 
 
@@ -39,6 +40,7 @@ def test_a_run_within_the_policy_is_taken_part_in(propose: Propose) -> None:
         ({"max_rounds": 2}, {}, "allows 2 rounds, and the run asks for 3"),
         ({"max_epochs": 4}, {"stage": {"local": {"epochs": 5}}}, "allows 4 epochs a round, and the run asks for 5"),
         ({"max_epochs": 4}, {"stage": MANY_WARM_UPS}, "allows 4 epochs a round, and the run asks for 1001"),
+        ({"max_epochs": 4}, {"stage": FREE}, "allows 4 epochs a round, and the run asks for 8"),
         ({"min_sites": 3}, {}, "min_sites is at least 3, and the run's is 2"),
         ({"gpus": ()}, {"stage": {"local": {"device": "cuda"}}}, "demands a GPU, and the site gives none"),
         ({}, {"app": "b" * 64}, "has not approved the app bbbbbbbbbbbbbbbb"),

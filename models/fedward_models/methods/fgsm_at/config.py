@@ -8,6 +8,7 @@ from fedward_core.spec import MethodConfig
 
 # Radii over step lengths, as published; see FGSMATConfig.step_ratio.
 _STEP_RATIOS = {"fgsm": 1.0, "fgsm_rs": 1.25, "n_fgsm": 1.0, "pgd": 0.2, "free": 1.0}
+_REPLAYS = 8  # of ``free``, as in its paper
 
 
 class FGSMATConfig(MethodConfig):
@@ -133,6 +134,11 @@ class FGSMATConfig(MethodConfig):
                 if getattr(self, name) != type(self).model_fields[name].default:
                     raise ValueError(f"{name} has no effect with {cause}: leave it out")
         return self
+
+    @property
+    def passes(self) -> int:
+        """As many as ``free`` repeats each batch; else one."""
+        return (self.replays or _REPLAYS) if self.attack == "free" else 1
 
     @property
     def step(self) -> float:

@@ -109,7 +109,7 @@ class FGSMAT(Method):
     @property
     def replays(self) -> int:
         """Steps on each batch: several in free adversarial training."""
-        return (self.config.replays or 8) if self.config.attack == "free" else 1
+        return self.config.passes
 
     def before_step(self, clock: Clock) -> None:
         """Begin a round of free adversarial training without a perturbation."""
