@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from fedward_core.cards import DataKind, Split, Task
-from fedward_core.errors import DataError, SpecError
+from fedward_core.errors import DataError, DivergedError, SpecError
 from fedward_core.plan import StagePlan
 from fedward_core.spec import Spec
 from fedward_models.building import build_method, manifest_of, seeded
@@ -70,6 +70,14 @@ def test_predictions_are_those_of_evaluation(hospitals: Path) -> None:
     found = torch.from_numpy(predict_site(model, hospitals, site, Split.TEST).probabilities)
     torch.testing.assert_close(found, expected)
     assert float((expected[0] - expected[1]).abs().max()) > 1e-4
+
+
+def test_a_model_that_diverged_names_no_class(hospitals: Path) -> None:
+    model = finished(hospitals)
+    with torch.no_grad():
+        next(model.method.parameters()).fill_(torch.nan)
+    with pytest.raises(DivergedError, match="predictions are not finite"):
+        predict_site(model, hospitals, sites_in(hospitals)[0], Split.TEST)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import torch
 
 from fedward_core.arrays import Array
 from fedward_core.cards import Contract, Split, Task
-from fedward_core.errors import DataError, SpecError
+from fedward_core.errors import DataError, DivergedError, SpecError
 from fedward_core.metric import Metrics
 from fedward_models.data import Loader, open_split
 from fedward_models.data.image_set import ImageSet
@@ -91,6 +91,7 @@ def predict_site(model: FinishedModel, data: Path, site: str, split: Split) -> P
 
     Raises:
         DataError: The site cannot be read, or its images are not what the model was trained on.
+        DivergedError: A prediction is not finite; the greatest of such numbers would name a class all the same.
         SpecError: The model names no classes of whole images.
     """
     images = open_fitting(model, data, site, split)
@@ -98,15 +99,20 @@ def predict_site(model: FinishedModel, data: Path, site: str, split: Split) -> P
     batches = Loader(images, batch_size=BATCH_SIZE, augment=False).in_order(BATCH_SIZE)
     method = model.method.to(device)
     try:
-        found = [method.predict_batch(batch.to(device)).cpu().numpy() for batch in batches]
+        found = np.concatenate([method.predict_batch(batch.to(device)).cpu().numpy() for batch in batches])
     finally:
         method.cpu()
+    if not np.isfinite(found).all():
+        raise DivergedError(
+            "the model's predictions are not finite: its weights diverged in training. Choose another stage, or the "
+            "best weights instead of the last ones"
+        )
     return Predictions(
         site=site,
         contract=model.plan.contract,
         images=images.rows.numpy(),
         patients=images.patients,
-        probabilities=np.concatenate(found),
+        probabilities=found,
         labels=None if images.labels is None else images.labels.numpy(),
     )
 

@@ -56,3 +56,9 @@ def test_figures_of_the_last_round_are_not_passed_off_as_those_of_the_best_weigh
 )
 def test_whose_scale_it_is_is_told(model: FinishedModel, mean: float, told: str) -> None:
     assert told in write_card(model, NOTHING, Standardisation(mean=mean, std=0.25))
+
+
+def test_the_name_of_a_class_makes_no_column(model: FinishedModel) -> None:
+    contract = CONTRACT.model_copy(update={"classes": ("a|b", "c")})
+    named = replace(model, plan=model.plan.model_copy(update={"contract": contract}))
+    assert r"a\|b" in write_card(named, NOTHING, None)
