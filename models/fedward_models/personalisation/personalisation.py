@@ -8,6 +8,7 @@ A personalisation narrows what a method shares. It never touches what the method
 import re
 from collections.abc import Iterable
 
+from fedward_core.errors import SpecError
 from fedward_core.partition import Partition, Role, Rule
 from fedward_core.spec import Local, PersonalisationConfig
 from fedward_models.method import Method
@@ -72,14 +73,21 @@ class Personalisation:
 
 
 def narrowed(method: Method, rules: Iterable[Rule]) -> tuple[Rule, ...]:
-    """The method's own rules, with ``rules`` deciding first over what the method shares whole."""
-    own = method.rules()
-    kept = tuple(
-        rule.model_copy(update={"pattern": re.escape(name)})
-        for name in method.state_dict()
-        if (rule := _first(own, name)) and (rule.role is not Role.SHARED or rule.cuts)
-    )
-    return (*kept, *rules, *own)
+    """The method's own rules, with ``rules`` deciding first over what the method shares whole.
+
+    Raises:
+        SpecError: The method shares nothing of what ``rules`` are about, so that they would have no effect.
+    """
+    own, rules = method.rules(), tuple(rules)
+    found = {name: _first(own, name) for name in method.state_dict()}
+    kept = {name: rule for name, rule in found.items() if rule and (rule.role is not Role.SHARED or rule.cuts)}
+    if not any(_first(rules, name) for name in found.keys() - kept.keys()):
+        raise SpecError(
+            "the personalisation would have no effect: what it keeps at a site, the method never shares, perhaps "
+            "since its backbone is frozen. Leave personalise out, or choose another one"
+        )
+    named = (rule.model_copy(update={"pattern": re.escape(name)}) for name, rule in kept.items())
+    return (*named, *rules, *own)
 
 
 def private(names: Iterable[str]) -> tuple[Rule, ...]:

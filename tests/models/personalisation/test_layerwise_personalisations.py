@@ -39,6 +39,21 @@ def private_names(config: PersonalisationConfig, method: Method, share_of_round:
     return {name for name in partition.manifest.names() if partition.role(name) is Role.PRIVATE}
 
 
+class FrozenBackbone(Supervised):
+    """Trains a head alone."""
+
+    def rules(self) -> tuple[Rule, ...]:
+        return (Rule(pattern=r"backbone\..*", role=Role.FROZEN), *super().rules())
+
+
+def test_keeping_what_is_frozen_anyway_is_refused() -> None:
+    backbone = SmallCNNConfig(widths=(2,), hidden=(4,)).build(image_px=8, channels=1)
+    method = FrozenBackbone(SupervisedConfig(), backbone=backbone, contract=Contract(classes=("a", "b")))
+    with pytest.raises(SpecError, match="no effect: what it keeps at a site, the method never shares"):
+        FedBNConfig().build().rules(method)
+    assert private_names(FedPerConfig(), method) >= {"head.weight", "head.bias"}
+
+
 CASES: list[tuple[PersonalisationConfig, Callable[[str], bool]]] = [
     (FedPerConfig(), lambda name: name.startswith("head.")),
     (LGFedAvgConfig(private_layers=1), lambda name: "stages.0" in name),
