@@ -251,7 +251,7 @@ _FAILURES = {
     Failure.DIVERGED: "training diverged, the loss is no longer finite; try a lower learning rate or clip_norm",
     Failure.PRIVATE_STATE: "its private state is missing even after joining anew",
     Failure.UNTRAINED: "what it should evaluate was never trained there",
-    Failure.DISK: "its private state could not be written or read; check its disk",
+    Failure.DISK: "its private state, or a file of the stage, could not be read or written; its own log says which",
     Failure.MEMORY: "it ran out of memory; try a smaller batch",
     Failure.INTERNAL: "an unexpected error; its own log says which",
 }
