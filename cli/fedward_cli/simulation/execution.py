@@ -16,6 +16,7 @@ from fedward_core.engine import Job
 from fedward_core.errors import CheckpointError, SpecError
 from fedward_core.events import EventKind
 from fedward_core.spec import Spec
+from fedward_server.rounds.run import at_work
 
 CURVES = "curves.png"
 
@@ -82,12 +83,22 @@ def execute(job: Job, *, engine: str, fresh: bool = False, name: str = "") -> Re
         tell(f"'{escape(str(job.out))}' is finished: its results are read. --fresh runs it again.")
     else:
         _announce(job, found, name or job.spec.name)
-        with shown(errors(), job.spec, len(job.sites), name=name) as listen, taking_turns(listen) as hear:
-            registry.resolve("engines", engine)().run(job, hear)
+        _carry_out(job, engine, name=name, begins=found is None)
     results = read_results(job.out)
     if not finished or not (job.out / CURVES).exists():
         write_figures(job, results)
     return results
+
+
+def _carry_out(job: Job, engine: str, *, name: str, begins: bool) -> None:
+    """Run; a run that was refused before anything was trained leaves its place to the one whose spec is mended."""
+    try:
+        with shown(errors(), job.spec, len(job.sites), name=name) as listen, taking_turns(listen) as hear:
+            registry.resolve("engines", engine)().run(job, hear)
+    except SpecError:
+        if begins and not (job.out / "stages").exists():
+            remove_run(job.out)
+        raise
 
 
 def find_run(out: Path) -> Found | None:
@@ -106,13 +117,20 @@ def find_run(out: Path) -> Found | None:
 
 
 def remove_run(out: Path) -> None:
-    """Remove what a run has written into a folder, and nothing else."""
-    for name in _OF_A_RUN:
-        path = out / name
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+    """Remove what a run has written into a folder, and nothing else.
+
+    Raises:
+        CheckpointError: A run is at work in it.
+    """
+    if not out.exists():
+        return
+    with at_work(out):
+        for name in _OF_A_RUN:
+            path = out / name
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def write_figures(job: Job, results: Results) -> None:

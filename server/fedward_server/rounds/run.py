@@ -6,6 +6,7 @@
 import json
 import math
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,19 @@ from fedward_server.rounds.stage_run import StageRun
 from fedward_server.rounds.stage_state import StageFolder, keep_plan, kept_plan, read_final
 
 PATIENCE_S = 5.0  # what the workers of a run that was killed need to notice, and to end
+
+
+def at_work(out: Path) -> AbstractContextManager[None]:
+    """Claim a run's output folder, for whoever writes or removes what is in it.
+
+    Raises:
+        CheckpointError: Another process is at work in it.
+    """
+    busy = CheckpointError(
+        "another run is at work in the output folder, or workers of one that was killed: wait until they have ended, "
+        "or choose another folder"
+    )
+    return claimed(out / ".lock", busy, patience_s=PATIENCE_S)
 
 
 class Run:
@@ -55,11 +69,7 @@ class Run:
             CheckpointError: Another process is at work in the output folder.
             FedwardError: The run failed; the reason is on record, and running again goes on from the last round.
         """
-        busy = CheckpointError(
-            "another run is at work in the output folder, or workers of one that was killed: wait until they have "
-            "ended, or choose another folder"
-        )
-        with claimed(self._job.out / ".lock", busy, patience_s=PATIENCE_S):
+        with at_work(self._job.out):
             self._run()
 
     def _run(self) -> None:
