@@ -4,10 +4,13 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+from fedward_core.errors import CheckpointError
+
 POLL_S = 0.05
+PATIENCE_S = 5.0  # what the workers of a run that was killed need to notice, and to end
 
 
 @contextmanager
@@ -31,6 +34,19 @@ def claimed(path: Path, busy: Exception, *, make: bool = True, patience_s: float
         yield
     finally:
         os.close(descriptor)
+
+
+def at_work(out: Path) -> AbstractContextManager[None]:
+    """Claim a run's output folder, for whoever writes or removes what is in it.
+
+    Raises:
+        CheckpointError: Another process is at work in it.
+    """
+    busy = CheckpointError(
+        "another run is at work in the output folder, or workers of one that was killed: wait until they have ended, "
+        "or choose another folder"
+    )
+    return claimed(out / ".lock", busy, patience_s=PATIENCE_S)
 
 
 def _lock(descriptor: int, busy: Exception, deadline: float) -> None:

@@ -105,13 +105,24 @@ def test_compare_hides_small_counts_in_both_forms(bench: Any) -> None:
     [
         (("--kind", "volume"), "kind 'volume' needs 'depth'"),
         (("--frames", 4), "frames has no effect with kind 'image'"),
-        (("--window", "3"), "--window is '3', expected 2 numbers"),
-        (("--kind", "volume", "--depth", 4, "--spacing", "a,b,c"), "--spacing is 'a,b,c', expected 3 numbers"),
     ],
 )
 def test_settings_that_do_not_fit_are_told_in_a_sentence(bench: Any, options: Any, message: str) -> None:
     result = bench.call("data", "inspect", bench.data, *options)
     assert result.exit_code == 1
+    assert message in " ".join(result.stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--window", "3"), "--window is '3', expected 2 numbers"),
+        (("--kind", "volume", "--depth", 4, "--spacing", "a,b,c"), "--spacing is 'a,b,c', expected 3 numbers"),
+    ],
+)
+def test_numbers_that_are_none_are_a_usage_error(bench: Any, options: Any, message: str) -> None:
+    result = bench.call("data", "inspect", bench.data, *options)
+    assert result.exit_code == 2
     assert message in " ".join(result.stderr.split())
 
 

@@ -8,9 +8,9 @@ import pytest
 
 from fedward_cli.simulation import hospitals
 from fedward_cli.simulation.results import read_results
+from fedward_core.claim import at_work
 from fedward_core.errors import SpecError
 from fedward_core.spec import Cohort
-from fedward_server.rounds.run import at_work
 
 
 def test_the_table_holds_what_the_events_said(bench: Any) -> None:
@@ -171,7 +171,7 @@ def test_a_spec_that_was_refused_leaves_its_folder_to_the_one_that_is_mended(
 
 
 def test_what_another_run_is_writing_is_not_removed(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fedward_server.rounds.run.PATIENCE_S", 0.0)
+    monkeypatch.setattr("fedward_core.claim.PATIENCE_S", 0.0)
     bench.simulate()
     with at_work(bench.out):
         refused = bench.simulate("--fresh")

@@ -175,7 +175,7 @@ def test_a_run_that_was_killed_right_after_a_checkpoint_tells_of_its_round_when_
 def test_a_run_leaves_alone_a_folder_in_which_another_is_at_work(
     run_scripts: Any, honest_site: Script, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fedward_server.rounds.run.PATIENCE_S", 0.0)
+    monkeypatch.setattr("fedward_core.claim.PATIENCE_S", 0.0)
     with claimed(tmp_path / "out" / ".lock", FedwardError("held")):  # flock tells openings of a file apart
         with pytest.raises(CheckpointError, match="another run is at work"):
             run_scripts({"a": honest_site})

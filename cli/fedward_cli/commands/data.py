@@ -153,7 +153,7 @@ def import_(
 
     low, high = _numbers(black_and_white, 2, "--range")
     if low >= high:
-        raise SpecError(f"--range is '{black_and_white}', expected the value of black below that of white")
+        raise typer.BadParameter(f"--range is '{black_and_white}', expected the value of black below that of white")
     _refuse_sites_in(out)
     _tell_written(import_pfllib(source, out, value_range=(low, high)), out)
 
@@ -219,7 +219,7 @@ def _numbers(text: str, count: int, option: str) -> tuple[float, ...]:
     except ValueError:
         numbers = ()
     if len(numbers) != count:
-        raise SpecError(f"{option} is '{text}', expected {count} numbers with commas between them")
+        raise typer.BadParameter(f"{option} is '{text}', expected {count} numbers with commas between them")
     return numbers
 
 

@@ -66,9 +66,9 @@ def matrix(
     from fedward_cli.matrix.matrix import recorded  # a list of one kind does without
 
     if not run and (engine or method or record):
-        raise SpecError("--engine, --method and --record have no effect on what is recorded: add --run")
+        raise typer.BadParameter("--engine, --method and --record have no effect on what is recorded: add --run")
     if missing and not record:
-        raise SpecError("--missing has no effect without --record: name the file")
+        raise typer.BadParameter("--missing has no effect without --record: name the file")
     chosen = engine or ["inline"], method or registry.names("methods")
     if run:
         from fedward_cli.matrix.trying import try_all  # it knows runs, which the record does not

@@ -11,12 +11,12 @@ from fedward_cli.display.progress import shown
 from fedward_cli.simulation.results import EVENTS, Results, read_events, read_results, write_metrics
 from fedward_cli.simulation.turns import taking_turns
 from fedward_core import registry
+from fedward_core.claim import at_work
 from fedward_core.config import Frozen
 from fedward_core.engine import Job
 from fedward_core.errors import CheckpointError, SpecError
 from fedward_core.events import EventKind
 from fedward_core.spec import Spec
-from fedward_server.rounds.run import at_work
 
 CURVES = "curves.png"
 

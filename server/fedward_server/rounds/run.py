@@ -6,7 +6,6 @@
 import json
 import math
 import time
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import yaml
 
 from fedward_core.atomic import replacing
 from fedward_core.cards import Contract, DatasetCard, agreed_contract
-from fedward_core.claim import claimed
+from fedward_core.claim import at_work
 from fedward_core.engine import Job
 from fedward_core.errors import CheckpointError, FedwardError
 from fedward_core.events import EventKind, Listener
@@ -27,21 +26,6 @@ from fedward_server.rounds.reuse import StageShelf
 from fedward_server.rounds.round import StageContext
 from fedward_server.rounds.stage_run import StageRun
 from fedward_server.rounds.stage_state import StageFolder, keep_plan, kept_plan, read_final
-
-PATIENCE_S = 5.0  # what the workers of a run that was killed need to notice, and to end
-
-
-def at_work(out: Path) -> AbstractContextManager[None]:
-    """Claim a run's output folder, for whoever writes or removes what is in it.
-
-    Raises:
-        CheckpointError: Another process is at work in it.
-    """
-    busy = CheckpointError(
-        "another run is at work in the output folder, or workers of one that was killed: wait until they have ended, "
-        "or choose another folder"
-    )
-    return claimed(out / ".lock", busy, patience_s=PATIENCE_S)
 
 
 class Run:
