@@ -13,7 +13,7 @@ from fedward_core.cards import Contract, Task
 from fedward_core.errors import DataError, SpecError
 from fedward_models.backbones.backbone import Backbone
 from fedward_models.method import Batch, Clock, Inheritance, Method, StepOutput, take_over
-from torch import Tensor, nn
+from torch import Tensor, finfo, nn
 from torch.nn import functional
 
 from own_method.config import FocalConfig
@@ -79,4 +79,6 @@ def focal_loss(logits: Tensor, labels: Tensor, *, gamma: float) -> Tensor:
         (B,).
     """
     entropy = functional.cross_entropy(logits, labels, reduction="none")
-    return (1 - (-entropy).exp()) ** gamma * entropy
+    # Where p is 1, a power below 1 would have no slope.
+    wrong = (1 - (-entropy).exp()).clamp(min=finfo(entropy.dtype).tiny)
+    return wrong**gamma * entropy

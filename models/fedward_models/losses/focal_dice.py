@@ -9,6 +9,7 @@ With two classes the logits' difference is the single logit of the published cod
 Letters: B batch, K classes of which the first is the background, H height, W width.
 """
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -25,7 +26,8 @@ def focal_loss(logits: Tensor, labels: Tensor, *, gamma: float = 2.0) -> Tensor:
         (B,).
     """
     losses = functional.cross_entropy(logits, labels, reduction="none")
-    wrong = 1 - (-losses).exp()
+    # Where a chance of 1 leaves none of being wrong, a power below 1 would have no slope.
+    wrong = (1 - (-losses).exp()).clamp(min=torch.finfo(losses.dtype).tiny)
     return (wrong**gamma * losses).mean(dim=(1, 2))
 
 

@@ -26,7 +26,7 @@ def chances(logits: list[float]) -> list[float]:
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("gamma", [0.0, 2.0])
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
 def test_focal_loss_is_that_of_every_pixel(size: tuple[int, int, int, int], gamma: float) -> None:
     logits, labels = drawn(*size)
     _, _, height, width = size
@@ -34,6 +34,32 @@ def test_focal_loss_is_that_of_every_pixel(size: tuple[int, int, int, int], gamm
         right = [chances(image[:, y, x].tolist())[truth[y, x]] for y in range(height) for x in range(width)]
         expected = sum(-((1 - p) ** gamma) * log(p) for p in right) / len(right)
         assert float(found) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.3, 0.5, 1.0, 2.0])
+def test_a_pixel_that_is_surely_right_has_no_slope(gamma: float) -> None:
+    logits = torch.tensor([60.0, 200.0, 0.0]).reshape(3, 1, 1, 1).repeat(1, 2, 1, 1)
+    logits[:, 1] = 0
+    labels = torch.zeros(3, 1, 1, dtype=torch.long)
+    focal_loss(logits.requires_grad_(), labels, gamma=gamma).sum().backward()
+    assert logits.grad is not None
+    assert logits.grad[:2].abs().max() < 1e-20
+    assert logits.grad[2].abs().min() > 0
+
+
+@given(logit=st.floats(-100, 100), gamma=st.floats(1.5, 5))
+def test_a_power_above_1_keeps_its_bits(logit: float, gamma: float) -> None:
+    """Beside the formula without a floor."""
+
+    def unguarded(logits: Tensor, labels: Tensor) -> Tensor:
+        losses = functional.cross_entropy(logits, labels, reduction="none")
+        return ((1 - (-losses).exp()) ** gamma * losses).mean(dim=(1, 2))
+
+    logits = torch.tensor([logit, 0.0]).reshape(1, 2, 1, 1).requires_grad_()
+    labels = torch.zeros(1, 1, 1, dtype=torch.long)
+    ours, theirs = focal_loss(logits, labels, gamma=gamma), unguarded(logits, labels)
+    assert torch.equal(ours, theirs)
+    assert torch.equal(*(torch.autograd.grad(loss, logits)[0] for loss in (ours, theirs)))
 
 
 def test_without_a_power_it_is_the_binary_cross_entropy_of_one_logit() -> None:
