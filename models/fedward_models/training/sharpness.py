@@ -3,6 +3,10 @@
 Paper: P. Foret, A. Kleiner, H. Mobahi, B. Neyshabur, "Sharpness-Aware Minimization for Efficiently Improving
 Generalization", ICLR 2021, arXiv:2010.01412, eq. 2. In a federation each site looks for its own worst point (FedSAM, Qu
 et al., ICML 2022).
+
+Differs: running statistics, such as those of batch normalisation, take in both passes of a step, and so activations at
+the worst point too. The authors' code (google-research/sam) keeps those of the first pass alone. Steps are the same, as
+training normalises by the batch; what evaluation reads is not.
 """
 
 from collections.abc import Iterator, Sequence

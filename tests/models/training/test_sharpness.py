@@ -7,8 +7,11 @@ import pytest
 import torch
 from torch import nn
 
+from fedward_core.cards import Contract
 from fedward_core.spec import Local
+from fedward_models.backbones.small_cnn.config import SmallCNNConfig
 from fedward_models.method import Batch, Clock, Method, StepOutput
+from fedward_models.methods.supervised.config import SupervisedConfig
 from fedward_models.training.config import AdamWConfig, SGDConfig
 from fedward_models.training.fit import fit
 from fedward_models.training.phase import Phase
@@ -81,6 +84,13 @@ def test_steps_are_those_of_the_paper(
             parameter.data = weights - lr * gradient
     for parameter, expected in zip(found.parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(parameter, expected, atol=1e-6, rtol=1e-5)
+
+
+def test_running_statistics_take_in_both_passes_of_a_step(make_loader: MakeLoader) -> None:
+    backbone = SmallCNNConfig(widths=(4,), norm="batch").build(image_px=8, channels=1)
+    method = SupervisedConfig().build(backbone=backbone, contract=Contract(classes=("a", "b", "c")))
+    trained(method, make_loader(4), Local(optimizer=SGDConfig(), sam_rho=0.05))
+    assert [int(module.num_batches_tracked) for module in method.modules() if isinstance(module, nn.BatchNorm2d)] == [2]
 
 
 def _gradients(method: Method, batch: Batch) -> list[torch.Tensor]:
