@@ -103,7 +103,11 @@ def test_the_command_prints_the_budget_and_keeps_what_was_tried(bench: Any) -> N
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("seed: [", "cannot read the grid"), ("seed: none", r"seed: .*; settings: Field required$"), ("- 1", "is wrong")],
+    [
+        ("seed: [", r'(?s)cannot read the grid.* in "grid\.yaml", line 1'),
+        ("seed: none", r"seed: .*; settings: Field required$"),
+        ("- 1", "is wrong"),
+    ],
 )
 def test_a_grid_that_cannot_be_read_is_refused(text: str, words: str, tmp_path: Path) -> None:
     path = tmp_path / "grid.yaml"

@@ -354,6 +354,13 @@ def test_a_file_that_cannot_be_read_is_told_by_its_name(tmp_path: Path, content:
     assert str(tmp_path) not in str(caught.value)
 
 
+def test_a_fault_of_yaml_is_told_with_its_file_and_line(tmp_path: Path) -> None:
+    path = tmp_path / "spec.yaml"
+    path.write_text("name: trial\nstages: [\n")
+    with pytest.raises(SpecError, match=r'in "spec\.yaml", line 3'):
+        Spec.read(path)
+
+
 def test_a_method_of_views_cannot_read_through_a_backbone_of_volumes() -> None:
     stage = {"name": "only", "method": "sdmp", "backbone": "minit", "rounds": 1}
     with pytest.raises(SpecError, match="its backbone reads volumes"):

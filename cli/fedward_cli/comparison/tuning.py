@@ -24,7 +24,7 @@ from fedward_cli.simulation.results import Results
 from fedward_core.cards import Split
 from fedward_core.config import Frozen
 from fedward_core.engine import Job
-from fedward_core.errors import FedwardError, SpecError
+from fedward_core.errors import FedwardError, SpecError, without_folder
 from fedward_core.metric import Metric
 from fedward_core.spec import Spec
 
@@ -54,14 +54,15 @@ class Grid(Frozen):
             SpecError: It is no such file.
         """
         try:
-            return cls.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+            with path.open(encoding="utf-8") as file:
+                return cls.model_validate(yaml.safe_load(file))
         except ValidationError as error:
             faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
             raise SpecError(
                 f"the grid '{path.name}' is wrong: expected 'seed' and 'settings', lists of values by place: {faults}"
             ) from None
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise SpecError(f"cannot read the grid '{path.name}': {error}") from error
+            raise SpecError(f"cannot read the grid '{path.name}': {without_folder(error, path)}") from error
 
     def trials(self, arm: str) -> list[Settings]:
         """Every combination that an arm tries."""

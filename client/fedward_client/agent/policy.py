@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError
 from fedward_client.agent.errors import PolicyError
 from fedward_core.cards import Task
 from fedward_core.config import Frozen
+from fedward_core.errors import without_folder
 from fedward_core.spec import Dataset
 
 # It becomes a folder's name, and leads nowhere else.
@@ -78,7 +79,8 @@ def read_policy(path: Path) -> SitePolicy:
         PolicyError: There is none, or it is wrong; each fault is listed with its place.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        with path.open(encoding="utf-8") as file:
+            values = yaml.safe_load(file)
         policy = SitePolicy.model_validate({} if values is None else values)
     except FileNotFoundError:
         raise PolicyError("there is no site.yaml in the agent's home folder: nothing is allowed") from None
@@ -86,5 +88,5 @@ def read_policy(path: Path) -> SitePolicy:
         faults = [f"  {'.'.join(map(str, fault['loc'])) or 'site.yaml'}: {fault['msg']}" for fault in error.errors()]
         raise PolicyError("site.yaml is wrong, so nothing is allowed:\n" + "\n".join(faults)) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise PolicyError(f"site.yaml cannot be read, so nothing is allowed: {error}") from None
+        raise PolicyError(f"site.yaml cannot be read, so nothing is allowed: {without_folder(error, path)}") from None
     return policy

@@ -94,9 +94,11 @@ class Spec(Frozen):
             SpecError: The file is no YAML, or the spec is wrong; each fault is listed with its place.
         """
         try:
-            return cls.parse(yaml.safe_load(path.read_text(encoding="utf-8")))
+            with path.open(encoding="utf-8") as file:  # whose name faults of YAML tell, as they do not of a text
+                values = yaml.safe_load(file)
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise SpecError(f"cannot read the spec '{path.name}': {without_folder(error, path)}") from error
+        return cls.parse(values)
 
     @classmethod
     def parse(cls, values: Any) -> Self:

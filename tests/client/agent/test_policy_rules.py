@@ -114,6 +114,14 @@ def test_a_policy_that_cannot_be_read_is_an_error(text: str, tmp_path: Path) -> 
         read_policy(path)
 
 
+def test_a_fault_of_yaml_is_told_with_its_line_and_without_the_folder(tmp_path: Path) -> None:
+    path = tmp_path / "site.yaml"
+    path.write_text("datasets:\n  x: [")
+    with pytest.raises(PolicyError, match=r'in "site\.yaml", line 2') as caught:
+        read_policy(path)
+    assert str(tmp_path) not in str(caught.value)
+
+
 def test_a_dataset_may_have_any_name_that_a_folder_can_have(tmp_path: Path) -> None:
     path = tmp_path / "site.yaml"
     path.write_text("datasets: {Thorax Röntgen 2.0: {path: /x}}", encoding="utf-8")
