@@ -1,5 +1,6 @@
 """Arguments and options that several commands share, so that they mean the same everywhere."""
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -32,6 +33,17 @@ def spec_file(text: str) -> Path:
 def class_names(text: str) -> tuple[str, ...]:
     """The names of classes, which a text holds with commas between them."""
     return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def finite(number: float | None) -> float | None:
+    """A number that is one: text says ``nan`` and ``inf`` too, and bounds let the first pass.
+
+    Raises:
+        BadParameter: It is none.
+    """
+    if number is not None and not math.isfinite(number):
+        raise typer.BadParameter(f"expected a number, found '{number}'")
+    return number
 
 
 SpecFile = Annotated[

@@ -165,6 +165,22 @@ def test_studies_are_made_and_listed(network: Network) -> None:
     assert "not enrolled" in strangers.stderr
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("site", "invite", "far", "--hours"),
+        ("server", "--port", "0", "--home", "/dev/null/none", "--heartbeat"),
+        ("data", "split", "none", "--site", "far", "--out", "/dev/null/none", "--alpha"),
+    ],
+)
+@pytest.mark.parametrize("number", ["nan", "inf"])
+def test_a_number_that_is_none_is_a_usage_error(command: tuple[str, ...], number: str) -> None:
+    environment = {"FEDWARD_URL": "http://127.0.0.1:9", "FEDWARD_KEY": "fw_secret"}
+    result = CliRunner().invoke(app, [*command, number], env=environment)
+    assert result.exit_code == 2
+    assert f"expected a number, found '{number}'" in " ".join(result.stderr.split())
+
+
 def test_a_site_is_invited_enrols_approves_and_is_revoked(network: Network, tmp_path: Path) -> None:
     home = tmp_path / "agent"
     invited = network.call("site", "invite", "far")

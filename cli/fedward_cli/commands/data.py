@@ -16,7 +16,7 @@ from rich.markup import escape
 
 from fedward_cli.display.consoles import tell
 from fedward_cli.display.data_tables import as_json_of, show_differences, show_sites
-from fedward_cli.options import AsJson, class_names
+from fedward_cli.options import AsJson, class_names, finite
 from fedward_core.cards import DataKind, Task
 from fedward_core.errors import DataError, SpecError
 from fedward_core.spec import Dataset
@@ -165,7 +165,8 @@ def split(
     site: Annotated[list[str], typer.Option("--site", help="The site to cut; may be given several times.")],
     parts: Annotated[int, typer.Option(min=2, help="Pseudo-sites to make of each.")] = 3,
     alpha: Annotated[
-        float | None, typer.Option(min=0.0, help="Skew the classes: Dirichlet concentration, small is more skewed.")
+        float | None,
+        typer.Option(min=0.0, callback=finite, help="Skew the classes: Dirichlet concentration, small is more skewed."),
     ] = None,
     seed: Seed = 0,
 ) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fedward_cli.display.consoles import tell
+from fedward_cli.options import finite
 from fedward_core.atomic import replacing
 
 if TYPE_CHECKING:
@@ -38,7 +39,9 @@ DatabaseAddress = Annotated[
 FleetAddress = Annotated[
     str, typer.Option("--fleet", metavar="HOST:PORT", help="Where SuperNodes connect, if not where sites enrol.")
 ]
-Heartbeat = Annotated[float, typer.Option("--heartbeat", min=0.1, help="Seconds between two reports of a site.")]
+Heartbeat = Annotated[
+    float, typer.Option("--heartbeat", min=0.1, callback=finite, help="Seconds between two reports of a site.")
+]
 KeyFile = Annotated[
     Path | None,
     typer.Option("--key-file", help="Where the administrator's first key goes, in place of standard output."),

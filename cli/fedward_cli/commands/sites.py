@@ -11,7 +11,7 @@ from rich.markup import escape
 from fedward_cli.display.consoles import tell
 from fedward_cli.display.listing import show_listed
 from fedward_cli.network.connection import ENVIRONMENT, coordinator, path_of
-from fedward_cli.options import AsJson
+from fedward_cli.options import AsJson, finite
 
 app = typer.Typer(no_args_is_help=True, help=f"Invite sites to a coordinator, list and revoke them. {ENVIRONMENT}")
 
@@ -22,7 +22,9 @@ HOUR_S = 3600.0
 @app.command("invite")
 def invite(
     name: SiteName,
-    hours: Annotated[float, typer.Option("--hours", min=0.01, help="How long the token may be used.")] = 24.0,
+    hours: Annotated[
+        float, typer.Option("--hours", min=0.01, callback=finite, help="How long the token may be used.")
+    ] = 24.0,
     as_json: AsJson = False,
 ) -> None:
     """Make a one-time token with which a site can enrol, and print it. It is shown this once; needs an admin's key.
