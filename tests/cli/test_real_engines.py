@@ -1,5 +1,6 @@
 """The command line over the real inline engine, with a method that needs no torch."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,21 @@ stages: [{name: move, method: rehearsal, rounds: 5}]
 """
 
 
-def simulate(hospitals: Path, folder: Path, name: str, *arguments: object) -> Any:
+REFUSED = """
+name: drill
+dataset: {name: simulated, image_px: 16}
+stages:
+  - name: train
+    method: supervised
+    backbone: {name: small_cnn, widths: [4]}
+    personalise: {name: lg_fedavg, private_layers: 9}
+    rounds: 1
+"""
+
+
+def simulate(hospitals: Path, folder: Path, name: str, *arguments: object, text: str = SPEC) -> Any:
     spec = folder / "drill.yaml"
-    spec.write_text(SPEC)
+    spec.write_text(text)
     command = ("simulate", spec, "--data", hospitals, "--out", folder / name, *arguments)
     return CliRunner().invoke(app, [str(argument) for argument in command])
 
@@ -51,4 +64,18 @@ def test_a_run_that_fails_ends_with_a_panel_and_goes_on_once_the_cause_is_gone(h
     assert failed.exit_code == 1
     assert "This did not work" in failed.stderr
     (tmp_path / "run" / "stages" / "move" / "final.safetensors").unlink()
+    assert simulate(hospitals, tmp_path, "run").exit_code == 0
+
+
+def test_a_refused_run_says_why_once_keeps_the_reason_and_gives_way_to_a_mended_spec(
+    hospitals: Path, tmp_path: Path
+) -> None:
+    refused = simulate(hospitals, tmp_path, "run", text=REFUSED)
+    assert refused.exit_code == 1
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["state"] == "failed"
+    assert refused.stderr.count(record["reason"][:60]) == 1
+    (stages := tmp_path / "run" / "stages").mkdir()
+    assert simulate(hospitals, tmp_path, "run").exit_code == 1
+    stages.rmdir()
     assert simulate(hospitals, tmp_path, "run").exit_code == 0

@@ -9,7 +9,6 @@ import pytest
 from fedward_cli.simulation import hospitals
 from fedward_cli.simulation.results import read_results
 from fedward_core.claim import at_work
-from fedward_core.errors import SpecError
 from fedward_core.spec import Cohort
 
 
@@ -155,19 +154,6 @@ def test_a_package_that_is_missing_is_named_with_what_to_do(bench: Any, monkeypa
     assert "needs the package 'torch'" in result.stderr
     assert "fedward doctor" in " ".join(result.stderr.split())
     assert isinstance(without("fedward_models.lost").exception, ModuleNotFoundError)  # a bug, and shown whole
-
-
-def test_a_spec_that_was_refused_leaves_its_folder_to_the_one_that_is_mended(
-    bench: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*_: object) -> None:
-        raise SpecError("private_layers is 9, but the backbone has 3 layers")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(bench.engine, "_stage", refuse)  # the record is open by then, and no stage has begun
-        assert bench.simulate(spec=bench.spec(rounds=4)).exit_code == 1
-    assert not (bench.out / "run.json").exists()
-    assert bench.simulate(spec=bench.spec(rounds=3)).exit_code == 0
 
 
 def test_what_another_run_is_writing_is_not_removed(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -147,7 +147,10 @@ class Latest:
 
 
 def remark(event: Event) -> str:
-    """What must be said at once, whatever the display: starts, resumption, reuse, drop-outs, warnings and failure."""
+    """What must be said at once, whatever the display: starts, resumption, reuse, drop-outs and warnings.
+
+    Why a run failed is told once, by whoever let it run.
+    """
     say = _REMARKS.get(event.kind)
     return say(event) if say else ""
 
@@ -174,17 +177,12 @@ def _warning(event: Event) -> str:
     return f"[yellow]Warning{where}[/] {_place(event)}".rstrip() + f": {_reason(event)}"
 
 
-def _failure(event: Event) -> str:
-    return f"[red]The run failed[/]: {_reason(event)}"
-
-
 _REMARKS = {
     EventKind.STAGE_STARTED: _introduction,
     EventKind.RUN_RESUMED: _resumption,
     EventKind.STAGE_REUSED: _reuse,
     EventKind.SITE_DROPPED: _drop_out,
     EventKind.WARNING: _warning,
-    EventKind.RUN_FAILED: _failure,
 }
 
 

@@ -75,30 +75,18 @@ def execute(job: Job, *, engine: str, fresh: bool = False, name: str = "") -> Re
     """
     if fresh:
         remove_run(job.out)
-    found = find_run(job.out)
-    if found is not None:
-        check_same(found, job)
+    found = _taken_up(job)
     finished = found is not None and found.state == "completed"
     if finished:
         tell(f"'{escape(str(job.out))}' is finished: its results are read. --fresh runs it again.")
     else:
         _announce(job, found, name or job.spec.name)
-        _carry_out(job, engine, name=name, begins=found is None)
+        with shown(errors(), job.spec, len(job.sites), name=name) as listen, taking_turns(listen) as hear:
+            registry.resolve("engines", engine)().run(job, hear)
     results = read_results(job.out)
     if not finished or not (job.out / CURVES).exists():
         write_figures(job, results)
     return results
-
-
-def _carry_out(job: Job, engine: str, *, name: str, begins: bool) -> None:
-    """Run; a run that was refused before anything was trained leaves its place to the one whose spec is mended."""
-    try:
-        with shown(errors(), job.spec, len(job.sites), name=name) as listen, taking_turns(listen) as hear:
-            registry.resolve("engines", engine)().run(job, hear)
-    except SpecError:
-        if begins and not (job.out / "stages").exists():
-            remove_run(job.out)
-        raise
 
 
 def find_run(out: Path) -> Found | None:
@@ -157,6 +145,18 @@ def check_same(found: Found, job: Job) -> None:
             f"'{job.out}' holds a run of the sites {', '.join(found.sites)}, but now there are {', '.join(job.sites)}:"
             " give the same --data, another --out, or --fresh to remove that run"
         )
+
+
+def _taken_up(job: Job) -> Found | None:
+    """The run that goes on; one that failed before its first stage leaves its place to a spec that is mended."""
+    found = find_run(job.out)
+    if found is None:
+        return None
+    if found.state == "failed" and found.spec_digest != job.spec.digest() and not (job.out / "stages").exists():
+        remove_run(job.out)
+        return None
+    check_same(found, job)
+    return found
 
 
 def _announce(job: Job, found: Found | None, name: str) -> None:
