@@ -9,7 +9,9 @@ import pytest
 from fedward_cli.network import run_events
 from fedward_cli.network.coordinator import Coordinator, UnreachableError
 from fedward_cli.network.run_events import event_of, fetch_results
-from fedward_cli.simulation.results import EVENTS, gather, read_events, read_results
+from fedward_cli.simulation.event_file import EVENTS, EventFile, read_events
+from fedward_cli.simulation.results import gather, read_results
+from fedward_core.errors import CheckpointError
 from fedward_core.events import Event, EventKind
 
 
@@ -126,3 +128,34 @@ def test_bytes_are_told_by_the_names_of_sites_and_not_by_who_came_first() -> Non
     came = [own(1, EventKind.SITE_TRAINED, site, 0, bytes=1, num_steps=1, loss=0.5) for site in ("south", "hill")]
     results = gather(event for told in came if (event := event_of(told)))
     assert list(results.bytes_sent) == ["hill", "south"]
+
+
+def test_events_are_read_once_however_they_arrive(tmp_path: Path) -> None:
+    lines = [Event(kind=EventKind.WARNING, time_s=0.0, site=site).model_dump_json() for site in ("Zürich", "b", "c")]
+    whole = "".join(f"{line}\n" for line in lines).encode()
+    told, found = EventFile(tmp_path), []
+    assert told.more() == []
+    for end in range(0, len(whole) + 1, 7):
+        (tmp_path / EVENTS).write_bytes(whole[:end])
+        found += told.more()
+    (tmp_path / EVENTS).write_bytes(whole)
+    found += told.more()
+    assert [event.site for event in found] == ["Zürich", "b", "c"]
+    assert told.more() == []
+
+
+def test_what_was_read_is_not_read_again(tmp_path: Path) -> None:
+    """A line that is damaged after it was read is not seen; one behind it is."""
+    line = Event(kind=EventKind.WARNING, time_s=0.0).model_dump_json()
+    (tmp_path / EVENTS).write_text(f"{line}\n")
+    told = EventFile(tmp_path)
+    assert len(told.more()) == 1
+    (tmp_path / EVENTS).write_text(f"{'x' * len(line)}\n{line}\n")
+    assert len(told.more()) == 1
+
+
+@pytest.mark.parametrize("content", [b"{}\n", b"\xff\n"])
+def test_a_line_that_is_no_event_is_damage(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / EVENTS).write_bytes(content)
+    with pytest.raises(CheckpointError, match="no event: the file is damaged"):
+        read_events(tmp_path)

@@ -63,18 +63,17 @@ def show(job: JobId, home: HomeFolder = HOME, as_json: AsJson = False) -> None:
 def watch(job: JobId, home: HomeFolder = HOME) -> None:
     """Follow a job to its end: exit code 0 if it completed, 1 otherwise. Ctrl-C ends the watching, not the job."""
     from fedward_cli.display.progress import shown  # slow to import
-    from fedward_cli.simulation.results import EVENTS, read_events
+    from fedward_cli.simulation.event_file import EventFile
 
     queue = _queue(home)
     queue.read(job)
-    folder, seen = queue.folder_of(job), 0
+    folder = queue.folder_of(job)
+    told = EventFile(folder / "run")
     with watching(f"job '{job}'"), shown(errors(), Spec.read(folder / "spec.yaml"), 1) as listen:
         while True:
             found = queue.read(job)  # before the events, so that none of an ended job is missed
-            events = list(read_events(folder / "run")) if (folder / "run" / EVENTS).exists() else []
-            for event in events[seen:]:
+            for event in told.more():
                 listen(event)
-            seen = len(events)
             if found.state.is_end:
                 break
             time.sleep(POLL_S)

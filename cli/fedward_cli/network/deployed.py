@@ -11,8 +11,9 @@ from rich.markup import escape
 from fedward_cli.display.consoles import tell
 from fedward_cli.network.processes import STUDY, Network
 from fedward_cli.network.run_events import event_of, follow_to_the_end
+from fedward_cli.simulation.event_file import EVENTS
 from fedward_cli.simulation.execution import CURVES, check_same, find_run, remove_run, write_figures
-from fedward_cli.simulation.results import EVENTS, Results, read_results
+from fedward_cli.simulation.results import Results, read_results
 from fedward_core.engine import Job
 
 START_TIMEOUT_S = 120.0

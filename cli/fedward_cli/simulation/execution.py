@@ -8,7 +8,8 @@ from rich.markup import escape
 
 from fedward_cli.display.consoles import errors, tell
 from fedward_cli.display.progress import shown
-from fedward_cli.simulation.results import EVENTS, Results, read_events, read_results, write_metrics
+from fedward_cli.simulation.event_file import EVENTS, read_events
+from fedward_cli.simulation.results import Results, read_results, write_metrics
 from fedward_cli.simulation.turns import taking_turns
 from fedward_core import registry
 from fedward_core.claim import at_work

@@ -2,20 +2,19 @@
 
 import csv
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fedward_core.errors import CheckpointError
+from fedward_cli.simulation.event_file import read_events
 from fedward_core.events import Event, EventKind
 from fedward_core.metric import Metric, Metrics
 
 if TYPE_CHECKING:
     from fedward_cli.simulation.predictions import Predictions  # numpy is slow to import
 
-EVENTS = "events.jsonl"
 METRICS_TABLE = "metrics.csv"
 METRICS = "metrics.json"
 RECALL = "recall/"  # followed by the class
@@ -103,26 +102,6 @@ def gather(events: Iterable[Event]) -> Results:
             steps[moment] = event.facts["num_steps"]
             losses[moment] = event.facts["loss"]
     return Results(evaluations=evaluations, losses=losses, sent=sent, steps=steps, reused=frozenset(reused))
-
-
-def read_events(out: Path) -> Iterator[Event]:
-    """The events of a run, in order; a last line that a killed process left unfinished is none.
-
-    Raises:
-        CheckpointError: There are no events, or a line that is none.
-    """
-    path = out / EVENTS
-    if not path.exists():
-        raise CheckpointError(f"'{out.name}' holds no events: expected a folder that `fedward simulate` has written")
-    # Bytes, since the last line may end within a character; not by splitlines, which ends lines of a text at signs that
-    # JSON leaves as they are, such as U+2028.
-    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
-        try:
-            yield Event.model_validate_json(line)
-        except ValueError as error:
-            raise CheckpointError(
-                f"line {number} of '{EVENTS}' in '{out.name}' is no event: the file is damaged"
-            ) from error
 
 
 def write_metrics(out: Path, results: Results) -> None:
