@@ -94,8 +94,41 @@ def test_a_stage_whose_classes_need_no_matching_is_refused(bench: Any, spec: Pat
     assert "a classifier in a file" in result.stderr.replace("\n", " ")
 
 
+def written(folder: Path, spec: Path, **changes: Any) -> Path:
+    """A file of counts of the spec's classifier, but for changes."""
+    weights = yaml.safe_load(spec.read_text())["stages"][0]["method"]["weights"]["sha256"]
+    counts = {"weights": weights, "classes": ["a", "b"], "source_classes": 6, "counts": [{"0": 3}, {"5": 1}]}
+    path = folder / f"counts-{len(list(folder.glob('counts-*')))}.json"
+    path.write_text(json.dumps({**counts, **changes}))
+    return path
+
+
 @pytest.mark.parametrize(
-    "content", ["no json", "no UTF-8: \xe9", '{"classes": ["a"], "source_classes": 2, "counts": [{"2": 1}]}']
+    ("changes", "words"),
+    [
+        ({"weights": "0" * 64}, "counts what another classifier answers"),
+        ({"classes": ["a", "c"]}, "counts of other classes do not add up"),
+        ({"counts": [{"0": 3}, {"6": 1}]}, "do not fit its classes"),
+    ],
+)
+def test_counts_that_do_not_add_up_are_refused(
+    bench: Any, spec: Path, tmp_path: Path, changes: dict[str, Any], words: str
+) -> None:
+    good, other = written(tmp_path, spec), written(tmp_path, spec, **changes)
+    assert mapping_of(bench, spec, "--add", good) == [0, 5]
+    result = bench.call("zoo", "map", str(spec), "--add", str(good), "--add", str(other))
+    assert result.exit_code == 1
+    assert words in " ".join(result.stderr.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "no json",
+        "no UTF-8: \xe9",
+        '{"classes": ["a"], "source_classes": 2, "counts": [{"1": 1}]}',
+        '{"weights": "", "classes": ["a"], "source_classes": 2, "counts": [{"1": 1}]}',
+    ],
 )
 def test_a_file_without_fitting_counts_is_refused(bench: Any, spec: Path, tmp_path: Path, content: str) -> None:
     (tmp_path / "counts.json").write_bytes(content.encode("latin-1"))

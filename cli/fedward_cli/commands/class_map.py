@@ -23,11 +23,13 @@ class ClassCounts(Frozen):
     """How often a classifier names each of its classes for images of each class of a study: all that a site tells.
 
     Attributes:
+        weights: The digest of the classifier's file, as the spec has it: counts of another do not add up with these.
         classes: The study's classes, in order.
         source_classes: How many classes the classifier has.
         counts: A row for each of the study's classes: numbers of the classifier's, and how often each was named.
     """
 
+    weights: str = Field(pattern=r"^[0-9a-f]{64}$")
     classes: tuple[str, ...] = Field(min_length=1)
     source_classes: int = Field(ge=1)
     counts: tuple[dict[int, int], ...]
@@ -54,9 +56,13 @@ def map_classes(
 
     For example `fedward zoo map evp.yaml --data hospitals/`
     """
-    from fedward_models.methods.evp.matching import match_classes  # torch
+    from fedward_models.methods.evp.class_counts import evp_stage  # torch
+    from fedward_models.methods.evp.matching import match_classes
 
-    given = [*_counted(Spec.read(spec), stage, data, site or []), *(_read(path) for path in add or [])]
+    chosen = Spec.read(spec)
+    index = evp_stage(chosen, stage)
+    weights = _weights_of(chosen, index)
+    given = [*_counted(chosen, index, data, site or []), *(_read(path, weights) for path in add or [])]
     if not given:
         raise typer.BadParameter("there is nothing to match by: give --data to count here, or --add what was counted")
     total = _summed(given)
@@ -70,21 +76,30 @@ def map_classes(
     _show(total, counts, mapping)
 
 
-def _counted(spec: Spec, stage: str | None, data: Path | None, sites: list[str]) -> list[ClassCounts]:
+def _weights_of(spec: Spec, index: int) -> str:
+    from fedward_models.methods.evp.config import EVPConfig
+
+    config = spec.stages[index].method
+    assert isinstance(config, EVPConfig)
+    assert not isinstance(config.weights, str)
+    return config.weights.sha256
+
+
+def _counted(spec: Spec, index: int, data: Path | None, sites: list[str]) -> list[ClassCounts]:
     if data is None:
         if sites:
             raise typer.BadParameter("--site says at which sites to count, in a folder: give --data too")
         return []
     from fedward_models.data import sites_in  # torch
-    from fedward_models.methods.evp.class_counts import count_site, evp_stage
+    from fedward_models.methods.evp.class_counts import count_site
 
-    index = evp_stage(spec, stage)
-    return [_sparse(*count_site(spec, index, data, site)) for site in sites or sites_in(data)]
+    weights = _weights_of(spec, index)
+    return [_sparse(weights, *count_site(spec, index, data, site)) for site in sites or sites_in(data)]
 
 
-def _sparse(counts: "Tensor", classes: tuple[str, ...]) -> ClassCounts:
+def _sparse(weights: str, counts: "Tensor", classes: tuple[str, ...]) -> ClassCounts:
     rows = ({number: count for number, count in enumerate(row) if count} for row in counts.tolist())
-    return ClassCounts(classes=classes, source_classes=counts.shape[1], counts=tuple(rows))
+    return ClassCounts(weights=weights, classes=classes, source_classes=counts.shape[1], counts=tuple(rows))
 
 
 def _dense(total: ClassCounts) -> "Tensor":
@@ -97,11 +112,19 @@ def _dense(total: ClassCounts) -> "Tensor":
     return counts
 
 
-def _read(path: Path) -> ClassCounts:
+def _read(path: Path, weights: str) -> ClassCounts:
     try:
         found = ClassCounts.model_validate_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise SpecError(f"'{path.name}' holds no counts: expected a file that `fedward zoo map --out` wrote") from error
+        raise SpecError(
+            f"'{path.name}' holds no counts of a known classifier: expected a file that `fedward zoo map --out` wrote, "
+            "with the digest of the weights. A file of an earlier version has none: write it anew"
+        ) from error
+    if found.weights != weights:
+        raise SpecError(
+            f"'{path.name}' counts what another classifier answers: expected the one with sha256 {weights}, which the "
+            f"spec names, found {found.weights}: count at every site by one spec"
+        )
     numbers = {number for row in found.counts for number in row}
     if len(found.counts) != len(found.classes) or not numbers <= set(range(found.source_classes)):
         raise SpecError(f"'{path.name}' holds counts that do not fit its classes: write it anew")
@@ -112,7 +135,7 @@ def _summed(given: list[ClassCounts]) -> ClassCounts:
     first, *others = given
     for other in others:
         if (other.classes, other.source_classes) != (first.classes, first.source_classes):
-            raise SpecError("counts of other classes, or of another classifier, do not add up: count by one spec")
+            raise SpecError("counts of other classes do not add up: count at every site by one spec")
     rows = []
     for row in zip(*(each.counts for each in given), strict=True):
         numbers = sorted({number for found in row for number in found})
