@@ -3,8 +3,10 @@
 Imports of the data package happen here and on use, so that commands which read no data start without it.
 """
 
+import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 from rich.markup import escape
 
@@ -13,6 +15,7 @@ from fedward_core.cards import DataKind, DatasetCard, Task
 from fedward_core.errors import DataError, SpecError
 from fedward_core.spec import Dataset, Spec
 
+RECIPE = "simulated.json"  # beside simulated hospitals: what they were made of
 NUMBERED = ("class 0",)  # how the classes of a site begin that has numbers for labels and no names
 
 
@@ -78,28 +81,52 @@ def simulated(folder: Path, spec: Spec, *, images: int = 200) -> Path:
 
     Raises:
         SpecError: The spec names classes that simulated hospitals do not have.
+        DataError: The folder holds hospitals that were simulated for another spec, e.g. with smaller images.
     """
     _check_classes(spec.dataset)
-    shown = escape(str(folder))
+    shown, recipe = escape(str(folder)), _recipe(spec, images)
     if folder.exists():
+        _check_made_by(recipe, folder)
         tell(f"The simulated hospitals in '{shown}' are used.")
         return folder
     from fedward_models.data import generate
 
-    num_sites = max(3, spec.cohort.min_sites)
-    tell(f"{num_sites} hospitals are simulated in '{shown}'.")
+    tell(f"{recipe['sites']} hospitals are simulated in '{shown}'.")
     unfinished = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(unfinished, ignore_errors=True)  # of a start that was interrupted, perhaps with more sites
-    generate(
-        unfinished,
-        sites=num_sites,
-        images_per_site=images,
-        image_px=spec.dataset.image_px,
-        kind=spec.dataset.kind,
-        depth=spec.dataset.depth or spec.dataset.frames,
-    )
+    generate(unfinished, **recipe)
+    (unfinished / RECIPE).write_text(json.dumps(recipe, indent=2) + "\n", encoding="utf-8")
     unfinished.rename(folder)
     return folder
+
+
+def _recipe(spec: Spec, images: int) -> dict[str, Any]:
+    return {
+        "sites": max(3, spec.cohort.min_sites),
+        "images_per_site": images,
+        "image_px": spec.dataset.image_px,
+        "kind": spec.dataset.kind,
+        "depth": spec.dataset.depth or spec.dataset.frames,
+    }
+
+
+def _check_made_by(recipe: dict[str, Any], folder: Path) -> None:
+    """Without a note the folder was filled by hand, or by an earlier version; it is used as it is."""
+    if not (folder / RECIPE).exists():
+        return
+    try:
+        found = dict(json.loads((folder / RECIPE).read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise DataError(f"'{RECIPE}' in '{folder}' is damaged: remove that folder to have it made anew") from error
+    if other := [name for name, value in recipe.items() if found.get(name) != value]:
+        raise DataError(
+            f"'{folder}' holds hospitals that were simulated for another spec, with {_listed(found, other)}; this one "
+            f"asks for {_listed(recipe, other)}: remove that folder to have it made anew, or choose another place"
+        )
+
+
+def _listed(recipe: dict[str, Any], names: list[str]) -> str:
+    return ", ".join(f"{name} {recipe.get(name)}" for name in names)
 
 
 def _check_classes(dataset: Dataset) -> None:
