@@ -18,7 +18,7 @@ Letters: B batch, C channel, H height, W width, T tokens, N places, L words, D w
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -31,10 +31,10 @@ from fedward_models.backbones.backbone import Backbone
 from fedward_models.data.batches.views import draw_view
 from fedward_models.frozen import read_frozen
 from fedward_models.layers.frozen_module import FrozenModule
-from fedward_models.losses.pair_contrast import pair_contrast, retrieval
-from fedward_models.losses.prototype_agreement import prototype_agreement
-from fedward_models.losses.token_alignment import place_alignment, token_weights, word_alignment
+from fedward_models.losses.pair_contrast import retrieval
+from fedward_models.losses.token_alignment import token_weights
 from fedward_models.method import Batch, Clock, Inheritance, Method, StepOutput, take_over
+from fedward_models.methods.mgca.alignment import Pairs, alignment_losses, weighted_sum
 from fedward_models.methods.mgca.config import MGCAConfig
 from fedward_models.methods.mgca.heads import Projection
 from fedward_models.towers.bert import TextTower
@@ -43,31 +43,6 @@ from fedward_models.towers.places import place_features, read_places
 from fedward_models.towers.report_sections import impression_and_findings
 from fedward_models.towers.reports import FEWEST_WORDS, clean_report
 from fedward_models.towers.word_pieces import Pieces
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pairs:
-    """Images and reports, ready to be compared; all vectors have length 1.
-
-    Attributes:
-        images: (B, D).
-        reports: (B, D).
-        places: (B, N, D).
-        words: (B, L, D); zeros in padding.
-        place_weights: (B, N), which sum to 1.
-        word_weights: (B, L), which sum to 1.
-        padding: (B, L) bool.
-        norm_contexts: Whether contexts of places get length 1.
-    """
-
-    images: Tensor
-    reports: Tensor
-    places: Tensor
-    words: Tensor
-    place_weights: Tensor
-    word_weights: Tensor
-    padding: Tensor
-    norm_contexts: bool
 
 
 class MGCA(Method):
@@ -147,11 +122,11 @@ class MGCA(Method):
         figures["retrieval"] = retrieval(pairs.images, pairs.reports).mean()
         figures["cut_reports"] = batch.drawn["cut"].float().mean()
         figures["usable_reports"] = usable.float().mean()
-        return StepOutput(loss=self._total(losses).mean(), figures=figures)
+        return StepOutput(loss=weighted_sum(losses, self.config).mean(), figures=figures)
 
     def evaluation_loss(self, batch: Batch) -> Tensor:
         """The loss of each pair of a prepared batch, (B,); it depends on what else is in the batch."""
-        return self._total(self.losses(self.pairs(batch)))
+        return weighted_sum(self.losses(self.pairs(batch)), self.config)
 
     def pairs(self, batch: Batch) -> Pairs:
         """Both sides of a prepared batch."""
@@ -173,18 +148,7 @@ class MGCA(Method):
 
     def losses(self, pairs: Pairs) -> dict[str, Tensor]:
         """The three losses of each pair, (B,) each, before their weights."""
-        config = self.config
-        return {
-            "pair_loss": pair_contrast(pairs.images, pairs.reports, temperature=config.pair_temperature),
-            "token_loss": self._token_loss(pairs),
-            "prototype_loss": prototype_agreement(
-                self._similarity(pairs.images),
-                self._similarity(pairs.reports),
-                temperature=config.prototype_temperature,
-                epsilon=config.epsilon,
-                rounds=config.balancing_rounds,
-            ),
-        }
+        return alignment_losses(pairs, self.prototypes, self.config)
 
     def predict(self, images: Tensor) -> Tensor:
         """Zero-shot: (B, K) probabilities from similarities with the classes' prompts.
@@ -241,45 +205,6 @@ class MGCA(Method):
 
     def _read_part(self, report: str) -> str:
         return report if self.config.report_part == "all" else impression_and_findings(report)
-
-    def _token_loss(self, pairs: Pairs) -> Tensor:
-        temperature = self.config.token_temperature
-        by_word = word_alignment(
-            pairs.words,
-            pairs.places,
-            pairs.word_weights,
-            pairs.padding,
-            temperature=temperature,
-            legacy_padding=self.config.legacy_padding,
-        )
-        if not self.config.bidirectional:
-            return by_word
-        return by_word + place_alignment(
-            pairs.places,
-            pairs.words,
-            pairs.place_weights,
-            pairs.padding,
-            temperature=temperature,
-            norm_contexts=pairs.norm_contexts,
-        )
-
-    def _total(self, losses: Mapping[str, Tensor]) -> Tensor:
-        config = self.config
-        return (
-            config.pair_weight * losses["pair_loss"]
-            + config.token_weight * losses["token_loss"]
-            + config.prototype_weight * losses["prototype_loss"]
-        )
-
-    def _similarity(self, embedded: Tensor) -> Tensor:
-        """Cosines with the prototypes, (B, K), in the 32 bits that balancing needs under mixed precision too.
-
-        As published, no gradient goes through the prototypes' lengths.
-        """
-        lengths = torch.linalg.vector_norm(self.prototypes.detach(), dim=1, keepdim=True)
-        with torch.autocast(embedded.device.type, enabled=False):
-            similarity: Tensor = embedded.float() @ (self.prototypes / lengths).T
-        return similarity
 
     def _embedded(self, prompts: Sequence[str]) -> Tensor:
         """(K, D), of texts that are taken as they are, without leaving out short sentences."""
