@@ -30,6 +30,7 @@ from fedward_models.backbones.clip_vit.clip_vit import CHANNELS, CLIPViT
 from fedward_models.frozen import FrozenWeights, read_frozen
 from fedward_models.losses.label_losses import classification_loss
 from fedward_models.method import Batch, Clock, Inheritance, Method, StepOutput, take_over
+from fedward_models.methods.evp.canvas import check_crop, cropped, resized
 from fedward_models.methods.evp.config import EVPConfig
 from fedward_models.methods.evp.diversity import diversified
 from fedward_models.methods.evp.heads import build_head
@@ -71,7 +72,7 @@ class EVP(Method):
         self.normalisation = standard_of(config.normalisation, backbone, channels=contract.channels)
         channels = CHANNELS if isinstance(backbone, CLIPViT) else contract.channels
         self.free_px = config.image_px or published_free_px(backbone.image_px)
-        _check_crop(config, self.free_px)
+        check_crop(config, self.free_px)
         self.prompt = Prompt(
             canvas_px=backbone.image_px, free_px=self.free_px, channels=channels, normal=config.initial == "normal"
         )
@@ -124,11 +125,11 @@ class EVP(Method):
         if "mirrored" in batch.drawn:
             pixels = torch.where(batch.drawn["mirrored"].view(-1, 1, 1, 1), pixels.flip(-1), pixels)
         if self.config.placement == "overlay":
-            return _resized(pixels, self.prompt.canvas_px)
+            return resized(pixels, self.prompt.canvas_px)
         if "corner" in batch.drawn and self.config.crop_from_px:
-            shrunk = _cropped(_resized(pixels, self.config.crop_from_px), batch.drawn["corner"], self.free_px)
+            shrunk = cropped(resized(pixels, self.config.crop_from_px), batch.drawn["corner"], self.free_px)
         else:
-            shrunk = _resized(pixels, self.free_px)
+            shrunk = resized(pixels, self.free_px)
         return functional.pad(shrunk, (self.prompt.margin_px,) * 4)
 
     @torch.no_grad()
@@ -222,7 +223,7 @@ class EVP(Method):
 
     def _plain_features(self, batch: Batch) -> Tensor:
         """(B, E) of whole images, as large as the network takes them, without a prompt."""
-        pixels = _resized(self._pixels(batch), self.prompt.canvas_px)
+        pixels = resized(self._pixels(batch), self.prompt.canvas_px)
         features: Tensor = self.backbone(self._standardised(pixels, batch))
         return features
 
@@ -230,21 +231,6 @@ class EVP(Method):
         if self.normalisation == "site":
             return (pixels - batch.mean) / batch.std
         return standardised(pixels, self.normalisation)
-
-
-def _resized(pixels: Tensor, side_px: int) -> Tensor:
-    if pixels.shape[-2:] == (side_px, side_px):
-        return pixels
-    return functional.interpolate(pixels, size=(side_px, side_px), mode="bicubic", antialias=True).clamp(0, 1)
-
-
-def _cropped(pixels: Tensor, corner: Tensor, side_px: int) -> Tensor:
-    """A square of each image; every place has the same chance."""
-    room = pixels.shape[-1] - side_px + 1
-    starts = (corner * room).long().tolist()
-    return torch.stack(
-        [image[:, y : y + side_px, x : x + side_px] for image, (y, x) in zip(pixels, starts, strict=True)]
-    )
 
 
 def _check_study(backbone: Backbone, contract: Contract) -> None:
@@ -257,15 +243,6 @@ def _check_study(backbone: Backbone, contract: Contract) -> None:
             "evp surrounds flat images, and this backbone reads others: choose the backbone 'clip_vit', 'vit' or "
             "another one of images"
         )
-
-
-def _check_crop(config: EVPConfig, free_px: int) -> None:
-    if config.crop_from_px is None:
-        return
-    if config.placement == "overlay":
-        raise SpecError("crop_from_px has no effect with placement 'overlay', which shrinks no image: leave it out")
-    if config.crop_from_px <= free_px:
-        raise SpecError(f"crop_from_px is {config.crop_from_px}, expected more than the {free_px} pixels that are kept")
 
 
 def _check_same(ours: EVP, theirs: EVP) -> None:
