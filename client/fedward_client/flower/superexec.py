@@ -23,6 +23,7 @@ from fedward_client.flower.work import Work
 from fedward_core.refusal import Ground, Refusal
 
 # A SuperNode hands out a message when the one before has been answered, so an app that is still there is about to end.
+ASK_S = 1.0  # decided here: how often tasks are asked for while an app is at work; each time is a call
 LEAVE_S = 5.0
 POLL_S = 0.02
 
@@ -79,6 +80,7 @@ class SuperExec:
         shutil.rmtree(notes, ignore_errors=True)
         self._notes = (notes / f"{number}.json" for number in itertools.count(1))
         self._works: list[Work] = []
+        self._asked = -ASK_S
         self._client = connect(address, secret=secret)
 
     def step(self) -> bool:
@@ -91,6 +93,8 @@ class SuperExec:
         """
         try:
             self._look_after_apps()
+            if not self._asks_now():
+                return False
             offer = self._client.AcquireTask(AcquireTaskRequest(supported_task_types=[TaskType.CLIENT_APP]))
             if not (offer.HasField("task") and offer.token):
                 return False
@@ -100,6 +104,14 @@ class SuperExec:
         except Exception:
             log.exception("site %s: a task could not be taken or answered", self._site)
             return False
+        return True
+
+    def _asks_now(self) -> bool:
+        """Whenever nothing is at work; else now and then, for a run that was started meanwhile."""
+        now = time.monotonic()
+        if now < self._asked + ASK_S and any(work.is_alive for work in self._works):
+            return False
+        self._asked = now
         return True
 
     def take(self, task: Task, token: str) -> None:

@@ -26,7 +26,7 @@ class BriskClock:
     """Stands in for the ``time`` module in Flower's main loop.
 
     Args:
-        pace: Knows whether a run is active.
+        pace: Knows when there was work.
         while_waiting: Called while a reply is waited for.
     """
 

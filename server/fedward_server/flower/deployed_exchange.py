@@ -19,10 +19,16 @@ from fedward_server.flower.patient_grid import Messenger
 from fedward_server.flower.roster import CalledRoster, NamedRoster, Roster, Standing, wait_for
 from fedward_server.rounds.exchange import Answer, Errand, Loss
 
-POLL_S = 0.1  # short beside a round, and still few looks, each of which costs the SuperLink some work
+POLL_S, LONGEST_POLL_S = 0.1, 2.0  # decided here: short beside a round
+LOOKING = 0.1  # decided here: the part of its time in which the SuperLink is asked; each site is a call of a look
 LOOK_S = 2.0
 # As long as Flower may keep a node away that comes back after a crash, and a little.
 RETURN_S = 75.0
+
+
+def pause_after(look_s: float) -> float:
+    """How long to wait, after a look that took so long, before the next: the more sites or load, the longer."""
+    return min(max(look_s * (1 - LOOKING) / LOOKING, POLL_S), LONGEST_POLL_S)
 
 
 @dataclass
@@ -86,7 +92,7 @@ class DeployedExchange:
         deadline = time.monotonic() + timeout_s
         while self._known:
             yield self._known.pop()
-        while self._parcels and time.monotonic() < deadline:
+        while self._parcels and (now := time.monotonic()) < deadline:
             waiting = len(self._parcels)
             for answer in self._exchange.arrived():
                 if not self._take_back(answer):
@@ -95,7 +101,7 @@ class DeployedExchange:
             self._look_after_lost()
             yield from self._overdue()
             if len(self._parcels) == waiting:
-                time.sleep(POLL_S)
+                time.sleep(pause_after(time.monotonic() - now))
         self._exchange.forget(*self._parcels)
         self._parcels.clear()
 

@@ -18,7 +18,7 @@ from flwr.supercore.constant import TaskType
 
 from fedward_client.flower import superexec as module
 from fedward_client.flower import work_note
-from fedward_client.flower.superexec import SuperExec
+from fedward_client.flower.superexec import ASK_S, SuperExec
 from fedward_client.flower.work import START_S
 from fedward_client.flower.work_note import WorkNote
 from fedward_core.process import Process
@@ -214,12 +214,34 @@ def test_an_app_that_is_still_there_is_ended_before_the_next_is_started(
     node: Node, launcher: Started, superexec: SuperExec, answers: Answers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "LEAVE_S", 0.1)
+    monkeypatch.setattr(module, "ASK_S", 0.0)
     node.task = client_app()
     superexec.step()
     launcher.begin("run-1")
     node.task = client_app()
     superexec.step()
     assert launcher.apps[0].poll() == -signal.SIGKILL
+    assert launcher.tokens == ["token", "token"]
+
+
+def test_tasks_are_asked_for_seldom_while_an_app_is_at_work_and_at_once_when_it_is_over(
+    node: Node, launcher: Started, superexec: SuperExec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [time.monotonic()]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    node.task = client_app()
+    superexec.step()
+    launcher.begin("run-1")
+    node.task = client_app()
+    assert not superexec.step()
+    now[0] += ASK_S
+    node.task = None
+    superexec.step()
+    node.task = client_app()
+    assert not superexec.step()
+    launcher.notes[0].unlink()  # it has answered
+    launcher.close()
+    assert superexec.step()
     assert launcher.tokens == ["token", "token"]
 
 

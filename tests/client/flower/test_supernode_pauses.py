@@ -41,14 +41,14 @@ def test_flower_pulls_pieces_by_functions_that_take_other_pauses(module: ModuleT
     assert inspect.signature(vars(module)[name]).parameters.keys() >= PAUSES.keys()
 
 
-def test_pauses_are_short_while_a_message_is_at_work_and_for_a_while_after(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pauses_are_short_while_a_message_is_at_work_and_grow_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
     now, slept, waits = [0.0], list[float](), list[float]()
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     monkeypatch.setattr(time, "sleep", slept.append)
-    clock = BriskClock(Pace(brisk_s=0.05, idle_s=1.0, active_s=60.0), lambda: waits.append(now[0]))
+    clock = BriskClock(Pace(brisk_s=0.05, idle_s=1.0), lambda: waits.append(now[0]))
     now[0] = 61.0
-    for seconds, later in ((3, 0.0), (0.5, 59.0), (3, 1.0), (3, 0.0)):
+    for seconds, later in ((3, 0.0), (0.5, 0.2), (3, 4.8), (3, 5.0), (3, 0.0)):
         clock.sleep(seconds)
         now[0] += later
-    assert slept == [1.0, 0.05, 0.05, 1.0]
+    assert slept == pytest.approx([1.0, 0.05, 0.05, 0.5, 1.0])
     assert waits == [61.0]

@@ -18,7 +18,7 @@ from fedward_core.order import Order, Reply, Work
 from fedward_core.refusal import REFUSED, Ground, Refusal
 from fedward_core.spec import Spec
 from fedward_server.flower import deployed_exchange, patient_grid, roster
-from fedward_server.flower.deployed_exchange import DeployedExchange
+from fedward_server.flower.deployed_exchange import DeployedExchange, pause_after
 from fedward_server.flower.patient_grid import PatientGrid
 from fedward_server.rounds.exchange import Answer, Errand
 
@@ -333,3 +333,7 @@ def test_an_answer_that_broke_off_on_its_way_is_asked_for_again(tmp_path: Path, 
     clock.append(lambda: grid.ways.update({2: lambda message: reply_of("south", message)}))
     assert ask(exchange, Work.TRAIN)["south"].reply is not None
     assert grid.pushed.count((2, "train")) == 2
+
+
+def test_the_longer_a_look_takes_the_longer_until_the_next() -> None:
+    assert [pause_after(seconds) for seconds in (0.0, 0.005, 0.05, 5.0)] == pytest.approx([0.1, 0.1, 0.45, 2.0])
