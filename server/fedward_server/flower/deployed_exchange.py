@@ -19,8 +19,8 @@ from fedward_server.flower.patient_grid import Messenger
 from fedward_server.flower.roster import CalledRoster, NamedRoster, Roster, Standing, wait_for
 from fedward_server.rounds.exchange import Answer, Errand, Loss
 
-POLL_S, LONGEST_POLL_S = 0.1, 2.0  # decided here: short beside a round
-LOOKING = 0.1  # decided here: the part of its time in which the SuperLink is asked; each site is a call of a look
+POLL_S, LONGEST_POLL_S = 0.1, 1.0  # decided here: short beside a round
+LOOKING = 0.25  # decided here: the part of its time in which the SuperLink is asked; each site is a call of a look
 LOOK_S = 2.0
 # As long as Flower may keep a node away that comes back after a crash, and a little.
 RETURN_S = 75.0
