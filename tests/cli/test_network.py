@@ -9,6 +9,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -94,35 +95,33 @@ def test_a_network_of_processes_gives_the_bits_of_a_simulation(hospitals: Path, 
 @pytest.mark.slow
 def test_ctrl_c_ends_every_process_of_a_network_and_the_same_command_takes_it_up(tmp_path: Path) -> None:
     for _ in range(2):
-        started = up(tmp_path)
-        # Coordinator, SuperLink, and an agent, a node and a helper for each site; agents start their nodes by and by.
-        wait_until(lambda: len(processes_of(tmp_path)) >= 9)
-        started.send_signal(signal.SIGINT)
-        assert started.wait(60) == 130
-        assert processes_of(tmp_path) == []
-        assert started.stdout is not None
-        started.stdout.close()
+        with up(tmp_path) as started:
+            # Coordinator, SuperLink, and an agent, a node and a helper for each site; nodes start by and by.
+            wait_until(lambda: len(processes_of(tmp_path)) >= 9)
+            started.send_signal(signal.SIGINT)
+            assert started.wait(60) == 130
+            assert processes_of(tmp_path) == []
 
 
 @pytest.mark.slow
 def test_killing_the_command_ends_the_network_too(tmp_path: Path) -> None:
-    started = up(tmp_path)
-    started.kill()
-    started.wait()
+    with up(tmp_path) as started:
+        started.kill()
     wait_until(lambda: not processes_of(tmp_path))
-    assert started.stdout is not None
-    started.stdout.close()
 
 
-def up(home: Path) -> subprocess.Popen[str]:
-    """``fedward up``, once it says what to type next."""
+@contextmanager
+def up(home: Path) -> Iterator[subprocess.Popen[str]]:
+    """``fedward up``, once it says what to type next; whatever a test comes to, it is killed, and the network ends."""
     command = [sys.executable, "-m", "fedward_cli", "up", "--home", str(home / "up"), "--port", str(port_of(home))]
-    started = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    assert started.stdout is not None
-    for line in started.stdout:
-        if re.search(r"export FEDWARD_URL=\S+ FEDWARD_KEY=fw_", line):
-            return started
-    raise AssertionError("the network did not come up")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as started:
+        assert started.stdout is not None
+        try:
+            said = any(re.search(r"export FEDWARD_URL=\S+ FEDWARD_KEY=fw_", line) for line in started.stdout)
+            assert said, "the network did not come up"
+            yield started
+        finally:
+            started.kill()
 
 
 def port_of(home: Path) -> int:
