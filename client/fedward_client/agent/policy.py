@@ -6,7 +6,6 @@ Whatever cannot be read allows nothing.
 from pathlib import Path
 from typing import Annotated, Literal
 
-import yaml
 from pydantic import Field, ValidationError
 
 from fedward_client.agent.errors import PolicyError
@@ -14,6 +13,7 @@ from fedward_core.cards import Task
 from fedward_core.config import Frozen
 from fedward_core.errors import without_folder
 from fedward_core.spec import Dataset
+from fedward_core.yaml_file import read_yaml
 
 # It becomes a folder's name, and leads nowhere else.
 DatasetName = Annotated[str, Field(pattern=r"^[^./\x00-\x1f][^/\x00-\x1f]*$")]
@@ -79,14 +79,13 @@ def read_policy(path: Path) -> SitePolicy:
         PolicyError: There is none, or it is wrong; each fault is listed with its place.
     """
     try:
-        with path.open(encoding="utf-8") as file:
-            values = yaml.safe_load(file)
+        values = read_yaml(path)
         policy = SitePolicy.model_validate({} if values is None else values)
     except FileNotFoundError:
         raise PolicyError("there is no site.yaml in the agent's home folder: nothing is allowed") from None
     except ValidationError as error:
         faults = [f"  {'.'.join(map(str, fault['loc'])) or 'site.yaml'}: {fault['msg']}" for fault in error.errors()]
         raise PolicyError("site.yaml is wrong, so nothing is allowed:\n" + "\n".join(faults)) from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError) as error:
         raise PolicyError(f"site.yaml cannot be read, so nothing is allowed: {without_folder(error, path)}") from None
     return policy

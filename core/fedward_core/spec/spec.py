@@ -4,7 +4,6 @@ import hashlib
 from pathlib import Path
 from typing import Any, Self
 
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from fedward_core.cards import SERVES, DataNeed, Task
@@ -15,6 +14,7 @@ from fedward_core.spec.cohort import Cohort
 from fedward_core.spec.dataset import Dataset
 from fedward_core.spec.evaluate import Evaluate
 from fedward_core.spec.stage import Stage
+from fedward_core.yaml_file import read_yaml
 
 
 class Spec(Frozen):
@@ -94,9 +94,8 @@ class Spec(Frozen):
             SpecError: The file is no YAML, or the spec is wrong; each fault is listed with its place.
         """
         try:
-            with path.open(encoding="utf-8") as file:  # whose name faults of YAML tell, as they do not of a text
-                values = yaml.safe_load(file)
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            values = read_yaml(path)
+        except (OSError, ValueError) as error:
             raise SpecError(f"cannot read the spec '{path.name}': {without_folder(error, path)}") from error
         return cls.parse(values)
 

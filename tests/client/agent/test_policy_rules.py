@@ -105,6 +105,8 @@ def test_the_policy_that_enrolment_lays_out_names_every_key_and_is_the_default()
         "- all",
         "datasets: {x: {path: 1}}",
         "datasets: {../x: {path: /x}}",
+        "labels: false\nlabels: true",
+        "studies: 2020-13-45",
     ],
 )
 def test_a_policy_that_cannot_be_read_is_an_error(text: str, tmp_path: Path) -> None:
