@@ -50,12 +50,12 @@ class Recorder:
             file.write(event.model_dump_json() + "\n")
         self._listen(event)
 
-    def has(self, kind: EventKind, stage: str, round_: int) -> bool:
-        """Whether an event of a kind is on record for a round, at some site or for all."""
+    def told_by(self, kind: EventKind, stage: str, round_: int) -> frozenset[str | None]:
+        """The sites with an event of a kind on record for a round; None among them for one of the whole run."""
         if not self._path.exists():
-            return False
+            return frozenset()
         events = map(Event.model_validate_json, self._path.read_text(encoding="utf-8").split("\n")[:-1])
-        return any((e.kind, e.stage, e.round) == (kind, stage, round_) for e in events)
+        return frozenset(e.site for e in events if (e.kind, e.stage, e.round) == (kind, stage, round_))
 
 
 def _end_last_line(path: Path) -> None:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from fedward_core.aggregation.base import Aggregator
@@ -88,10 +89,12 @@ class StageRun:
         """A run that was killed right after a checkpoint tells of its round now, and makes up for the evaluation."""
         if state.round == 0:
             return
-        recorder, stage = self._context.recorder, self._context.stage.name
-        if not recorder.has(EventKind.ROUND_FINISHED, stage, state.round - 1):
+        told_by = partial(self._context.recorder.told_by, stage=self._context.stage.name, round_=state.round - 1)
+        if not told_by(EventKind.ROUND_FINISHED):
             self._tell_report(state)
-        if not recorder.has(EventKind.EVALUATED, stage, state.round - 1):
+        # All figures may be on record, and what is made of them together may not be on disk.
+        unsure = self._evaluate.best is not None or self._evaluate.public is not None
+        if unsure or not told_by(EventKind.EVALUATED) >= frozenset(self._context.sites):
             self._evaluate_if_due(state)
 
     def _tell_report(self, state: StageState, **facts: Any) -> None:
