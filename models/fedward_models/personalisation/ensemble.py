@@ -80,7 +80,10 @@ class Ensemble:
         standardised = (shares - member.mean) / member.std
         state = {f"method.{name}": tensor for name, tensor in member.state.items()}
         probabilities: Tensor = functional_call(self._predictor, state, (standardised,))
-        return probabilities.log() if self._geometric else probabilities
+        if not self._geometric:
+            return probabilities
+        # A probability too small for a float is 0: with one such vote against every class, no product would be left.
+        return probabilities.clamp(min=torch.finfo(probabilities.dtype).tiny).log()
 
 
 class _Predictor(nn.Module):

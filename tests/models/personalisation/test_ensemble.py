@@ -53,6 +53,16 @@ def test_the_geometric_mean_is_that_of_their_logarithms_scaled_to_sum_to_one(met
     torch.testing.assert_close(Ensemble(methods[0], members, mean="geometric").predict(images()), expected)
 
 
+def test_models_that_are_wholly_sure_of_different_classes_have_a_geometric_mean(methods: list[Method]) -> None:
+    """Sites of two classes each are: every class then has a vote of exactly 0, and a product of nothing but zeros."""
+    members = [Member.of(method, mean=0.4, std=0.3) for method in methods]
+    for place, member in enumerate(members):
+        member.state["head.weight"].zero_()
+        member.state["head.bias"].copy_(torch.nn.functional.one_hot(torch.tensor(place), 3) * 1e4)
+    together = Ensemble(methods[0], members, mean="geometric").predict(images())
+    torch.testing.assert_close(together, torch.full_like(together, 1 / 3))
+
+
 def test_members_are_copies_and_the_form_keeps_its_own_weights(methods: list[Method]) -> None:
     member = Member.of(methods[0], mean=0.4, std=0.3)
     before = Ensemble(methods[0], [member]).predict(images())
