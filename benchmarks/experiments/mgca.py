@@ -1,7 +1,7 @@
 """Do reports make an image encoder better than images alone do, and is it what reports say that does it?
 
-    nice python -m benchmarks.experiments.mgca --seeds 0 1 2 --steps 600 --out FOLDER                  generated pairs
-    nice python -m benchmarks.experiments.mgca --data FOLDER --seeds 0 1 2 --steps 600 --out FOLDER    true pairs
+    nice python -m benchmarks.experiments.mgca --seeds 0 1 2 3 4 --out FOLDER                  generated pairs
+    nice python -m benchmarks.experiments.mgca --data FOLDER --seeds 0 1 2 3 4 --out FOLDER    true pairs
 
 Without --data, 2,000 films are generated from findings, with what a radiologist would write about them, and 500 more to
 ask about. A data folder holds ``images.npz`` (images, labels, split) and ``reports.csv`` (index, text); word pieces are
@@ -32,6 +32,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.experiments.pairs import show_networks, show_pairs
 from benchmarks.experiments.pretraining import (
     ImageData,
     Steps,
@@ -73,6 +74,7 @@ ARMS: dict[str, dict[str, float]] = {
     "masked": {},
     "shuffled": {},
 }
+CONTROLS = ("untrained", "images", "pairs", "masked", "shuffled")
 SHARES = (1, 10, 100)  # per cent of the labels
 PROMPTS = {
     "generated": ("normal chest", "patchy opacity consistent with pneumonia", "pleural effusion"),
@@ -136,7 +138,11 @@ def main() -> None:
     chance = float(labels.bincount().max() / len(labels))  # always naming the most frequent class
     for share in SHARES:
         show(rows, (f"probe_{share}",), n=len(labels), chance=chance)
-    show([row for row in rows if row["arm"] != "images"], ("zero_shot",), n=len(labels), chance=chance)
+        show_pairs(rows, f"probe_{share}", [("mgca", control) for control in CONTROLS])
+    named = [row for row in rows if row["arm"] != "images"]
+    show(named, ("zero_shot",), n=len(labels), chance=chance)
+    show_pairs(named, "zero_shot", [("mgca", control) for control in CONTROLS if control != "images"])
+    show_networks(rows)
     _show_cost(trial)
 
 
@@ -280,7 +286,7 @@ def _divided(images: Any, labels: Any, reports: Any, known: Any) -> dict[str, Pa
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="a folder with images.npz and reports.csv; generated pairs without")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS))
     parser.add_argument("--out", type=Path, required=True)

@@ -111,11 +111,11 @@ def nearest_probe(known: Tensor, labels: Tensor, asked: Tensor, truth: Tensor, *
     return _accuracy(votes.sum(dim=1), truth)
 
 
-def verdict(accuracy: float, *, n: int, chance: float, untrained: float) -> str:
-    """Whether an accuracy is two standard errors above chance, and above the same network without training."""
+def verdict(accuracy: float, *, n: int, chance: float, untrained: float | None) -> str:
+    """Whether an accuracy is two standard errors above chance, and above the same network without training, if any."""
     if accuracy <= chance + 2 * (chance * (1 - chance) / n) ** 0.5:
         return "no evidence"
-    if accuracy <= untrained + 2 * (2 * untrained * (1 - untrained) / n) ** 0.5:
+    if untrained is not None and accuracy <= untrained + 2 * (2 * untrained * (1 - untrained) / n) ** 0.5:
         return "no evidence over the untrained network"
     return ""
 
@@ -176,13 +176,14 @@ def append(path: Path, record: dict[str, Any]) -> None:
 def show(rows: Iterable[dict[str, Any]], figures: tuple[str, ...], *, n: int, chance: float) -> None:
     """The mean and range over seeds of each arm, as a table; the first figure is judged."""
     found = list(rows)
-    untrained = [row[figures[0]] for row in found if row["arm"] == "untrained"] or [chance]
+    plain = [row[figures[0]] for row in found if row["arm"] == "untrained"]
+    untrained = float(np.mean(plain)) if plain else None
     print(f"\n| arm | seeds | {' | '.join(figures)} | |\n|---|---|{'---|' * (len(figures) + 1)}")
     for arm in dict.fromkeys(row["arm"] for row in found):
         own = [row for row in found if row["arm"] == arm]
         cells = [_spread([row[figure] for row in own]) for figure in figures]
         judged = float(np.mean([row[figures[0]] for row in own]))
-        judgement = verdict(judged, n=n, chance=chance, untrained=float(np.mean(untrained)))
+        judgement = verdict(judged, n=n, chance=chance, untrained=untrained)
         print(f"| {arm} | {len(own)} | {' | '.join(cells)} | {judgement} |")
     print(f"\nn = {n} test images, chance {chance:g}. Means over seeds, least and most in brackets.")
 

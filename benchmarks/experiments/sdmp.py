@@ -1,8 +1,8 @@
 """Do mixed images as extra positives give better features than the same framework without them?
 
-    nice python -m benchmarks.experiments.sdmp --data FOLDER --seeds 0 1 2 --steps 600 --out FOLDER
+    nice python -m benchmarks.experiments.sdmp --data FOLDER --steps 600 --out FOLDER
 
-Every finished arm is a line of <out>/sdmp.jsonl and is not run again.
+Every finished arm is a line of <out>/sdmp.jsonl and is not run again. Differences are small, hence ten seeds.
 
     untrained          the network as it is initialised
     moco               MoCo v3, as many steps as sdmp
@@ -10,7 +10,8 @@ Every finished arm is a line of <out>/sdmp.jsonl and is not run again.
     naive              a mixed view against its own other view alone
     sdmp, sdmp_b       form a (the default) and form b
     sdmp_source        sdmp without mixed images against each other
-    dino, sdmp_dino    the same on DINO
+    dino, sdmp_dino    the same on DINO, as many steps each
+    dino_equal         DINO with as much work in passes as sdmp_dino
 """
 
 import argparse
@@ -21,6 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.experiments.pairs import show_networks, show_pairs
 from benchmarks.experiments.pretraining import (
     MEAN,
     STD,
@@ -89,8 +91,14 @@ ARMS: dict[str, tuple[type[SDMP], dict[str, Any]]] = {
     "sdmp_b": (SDMP, {"base": {**MOCO, "form": "b"}}),
     "sdmp_source": (SDMP, {"mixed_weight": 0.0}),
     "dino": (Plain, {"base": DINO}),
+    "dino_equal": (Plain, {"base": DINO}),
     "sdmp_dino": (SDMP, {"base": DINO}),
 }
+EQUAL_PASSES = ("moco_equal", "dino_equal")
+PAIRS = (
+    *(("sdmp", other) for other in ("moco", "moco_equal", "naive", "sdmp_source", "sdmp_b", "untrained")),
+    *(("sdmp_dino", other) for other in ("dino", "dino_equal", "untrained")),
+)
 
 
 def main() -> None:
@@ -105,15 +113,20 @@ def main() -> None:
                 append(finished, key | _run(data, arm, seed, arguments.steps))
     rows = [row for row in records(finished) if row["steps"] == arguments.steps]
     show(rows, ("knn", "probe", "knn_degraded"), n=ASKED, chance=0.1)
+    for figure in ("knn", "probe"):
+        show_pairs(rows, figure, PAIRS)
+    show_networks(rows)
     _show_cost(data["train"].images[:BATCH])
 
 
 def _run(data: dict[str, ImageData], arm: str, seed: int, steps: int) -> dict[str, Any]:
     started, method = time.monotonic(), _built(arm, seed)
-    if arm == "moco_equal":
+    if arm in EQUAL_PASSES:
         steps = steps * PASSES_SDMP // PASSES_MOCO
     figures: dict[str, float] = {}
-    if arm != "untrained":
+    if arm == "untrained":
+        steps = 0
+    else:
         batches = Steps(images=data["train"].images, num_steps=steps, batch_size=BATCH)
         figures = train(method, batches, lr=LR, seed=seed, weight_decay=0.1)
     seconds = round(time.monotonic() - started)
@@ -171,7 +184,7 @@ def _data(folder: Path) -> dict[str, ImageData]:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="a folder with train.npz and test.npz")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(10)))
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=ARMS)
     parser.add_argument("--out", type=Path, required=True)

@@ -1,0 +1,118 @@
+"""Trials of the zoo are run by hand, and would break unseen; and what their tables call evidence must be some."""
+
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from benchmarks.experiments import evp, fgsm_at, pairs, pretraining
+
+
+def rows(**arms: list[float]) -> list[dict[str, Any]]:
+    """One figure of each arm, seed after seed."""
+    return [
+        {"arm": arm, "seed": seed, "figure": value, "tower": f"{arm}-{seed}"}
+        for arm, values in arms.items()
+        for seed, value in enumerate(values)
+    ]
+
+
+def test_differences_are_of_the_seeds_that_both_arms_have() -> None:
+    found = rows(ours=[0.5, 0.6, 0.9], theirs=[0.4, 0.3])
+    assert pairs.differences(found, "figure", "ours", "theirs") == pytest.approx([0.1, 0.3])
+    assert pairs.differences(reversed(found), "figure", "ours", "theirs") == pytest.approx([0.1, 0.3])
+    assert not pairs.differences(found, "figure", "ours", "nobody")
+
+
+@pytest.mark.parametrize(
+    ("values", "doubt"),
+    [
+        ([0.1, 0.2, 0.15], ""),
+        ([-0.1, -0.2, -0.15], ""),
+        ([0.1, -0.2, 0.15], "no evidence"),
+        ([0.0, 0.0, 0.0], "no evidence"),
+        ([0.1, 0.2], "no evidence: fewer than 3 seeds"),
+        ([0.1], "no evidence: fewer than 3 seeds"),
+    ],
+)
+def test_differences_count_where_their_interval_leaves_0_out(values: list[float], doubt: str) -> None:
+    assert pairs.doubt(values) == doubt
+
+
+def test_a_table_of_pairs_tells_seeds_spread_and_doubt(capsys: pytest.CaptureFixture[str]) -> None:
+    found = rows(ours=[0.5, 0.6, 0.7], theirs=[0.4, 0.4, 0.4], third=[0.5])
+    pairs.show_pairs(found, "figure", [("ours", "theirs"), ("ours", "third"), ("ours", "nobody")])
+    printed = capsys.readouterr().out
+    assert "| ours over theirs | 3 | +0.200 [+0.100, +0.300] | +0.100 to +0.300 |  |" in printed
+    assert "| ours over third | 1 | +0.000 [+0.000, +0.000] | none | no evidence: fewer than 3 seeds |" in printed
+    assert "nobody" not in printed
+
+
+def test_networks_are_told_by_arm_and_seed(capsys: pytest.CaptureFixture[str]) -> None:
+    pairs.show_networks(rows(ours=[0, 0], theirs=[0]))
+    assert "| ours | 0: ours-0, 1: ours-1 |\n| theirs | 0: theirs-0 |" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "untrained", "judgement"),
+    [
+        (0.12, None, "no evidence"),
+        (0.13, None, ""),
+        (0.13, 0.1, "no evidence over the untrained network"),
+        (0.2, 0.1, ""),
+    ],
+)
+def test_an_accuracy_near_chance_is_no_evidence(accuracy: float, untrained: float | None, judgement: str) -> None:
+    """Two standard errors of 500 images: 0.127 is as good as 0.1, and 0.138 as another network's 0.1."""
+    assert pretraining.verdict(accuracy, n=500, chance=0.1, untrained=untrained) == judgement
+
+
+def run(module: ModuleType, out: Path, monkeypatch: pytest.MonkeyPatch, *words: str) -> list[dict[str, Any]]:
+    """What a trial records; nothing is timed more than once."""
+    monkeypatch.setattr(module, "median_ms", lambda work: (work(), 1.0)[1])
+    monkeypatch.setattr(sys, "argv", ["trial", "--out", str(out), "--seeds", "0", *words])
+    module.main()
+    (path,) = out.glob("*.jsonl")
+    return pretraining.records(path)
+
+
+def test_a_trial_of_prompts_tells_towers_zero_shot_and_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arms = ("--arms", "source", "zero_full", "evp", "linear")
+    found = run(evp, tmp_path, monkeypatch, "--steps", "1", "--tower-steps", "1", *arms)
+    printed = capsys.readouterr().out
+    (tower,) = {row["tower"] for row in found}
+    source, zero, *_ = (f"{row['accuracy']:.3f} of 497" for row in found)
+    assert f"| 0 | {tower} | {source} | {zero} | not run |" in printed
+    assert "the prompt: 1280 bytes a round" in printed
+    assert f"a linear probe: {4 * 10 * 49} bytes a round" in printed
+
+
+def test_a_trial_of_attacks_tells_them_and_goes_on_from_its_records(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(fgsm_at, "ARMS", {name: fgsm_at.ARMS[name] for name in ("plain", "stride")})
+    monkeypatch.setattr(fgsm_at, "QUERIES", 2)
+    found = run(fgsm_at, tmp_path, monkeypatch, "--steps", "1", "--arms", "plain", "stride")
+    printed = capsys.readouterr().out
+    assert [row["n"] for row in found] == [497, 497]
+    assert "PGD with 20 steps of a quarter of it and 1 random start; Square with 2 queries" in printed
+    assert "| stride over plain | 1 |" in printed
+    assert all(f"0: {row['network']}" in printed for row in found)
+    assert run(fgsm_at, tmp_path, monkeypatch, "--steps", "1", "--arms", "plain", "stride") == found
+
+
+def test_on_cifar_10_the_attack_is_that_of_the_papers_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(path: Path, count: int) -> pretraining.ImageData:
+        return pretraining.ImageData(images=torch.zeros(count, 3, 2, 2), labels=torch.zeros(count, dtype=torch.long))
+
+    monkeypatch.setattr(fgsm_at, "read", read)
+    bench = fgsm_at.Bench(Path("cifar"), 1)
+    (note,) = bench.build("all", 0).notes
+    assert "a radius of 8/255" in note
+    assert "PGD with 50 steps of a quarter of it and 10 random starts" in note
+    assert len(bench.test.pixels) == 256
+    assert bench.epsilon == pytest.approx(8 / 255)
