@@ -15,7 +15,8 @@ class ChannelDecouplingConfig(PersonalisationConfig):
     in Federated Learning", CVPR 2022, arXiv:2204.03880. No code is published and most values are not known: what is
     marked "Decided here" must not be reported as the paper's.
 
-    At ``private: 0`` this is FedAvg, at ``private: 1, ramp_rounds: 0`` local training.
+    Without averaging over epochs (``temporal_averaging: null``) this is FedAvg at ``private: 0``, and local training at
+    ``private: 1, ramp_rounds: 0``.
 
     Attributes:
         private: The private share of each layer's channels at the end of the ramp. Decided here: a half.
