@@ -57,7 +57,7 @@ def traced(model: FinishedModel) -> ExportedProgram:
             return torch.export.export(
                 Network(model.method).eval(), example, dynamic_shapes=({0: Dim("batch", min=1, max=LARGEST_BATCH)},)
             )
-    except (torch._dynamo.exc.UserError, torch._dynamo.exc.Unsupported) as error:
+    except Exception as error:  # the network of a library or of a package, run on stand-ins, may stumble in any way
         backbone = model.spec.backbone_of(model.index)
         raise SpecError(
             f"'{model.stage.method.name}' with backbone '{backbone.name if backbone else 'none'}' cannot be written "

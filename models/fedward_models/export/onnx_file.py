@@ -4,6 +4,7 @@ import importlib.util
 from pathlib import Path
 
 import torch
+from torch.export import ExportedProgram
 
 from fedward_core.errors import SpecError
 from fedward_models.export.network import INPUT, OUTPUT, check_equal, examples, traced
@@ -22,15 +23,26 @@ def write_onnx(model: FinishedModel, folder: Path, description: dict[str, object
 
     Raises:
         CheckpointError: ONNX Runtime predicts something else.
-        SpecError: The model is no graph, names no classes, or the extra ``export`` is missing.
+        SpecError: The model is no graph, or none that ONNX can hold; it names no classes, or the extra ``export`` is
+            missing.
     """
     _check_installed()
-    program = torch.onnx.export(traced(model), input_names=[INPUT], output_names=[OUTPUT], dynamo=True, verbose=False)
-    assert program is not None
+    program = _translated(traced(model))
     program.model.metadata_props["fedward.spec_digest"] = str(description["spec_digest"])
     path = folder / "model.onnx"
     program.save(path, external_data=False)
     _check(model, path)
+
+
+def _translated(graph: ExportedProgram) -> torch.onnx.ONNXProgram:
+    try:
+        program = torch.onnx.export(graph, input_names=[INPUT], output_names=[OUTPUT], dynamo=True, verbose=False)
+    except torch.onnx.OnnxExporterError as error:
+        raise SpecError(
+            "the network takes a step that ONNX does not have: take it home as a MONAI bundle or as safetensors"
+        ) from error
+    assert program is not None
+    return program
 
 
 def _check(model: FinishedModel, path: Path) -> None:
