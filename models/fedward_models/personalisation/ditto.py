@@ -13,7 +13,7 @@ from fedward_core.partition import Partition, Rule
 from fedward_core.spec import Local
 from fedward_models.method import Method
 from fedward_models.personalisation.baseline_config import DittoConfig
-from fedward_models.personalisation.personalisation import Personalisation, narrowed, private
+from fedward_models.personalisation.personalisation import Personalisation, private
 from fedward_models.training.config import ProximalConfig
 from fedward_models.training.phase import Phase
 from fedward_models.training.terms import LocalTerm, Proximal
@@ -33,7 +33,7 @@ class Ditto(Personalisation):
     def rules(self, method: Method) -> tuple[Rule, ...]:
         """The second model is private, the first as the method says."""
         own = (name for name in method.state_dict() if name.startswith(f"{PERSONAL}."))
-        return narrowed(method, private(own))
+        return (*private(own), *method.rules())
 
     def phases(
         self,

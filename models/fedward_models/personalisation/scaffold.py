@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from fedward_core.partition import Partition, Role, Rule
 from fedward_core.spec import Local
 from fedward_models.method import Method
-from fedward_models.personalisation.personalisation import Personalisation, narrowed
+from fedward_models.personalisation.personalisation import Personalisation
 from fedward_models.training.phase import Phase
 from fedward_models.training.terms import LocalTerm
 
@@ -52,7 +52,7 @@ class Scaffold(Personalisation):
             Rule(pattern=rf"{VARIATES}\.site", role=Role.PRIVATE),
             Rule(pattern=rf"{VARIATES}\.server", role=Role.SHARED),
         )
-        return narrowed(method, variates)
+        return (*variates, *method.rules())
 
     def phases(
         self,
