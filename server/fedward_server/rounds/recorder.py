@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from fedward_core.errors import CheckpointError
 from fedward_core.events import Event, EventKind, Listener
 
 
@@ -44,10 +45,19 @@ class Recorder:
         round_: int | None = None,
         site: str | None = None,
     ) -> None:
-        """The same for facts that somebody else has named, with whatever names."""
+        """The same for facts that somebody else has named, with whatever names.
+
+        Raises:
+            CheckpointError: The disk is full or not writable.
+        """
         event = Event(kind=kind, time_s=time.time(), stage=stage, round=round_, site=site, facts=dict(facts))
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(event.model_dump_json() + "\n")
+        try:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(event.model_dump_json() + "\n")
+        except OSError as error:
+            _end_last_line(self._path)  # what may follow must not stand behind half a line
+            reason = error.strerror or "the disk refused"
+            raise CheckpointError(f"cannot write '{self._path.name}': {reason}. Run again to go on") from error
         self._listen(event)
 
     def told_by(self, kind: EventKind, stage: str, round_: int) -> frozenset[str | None]:
@@ -59,7 +69,7 @@ class Recorder:
 
 
 def _end_last_line(path: Path) -> None:
-    """Drop a last line that a killed process left unfinished, perhaps within a character."""
+    """Drop a last line that a killed process or a full disk left unfinished, perhaps within a character."""
     if path.exists():
         content = path.read_bytes()
         if not content.endswith(b"\n"):

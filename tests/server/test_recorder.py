@@ -1,0 +1,35 @@
+"""The record of a run: whole lines, whatever the disk does."""
+
+import json
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from fedward_core.errors import CheckpointError
+from fedward_core.events import EventKind
+from fedward_server.rounds.recorder import Recorder
+
+
+@contextmanager
+def room_for(size: int) -> Iterator[None]:
+    """No file of this process may grow larger."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_an_event_for_which_there_is_no_room_is_told_of_and_leaves_whole_lines(tmp_path: Path) -> None:
+    path, heard = tmp_path / "events.jsonl", []
+    recorder = Recorder(path, heard.append)
+    recorder.tell(EventKind.RUN_STARTED)
+    with room_for(path.stat().st_size + 10), pytest.raises(CheckpointError, match=r"cannot write 'events\.jsonl'"):
+        recorder.tell(EventKind.WARNING, reason="half of this fits")
+    recorder.tell(EventKind.RUN_FAILED)
+    told = [json.loads(line)["kind"] for line in path.read_text(encoding="utf-8").splitlines()]
+    assert told == [event.kind for event in heard] == ["run_started", "run_failed"]
