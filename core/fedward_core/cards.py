@@ -7,6 +7,7 @@ before anything is scheduled.
 import json
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
@@ -117,15 +118,19 @@ def agreed_contract(cards: tuple[DatasetCard, ...]) -> Contract:
         raise DataError("no site has this dataset: expected at least one dataset card")
     first = cards[0]
     for card in cards[1:]:
-        for key in Contract.model_fields:
-            ours, theirs = getattr(first.contract, key), getattr(card.contract, key)
-            if ours != theirs:
-                way = "Name the classes of all in dataset.classes" if key == "classes" else "Make the datasets alike"
-                raise DataError(
-                    f"sites '{first.site}' and '{card.site}' do not fit one study: {key} is {ours} at the first and "
-                    f"{theirs} at the second. {way}, or set cohort.sites to those that are alike"
-                )
+        for key, (ours, theirs) in differences(first.contract, card.contract).items():
+            way = "Name the classes of all in dataset.classes" if key == "classes" else "Make the datasets alike"
+            raise DataError(
+                f"sites '{first.site}' and '{card.site}' do not fit one study: {key} is {ours} at the first and "
+                f"{theirs} at the second. {way}, or set cohort.sites to those that are alike"
+            )
     return first.contract
+
+
+def differences(first: Contract, second: Contract) -> dict[str, tuple[Any, Any]]:
+    """What two contracts differ in, with what each says of it."""
+    pairs = {key: (getattr(first, key), getattr(second, key)) for key in Contract.model_fields}
+    return {key: (ours, theirs) for key, (ours, theirs) in pairs.items() if ours != theirs}
 
 
 def read_cards(run: Path) -> tuple[DatasetCard, ...]:

@@ -61,6 +61,8 @@ def check_update(update: Update, expected: Manifest, *, round_: int, parent: str
         raise UpdateError(f"the update rests on {update.num_examples} images: expected at least one")
     if SHARED not in update.groups:
         raise UpdateError(f"the update has no group '{SHARED}': found {', '.join(update.groups) or 'none'}")
+    if strange := sorted(update.groups.keys() - {SHARED}):
+        raise UpdateError(f"the update has a group '{strange[0][:50]}', which neither filters nor aggregation read")
     check_form(update.shared, expected)
     for name, array in update.shared.items():
         if not np.isfinite(array).all():

@@ -10,7 +10,7 @@ import pytest
 
 from fedward_core.arrays import digest, read_arrays
 from fedward_core.claim import claimed
-from fedward_core.errors import CheckpointError, FedwardError, QuorumError
+from fedward_core.errors import CheckpointError, DataError, FedwardError, QuorumError
 from fedward_core.events import EventKind
 from fedward_core.order import Failure, Work
 from fedward_core.update import SHARED
@@ -170,6 +170,46 @@ def test_a_run_that_was_killed_right_after_a_checkpoint_tells_of_its_round_when_
     told = run_scripts({"a": honest_site, "b": honest_site}, min_sites=2).of(EventKind.ROUND_FINISHED)
     assert [event.round for event in told] == [0, 1, 2]
     assert told[0].facts.keys() == told[1].facts.keys()
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_a_disk_too_full_for_the_record_hides_no_reason(
+    interrupted: bool, run_scripts: Any, honest_site: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def end(_answer: Answer) -> list[Answer]:
+        monkeypatch.setattr("fedward_server.rounds.run.Run._close", full)
+        monkeypatch.setattr("fedward_server.rounds.recorder.Recorder.record", full)
+        raise KeyboardInterrupt if interrupted else QuorumError("why it ends")
+
+    def full(*_given: Any, **_facts: Any) -> None:
+        raise CheckpointError("cannot write: No space left on device")
+
+    with pytest.raises(KeyboardInterrupt if interrupted else QuorumError):
+        run_scripts({"a": honest_site, "b": spoiled(honest_site, end)})
+
+
+@pytest.mark.parametrize("in_round", [0, 1])
+def test_a_run_does_not_go_on_with_data_of_another_kind_than_it_began_with(
+    in_round: int, run_scripts: Any, honest_site: Script
+) -> None:
+    """It was interrupted in its first stage or in its second."""
+
+    def renamed(site: str, errand: Errand) -> list[Answer]:
+        (answer,) = honest_site(site, errand)
+        if errand.order.work is not Work.DESCRIBE:
+            return [answer]
+        assert answer.reply is not None
+        assert answer.reply.card is not None
+        contract = answer.reply.card.contract.model_copy(update={"classes": ("b", "a")})
+        return with_reply(answer, card=answer.reply.card.model_copy(update={"contract": contract}))
+
+    second = {"name": "second", "method": "rehearsal", "start_from": "previous", "rounds": 2}
+    settings = {"rounds": 1, "min_sites": 2, "then": (second,)}
+    with pytest.raises(QuorumError):
+        run_scripts({"a": honest_site, "b": spoiled(honest_site, BAD["silence"], in_round=in_round)}, **settings)
+    with pytest.raises(DataError, match=r"stage 'only' began: classes was \('a', 'b'\) then and is \('b', 'a'\) now"):
+        run_scripts(dict.fromkeys("ab", renamed), **settings)
+    assert run_scripts(dict.fromkeys("ab", honest_site), **settings).of(EventKind.RUN_FINISHED)
 
 
 def test_a_run_leaves_alone_a_folder_in_which_another_is_at_work(

@@ -6,16 +6,17 @@
 import json
 import math
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from fedward_core.atomic import replacing
-from fedward_core.cards import Contract, DatasetCard, agreed_contract
+from fedward_core.cards import Contract, DatasetCard, agreed_contract, differences
 from fedward_core.claim import at_work
 from fedward_core.engine import Job
-from fedward_core.errors import CheckpointError, FedwardError
+from fedward_core.errors import CheckpointError, DataError, FedwardError
 from fedward_core.events import EventKind, Listener
 from fedward_core.plan import StagePlan
 from fedward_server.rounds.exchange import Exchange
@@ -62,11 +63,13 @@ class Run:
         try:
             self._run_stages()
         except FedwardError as error:
-            self._close("failed", str(error))
-            self._recorder.tell(EventKind.RUN_FAILED, reason=str(error))
+            with suppress(CheckpointError):  # a full disk may be the very failure, and must not hide it
+                self._close("failed", str(error))
+                self._recorder.tell(EventKind.RUN_FAILED, reason=str(error))
             raise
         except BaseException:
-            self._close("interrupted", "stopped from outside; run again to go on")
+            with suppress(CheckpointError):
+                self._close("interrupted", "stopped from outside; run again to go on")
             raise
         self._close("completed", "")
         self._recorder.tell(EventKind.RUN_FINISHED, seconds=time.monotonic() - started)
@@ -104,8 +107,20 @@ class Run:
     def _run_stages(self) -> None:
         cards = Preflight(self._job, self._exchange, self._recorder, self._attempt).cards()
         contract = agreed_contract(cards)
+        self._check_unchanged(contract)
         for index in range(len(self._job.spec.stages)):
             self._stage(index, contract, cards)
+
+    def _check_unchanged(self, contract: Contract) -> None:
+        """Refuse to go on with data of another kind than a stage began with: its classes would be numbered anew."""
+        for index, stage in enumerate(self._job.spec.stages):
+            plan = kept_plan(self._final(index).parent)
+            changes = differences(plan.contract, contract) if plan else {}
+            for key, (before, now) in changes.items():
+                raise DataError(
+                    f"the sites' data changed since stage '{stage.name}' began: {key} was {before} then and is {now} "
+                    "now. Bring them back to what they were, or run the spec anew in another folder or under another id"
+                )
 
     def _stage(self, index: int, contract: Contract, cards: tuple[DatasetCard, ...]) -> None:
         final = self._final(index)
