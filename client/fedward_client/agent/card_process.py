@@ -9,9 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from fedward_core.cards import DatasetCard
+from fedward_core.cards import DataKind, DatasetCard
+from fedward_core.errors import DataError
 from fedward_core.spec import Dataset
 from fedward_models.data import describe
+
+_ANY_SPACING_MM = (1.0, 1.0, 1.0)
 
 
 def main(folder: Path) -> None:
@@ -25,9 +28,20 @@ def _cards(request: dict[str, Any]) -> Iterator[DatasetCard]:
     for values in request["datasets"]:
         dataset = Dataset.model_validate(values)
         try:
-            yield describe(Path(request["data"]) / dataset.name, request["site"], dataset)
+            yield _card(Path(request["data"]) / dataset.name, request["site"], dataset)
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not hide the other datasets
             sys.stderr.write(f"dataset '{dataset.name}' cannot be used: {error}\n")
+
+
+def _card(data: Path, site: str, dataset: Dataset) -> DatasetCard:
+    """The card; of volumes whose voxels differ in size, which a study has to resample, without a size."""
+    try:
+        return describe(data, site, dataset)
+    except DataError:
+        if dataset.kind is not DataKind.VOLUME:
+            raise
+        card = describe(data, site, dataset.model_copy(update={"spacing_mm": _ANY_SPACING_MM}))
+        return card.model_copy(update={"contract": card.contract.model_copy(update={"spacing_mm": None})})
 
 
 if __name__ == "__main__":

@@ -4,12 +4,12 @@ Whatever cannot be read allows nothing.
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from fedward_client.agent.errors import PolicyError
-from fedward_core.cards import Task
+from fedward_core.cards import DataKind, Task
 from fedward_core.config import Frozen
 from fedward_core.errors import without_folder
 from fedward_core.spec import Dataset
@@ -25,17 +25,33 @@ class Offer(Frozen):
 
     Attributes:
         path: A folder with ``labels.csv`` and image files, or an ``.npz`` file.
+        kind: What one example is.
         task: What its labels mean.
         classes: Its classes in the order of their label numbers; empty to take those that it names itself.
     """
 
     path: Path
+    kind: DataKind = DataKind.IMAGE
     task: Task = Task.CLASSIFICATION
     classes: tuple[str, ...] = ()
 
     def described_as(self, name: str) -> Dataset:
         """What a card of this dataset is made from."""
-        return Dataset(name=name, task=self.task, classes=self.classes, image_px=CARD_PX)
+        return Dataset(
+            name=name,
+            kind=self.kind,
+            task=self.task,
+            classes=self.classes,
+            image_px=CARD_PX,
+            depth=1 if self.kind is DataKind.VOLUME else None,
+            frames=1 if self.kind is DataKind.CLIP else None,
+        )
+
+    @model_validator(mode="after")
+    def _check_task(self) -> Self:
+        if self.task is Task.SEGMENTATION and self.kind in {DataKind.VOLUME, DataKind.CLIP}:
+            raise ValueError(f"task 'segmentation' is for images, found kind '{self.kind}': use another task")
+        return self
 
 
 class SitePolicy(Frozen):
