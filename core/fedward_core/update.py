@@ -45,11 +45,11 @@ class Update:
 
 
 def check_update(update: Update, expected: Manifest, *, round_: int, parent: str) -> None:
-    """Refuse an update that cannot be averaged.
+    """Refuse an update whose shared part cannot be averaged; other groups are for whoever reads them.
 
     Raises:
-        UpdateError: Another round or parent, no examples, a group, name, shape or type that was not asked for, or
-            values that are not finite.
+        UpdateError: Another round or parent, no examples, no shared part, a name, shape or type in it that was not
+            asked for, or values that are not finite.
     """
     if update.round != round_:
         raise UpdateError(f"the update answers another round: expected round {round_}, found round {update.round}")
@@ -61,8 +61,6 @@ def check_update(update: Update, expected: Manifest, *, round_: int, parent: str
         raise UpdateError(f"the update rests on {update.num_examples} images: expected at least one")
     if SHARED not in update.groups:
         raise UpdateError(f"the update has no group '{SHARED}': found {', '.join(update.groups) or 'none'}")
-    if strange := sorted(update.groups.keys() - {SHARED}):
-        raise UpdateError(f"the update has a group '{strange[0][:50]}', which neither filters nor aggregation read")
     check_form(update.shared, expected)
     for name, array in update.shared.items():
         if not np.isfinite(array).all():

@@ -45,11 +45,6 @@ def test_an_update_without_the_shared_group_is_refused() -> None:
     assert "found none" in refused(replace(UPDATE, groups={}))
 
 
-def test_a_group_that_nobody_reads_is_refused() -> None:
-    groups = {SHARED: shared(), "extra" * 20: {"x": np.zeros(1, np.float32)}}
-    assert f"has a group '{'extra' * 10}', which neither" in refused(replace(UPDATE, groups=groups))
-
-
 def test_missing_and_unexpected_names_are_told_but_not_endlessly() -> None:
     strangers = {f"x{i}": np.zeros(1, np.float32) for i in range(5)}
     rest = {name: array for name, array in shared().items() if name != "b"}

@@ -12,7 +12,7 @@ from fedward_core.order import Base, Failure, Order, Reply, Work
 from fedward_core.partition import Partition
 from fedward_core.plan import StagePlan
 from fedward_core.spec import Cohort, Stage
-from fedward_core.update import Update, check_update
+from fedward_core.update import SHARED, Update, check_update
 from fedward_server.rounds.alarms import training_alarms
 from fedward_server.rounds.exchange import Answer, Errand, Exchange
 from fedward_server.rounds.fold import OrderedFold
@@ -181,6 +181,8 @@ class Round:
         for filter_ in reversed(self._filters):
             update = filter_.decode(update, self._reference, expected)
         check_update(update, expected, round_=self.state.round, parent=self.state.digest)
+        if strange := sorted(update.groups.keys() - {SHARED}):
+            raise UpdateError(f"the update has a group '{strange[0][:50]}', which neither filters nor aggregation read")
         return update
 
     @property
