@@ -123,7 +123,7 @@ def _module_files(module: str) -> Iterator[tuple[str, Path]]:
     """The files of a top-level module, found as an import would find them, without importing it."""
     spec = find_spec(module)
     if spec is not None and spec.submodule_search_locations:
-        for folder in spec.submodule_search_locations:
+        for folder in reversed(spec.submodule_search_locations):  # what lies in the first hides what is in the others
             for path in Path(folder).rglob("*"):
                 if path.is_symlink() and path.is_dir():  # an import would follow it, and this walk does not
                     raise SpecError(

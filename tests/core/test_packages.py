@@ -116,6 +116,25 @@ def test_the_same_files_have_the_same_digest_wherever_they_lie(install: Install)
     assert only(installed_packages()) == here
 
 
+def test_the_same_code_under_another_name_is_another_package(install: Install) -> None:
+    """What was approved as a method is not approved as one that hides another."""
+    module = install()
+    before = only(installed_packages())
+    names = module.parent / "own_method-1.0.dist-info" / "entry_points.txt"
+    names.write_text("[fedward.methods]\nother = own_method.config:Config\n")
+    assert only(installed_packages()).sha256 != before.sha256
+
+
+@pytest.mark.parametrize("init", [True, False], ids=["package", "namespace"])
+def test_of_a_package_in_two_places_the_one_counts_that_an_import_finds(init: bool, install: Install) -> None:
+    modules = [install(folder="behind"), install(folder="before", offers="other", code="exit(1)")]
+    for module in modules if init else ():
+        (module / "__init__.py").touch()
+    both = only(installed_packages())
+    assert sys.path.pop(1).endswith("behind")
+    assert only(installed_packages()) == both
+
+
 def test_a_package_whose_code_is_nowhere_is_an_error(install: Install) -> None:
     module = install()
     (module / "config.py").unlink()
