@@ -158,6 +158,19 @@ def test_any_other_error_passes_and_leaves_the_old_file(tmp_path: Path, error: t
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_what_must_survive_a_loss_of_power_is_flushed_and_then_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[str] = []
+
+    def flush(descriptor: int) -> None:
+        flushed.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+
+    monkeypatch.setattr(os, "fsync", flush)
+    write_arrays(tmp_path / "a", some_arrays())
+    assert flushed == [f".a.{os.getpid()}.part", tmp_path.name]
+
+
 def test_what_need_not_survive_a_loss_of_power_is_not_flushed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(descriptor: int) -> Any:
         raise AssertionError("flushed")

@@ -87,7 +87,7 @@ OTHER: dict[type[Frozen], dict[str, Any]] = {
 VOLUME, CLIP = {"kind": "volume", "depth": 8}, {"kind": "clip", "frames": 8}
 TOGETHER: dict[str, dict[str, Any]] = {
     "final_lr": {"shape": "cosine"},
-    "first_lr": {"shape": "cosine_epochs"},
+    "first_lr": {"shape": "cosine_epochs", "warmup_rounds": 1},
     "peak_at": {"shape": "cyclic"},
     "best": {"split": "val"},
     "depth": VOLUME,
@@ -146,7 +146,12 @@ def test_the_digest_is_stable() -> None:
     assert len(Spec.parse(SPEC).digest()) == 64
 
 
-@pytest.mark.parametrize("key", ["standardisation", "public"])
+def test_a_digest_stays_the_same_from_release_to_release() -> None:
+    """A run is taken up, and a consent holds, only where the spec still has the digest that it had."""
+    assert Spec.parse(SPEC).digest() == "8d19b70493e17c965377a3dabd8473a7bf349f5b0f025dd29ea163835c3aa985"
+
+
+@pytest.mark.parametrize("key", ["standardisation", "keep_proportions", "public"])
 def test_a_key_that_came_later_leaves_digests_alone_where_it_is_not_set(key: str) -> None:
     assert key not in Spec.parse(SPEC).model_dump_json()
 
@@ -272,6 +277,25 @@ def test_a_final_rate_without_a_cosine_has_no_effect_and_is_refused() -> None:
     )
 
 
+def test_a_first_rate_without_a_warm_up_has_no_effect_and_is_refused() -> None:
+    schedule = {"shape": "cosine_epochs", "first_lr": 0.1}
+    assert "first_lr has no effect without" in refused({**SPEC, "stages": [{**STAGE, "local": {"schedule": schedule}}]})
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "names"),
+    [
+        ("cohort", "sites", ["a", "b", "a"]),
+        ("cohort", "hold_out", ["a", "a"]),
+        ("dataset", "classes", ["normal", "covid", "normal"]),
+    ],
+)
+def test_a_name_that_stands_twice_is_refused(table: str, key: str, names: list[str]) -> None:
+    values = {**SPEC, table: {**SPEC.get(table, {}), key: names}}
+    assert f"  {table}: {key} names " in refused(values)
+    assert f"twice, found {', '.join(names)}" in refused(values)
+
+
 def test_a_second_compressing_filter_has_no_effect_and_is_refused() -> None:
     assert "choose one" in refused({**SPEC, "stages": [{**STAGE, "filters": ["bfloat16", "delta_8bit"]}]})
 
@@ -293,6 +317,13 @@ def test_a_stage_may_use_another_part_of_the_labels_and_says_so_only_then() -> N
     assert "reads no labels, so that label_fraction has no effect" in refused({**SPEC, "stages": [without]})
 
 
+def test_a_label_fraction_that_every_stage_replaces_has_no_effect_and_is_refused() -> None:
+    tenth, rest = {**STAGE, "label_fraction": 0.1}, {**STAGE, "name": "other"}
+    values = {**SPEC, "dataset": {"name": "x", "label_fraction": 0.5}}
+    Spec.parse({**values, "stages": [tenth, rest]})
+    assert "label_fraction has no effect" in refused({**values, "stages": [tenth]})
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -305,6 +336,8 @@ def test_a_stage_may_use_another_part_of_the_labels_and_says_so_only_then() -> N
         ({**CLIP, "window": [0, 1]}, "window has no effect with kind 'clip'"),
         ({"window": [3, 3]}, "expected the value of black below that of white"),
         ({**VOLUME, "task": "segmentation"}, "task 'segmentation' is for images, found kind 'volume'"),
+        ({**VOLUME, "keep_proportions": True}, "keep_proportions is for images and has no effect with kind 'volume'"),
+        ({**CLIP, "keep_proportions": True}, "has no effect with kind 'clip'"),
         ({**VOLUME, "spacing_mm": [1, 0, 1]}, "dataset.spacing_mm.1"),
     ],
 )
