@@ -2,7 +2,8 @@
 
 Paper: P. P. Liang et al., "Think Locally, Act Globally: Federated Learning with Local and Global Representations",
 2020, arXiv:2001.01523. Differs: the authors' CIFAR runs begin with many rounds of plain averaging; here that is a stage
-of its own before this one.
+of its own before this one. Their released list of this network's layers ends in the convolutions, of which it shares
+the last two (pliang279/LG-FedAvg, commit 7af0568); here, as the paper says, the first layers stay.
 """
 
 from fedward_core.errors import SpecError
