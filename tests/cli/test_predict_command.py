@@ -11,11 +11,16 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from fedward_cli.commands.predict import _rows
 from fedward_cli.main import app
-from fedward_core.cards import Split
+from fedward_core.cards import Contract, Split, Task
 from fedward_core.metric import Metric
 from fedward_models.data import open_split
+from fedward_models.data.labels import encode
 from fedward_models.inference.finished_model import open_finished
+from fedward_models.inference.predicting import Predictions
+
+VIT = {"name": "vit", "width": 16, "depth": 1, "heads": 2, "patch_px": 8}
 
 
 def predict(*arguments: object) -> Any:
@@ -67,6 +72,30 @@ def test_images_without_labels_are_predicted_and_nothing_is_reported(
     found = predict(trained(), "--data", tmp_path / "data", "--out", tmp_path / "out")
     assert found.exit_code == 0
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["predictions.csv"]
+
+
+def test_several_findings_of_names_with_spaces_can_be_told_apart() -> None:
+    classes, truth = ("Lung Opacity", "Pleural Effusion", "Edema"), np.array([[1.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
+    found = Predictions(
+        site="north",
+        contract=Contract(task=Task.MULTI_LABEL, classes=classes),
+        images=np.arange(2),
+        patients=("a", "b"),
+        probabilities=np.array([[0.9, 0.2, 0.8], [0.1, 0.1, 0.1]]),
+        labels=truth,
+    )
+    (_, _, _, label, named, *_), (_, _, _, nothing, none, *_) = _rows(found)
+    assert np.array_equal(encode([str(label), str(nothing)], site="", task=Task.MULTI_LABEL, classes=classes), truth)
+    assert (named, none) == ("Lung Opacity|Edema", "")
+
+
+def test_whoever_predicts_with_a_personalised_model_is_told_whose_it_is_not(
+    trained: Any, hospitals: Path, tmp_path: Path
+) -> None:
+    found = predict(trained(personalise="fedbn", **VIT), "--data", hospitals, "--out", tmp_path / "out")
+    assert found.exit_code == 0
+    assert "this is not the model of any site" in " ".join(found.stderr.split())
+    assert "not the model" not in predict(trained(), "--data", hospitals, "--out", tmp_path / "other").output
 
 
 def test_labels_of_other_classes_are_not_compared(trained: Any, hospitals: Path, tmp_path: Path) -> None:

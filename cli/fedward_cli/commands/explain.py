@@ -47,6 +47,8 @@ def explain(
     if out.exists():
         raise CheckpointError(f"'{out}' exists: choose a new folder")
     model = open_finished(run, stage, "best" if best else "final")
+    if model.caveat:
+        tell(f"{model.caveat}.")
     found = [
         explanation
         for site in sites_in(data)

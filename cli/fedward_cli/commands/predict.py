@@ -46,6 +46,8 @@ def predict(
     if out.exists():
         raise CheckpointError(f"'{out}' exists: choose a new folder")
     model = open_finished(run, stage, "best" if best else "final")
+    if model.caveat:
+        tell(f"{model.caveat}.")
     found = [predict_site(model, data, site, split) for site in sites_in(data)]
     settings = model.spec.evaluate
     report = {each.site: each.figures(bootstrap=settings.bootstrap, seed=model.spec.seed) for each in found}
@@ -69,16 +71,17 @@ def _write_table(path: Path, found: Sequence["Predictions"]) -> None:
 
 
 def _rows(found: "Predictions") -> Iterator[tuple[object, ...]]:
-    """A row for each image; several classes are separated by spaces."""
-    classes, truth = found.contract.classes, found.truth
+    """A row for each image; several classes are separated as in ``labels.csv``, since names may hold spaces."""
+    from fedward_models.data.labels import SEPARATOR  # its package is slow to import
+
+    def words(chosen: Iterable[bool]) -> str:
+        return SEPARATOR.join(name for name, one in zip(found.contract.classes, chosen, strict=True) if one)
+
+    truth = found.truth
     for row, named in enumerate(found.named):
-        label = "" if truth is None else _words(truth[row], classes)
+        label = "" if truth is None else words(truth[row])
         values = (f"{value:.6f}" for value in found.probabilities[row])
-        yield (found.site, found.images[row], found.patients[row], label, _words(named, classes), *values)
-
-
-def _words(chosen: Iterable[bool], classes: Sequence[str]) -> str:
-    return " ".join(name for name, one in zip(classes, chosen, strict=True) if one)
+        yield (found.site, found.images[row], found.patients[row], label, words(named), *values)
 
 
 def _write_report(out: Path, found: Sequence["Predictions"], report: dict[str, Metrics]) -> None:

@@ -6,9 +6,9 @@ Its headings follow M. Mitchell et al., "Model Cards for Model Reporting", FAT* 
 from collections.abc import Iterable
 
 from fedward_core import __version__
-from fedward_core.cards import DatasetCard, Split
+from fedward_core.cards import DataKind, DatasetCard, Split, Task
 from fedward_core.metric import Metric, Metrics
-from fedward_core.spec import Standardisation
+from fedward_core.spec import Dataset, Standardisation
 from fedward_models.export.facts import SMALLEST_COUNT, RunFacts
 from fedward_models.inference.finished_model import FinishedModel
 
@@ -57,17 +57,40 @@ def _use(model: FinishedModel, standardisation: Standardisation | None) -> str:
         if standardisation
         else "the mean and standard deviation of your own training images, as every site of the run did"
     )
-    meaning = (
-        "The output is one probability for each class, in the order above."
-        if model.stage.method.needs_labels
-        else "It was trained without labels and names no classes: it is a beginning for training with labels."
-    )
+    given = f"{_layout(model.spec.dataset)}Pixels are scaled to [0, 1]"
     if model.method.standardises:
         return (
-            f"Pixels are scaled to [0, 1]. The method '{model.stage.method.name}' standardises them itself, as its "
-            f"setting 'normalisation' says; where that is 'site', by {scale}. {meaning}\n"
+            f"{given}. The method '{model.stage.method.name}' standardises them itself, as its setting 'normalisation' "
+            f"says; where that is 'site', by {scale}. {_meaning(model)}\n"
         )
-    return f"Pixels are scaled to [0, 1], then standardised by {scale}. {meaning}\n"
+    return f"{given}, then standardised by {scale}. {_meaning(model)}\n"
+
+
+def _layout(dataset: Dataset) -> str:
+    """How volumes and clips lie in the input, which nobody sees from its shape."""
+    if dataset.kind is DataKind.CLIP:
+        return f"Frames follow each other in time, from the middle of a video, one of every {dataset.frame_stride}. "
+    if dataset.kind is not DataKind.VOLUME:
+        return ""
+    low, high = (
+        map("{:g}".format, dataset.window) if dataset.window else ("each volume's 0.5th percentile", "its 99.5th")
+    )
+    size = "resampled to the voxels of `dataset.spacing_mm`" if dataset.spacing_mm else "resized as a whole"
+    return (
+        "Slices go from feet to head, rows from front to back and columns from the patient's right to the left. "
+        f"Volumes are {size}, with {low} as black and {high} as white. "
+    )
+
+
+def _meaning(model: FinishedModel) -> str:
+    """What comes out."""
+    if not model.stage.method.needs_labels:
+        return "It was trained without labels and names no classes: it is a beginning for training with labels."
+    return {
+        Task.CLASSIFICATION: "The output is one probability for each class, in the order above.",
+        Task.MULTI_LABEL: "The output is the probability that each class is there, in the order above; several may be.",
+        Task.SEGMENTATION: "The output is one probability for each class at every pixel, in the order above.",
+    }[model.plan.contract.task]
 
 
 def _data(cards: tuple[DatasetCard, ...]) -> str:
@@ -108,18 +131,22 @@ def _limits(model: FinishedModel) -> str:
         "The figures hold for images of the hospitals that trained it, with n as given. They say nothing of other "
         "hospitals, scanners or patients, nor of single images.",
         "No bias between groups of patients was looked for.",
-        "Probabilities are not calibrated: `fedward predict` measures how far off they are on images of your own.",
         "Images stayed at the hospitals, but weights can tell something about the images that they were trained on: "
         "nothing is promised about privacy.",
     ]
-    if model.is_personalised:
-        claims.append(
-            "Parts of the model are each site's own and stayed there. In their place stand averages: this is not the "
-            "model of any site, and the figures above are those of the sites' own models, not of this one."
-        )
+    if model.stage.method.needs_labels:
+        claims.append(_calibration(model.plan.contract.task))
+    if model.caveat:
+        claims.append(f"{model.caveat}, and the figures above are those of the sites' own models, not of this one.")
     if model.weights == "best":
         claims.append("The figures above are those after the last round, and not of these weights.")
     return "".join(f"- {claim}\n" for claim in claims)
+
+
+def _calibration(task: Task) -> str:
+    if task is Task.SEGMENTATION:
+        return "Probabilities are not calibrated."
+    return "Probabilities are not calibrated: `fedward predict` measures how far off they are on images of your own."
 
 
 def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

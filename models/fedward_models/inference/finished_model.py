@@ -57,9 +57,14 @@ class FinishedModel:
         return (contract.channels, *grid)
 
     @property
-    def is_personalised(self) -> bool:
-        """Whether parts of the model stayed at the sites, so that this is the model of none of them."""
-        return self.stage.personalise is not None
+    def caveat(self) -> str:
+        """What whoever uses the model must know; empty unless parts of it stayed at the sites."""
+        if self.stage.personalise is None:
+            return ""
+        return (
+            "Parts of the model are each site's own and stayed there. In their place stand averages: this is not the "
+            "model of any site"
+        )
 
     def check_classes(self) -> None:
         """Make sure that the model says something about images by itself.

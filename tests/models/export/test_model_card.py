@@ -1,13 +1,14 @@
 """A model card tells what is known, no count that is too small, and which weights it is about."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from fedward_core.cards import Contract, DatasetCard, Split
-from fedward_core.plan import StagePlan
-from fedward_core.spec import Spec, Standardisation
-from fedward_models.building import build_method, manifest_of
+from fedward_core import registry
+from fedward_core.cards import Contract, DatasetCard, Split, Task
+from fedward_core.spec import Dataset, Standardisation
 from fedward_models.export.facts import RunFacts
 from fedward_models.export.model_card import write_card
 from fedward_models.inference.finished_model import FinishedModel
@@ -17,14 +18,8 @@ NOTHING = RunFacts(cards=(), evaluations=())
 
 
 @pytest.fixture(scope="module")
-def model() -> FinishedModel:
-    backbone = {"name": "small_cnn", "widths": [4], "hidden": []}
-    stage = {"name": "only", "method": "supervised", "backbone": backbone, "rounds": 1}
-    dataset = {"name": "films", "image_px": 16, "standardisation": {"mean": 0.5, "std": 0.25}}
-    spec = Spec.parse({"name": "study", "dataset": dataset, "stages": [stage]})
-    method = build_method(spec, 0, CONTRACT).eval()
-    plan = StagePlan(manifest=manifest_of(method), rules=method.rules(), contract=CONTRACT)
-    return FinishedModel(spec=spec, index=0, plan=plan, method=method)
+def model(built: Callable[[], FinishedModel]) -> FinishedModel:
+    return built()
 
 
 def card_of(site: str, **images: int) -> DatasetCard:
@@ -62,3 +57,36 @@ def test_the_name_of_a_class_makes_no_column(model: FinishedModel) -> None:
     contract = CONTRACT.model_copy(update={"classes": ("a|b", "c")})
     named = replace(model, plan=model.plan.model_copy(update={"contract": contract}))
     assert r"a\|b" in write_card(named, NOTHING, None)
+
+
+def of(model: FinishedModel, *, method: str = "supervised", task: Task = Task.CLASSIFICATION, **data: Any) -> str:
+    """The card of the same network for other data."""
+    stage = model.stage.model_copy(update={"method": registry.resolve("methods", method).default()})
+    dataset = Dataset.model_validate({"name": "films", "image_px": 16, "task": task, **data})
+    contract = CONTRACT.model_copy(update={"task": task, "kind": dataset.kind, "depth": dataset.depth})
+    spec = model.spec.model_copy(update={"dataset": dataset, "stages": (stage,)})
+    return write_card(
+        replace(model, spec=spec, plan=model.plan.model_copy(update={"contract": contract})), NOTHING, None
+    )
+
+
+def test_what_comes_out_is_told_for_each_task(model: FinishedModel) -> None:
+    assert "one probability for each class, in the order" in of(model)
+    assert "the probability that each class is there" in of(model, task=Task.MULTI_LABEL)
+    assert "at every pixel" in of(model, task=Task.SEGMENTATION)
+
+
+def test_only_what_fedward_predict_takes_is_said_to_be_measured_by_it(model: FinishedModel) -> None:
+    assert "`fedward predict` measures" in of(model)
+    assert "`fedward predict`" not in of(model, task=Task.SEGMENTATION)
+    assert "Probabilities" not in of(model, method="mae")
+
+
+def test_how_volumes_and_clips_lie_in_the_input_is_told(model: FinishedModel) -> None:
+    volumes = of(model, kind="volume", depth=16)
+    assert "Slices go from feet to head" in volumes
+    assert "resized as a whole, with each volume's 0.5th percentile as black and its 99.5th as white" in volumes
+    resampled = of(model, kind="volume", depth=16, spacing_mm=(2, 1, 1), window=(-100, 300))
+    assert "`dataset.spacing_mm`, with -100 as black and 300 as white" in resampled
+    assert "one of every 2. Pixels" in of(model, kind="clip", frames=4, frame_stride=2)
+    assert "Slices" not in of(model)
