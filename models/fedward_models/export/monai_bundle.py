@@ -3,7 +3,11 @@
 <bundle>/configs/metadata.json     what the network reads and gives
 <bundle>/configs/inference.json    reads image files, standardises them, and writes their probabilities to a CSV file
 <bundle>/models/model.pt2          the network, as torch.export writes it
+<bundle>/models/model.pt           its numbers by name, for programs that have the network
 <bundle>/docs/README.md            the model card
+
+Source: the MONAI Bundle Specification, https://docs.monai.io/en/latest/mb_specification.html, for names of files and
+mandatory keys.
 
 Differs: MONAI resizes by linear interpolation, and Fedward averages over the pixels that it joins, so an image file of
 another size gives slightly other probabilities. From the same standardised images both give the same.
@@ -19,7 +23,7 @@ import torch
 from fedward_core import __version__
 from fedward_core.cards import DataKind, Task
 from fedward_core.spec import Dataset
-from fedward_models.export.network import OUTPUT, check_equal, examples, traced
+from fedward_models.export.network import check_equal, examples, traced
 from fedward_models.inference.finished_model import FinishedModel
 
 
@@ -39,6 +43,7 @@ def write_bundle(model: FinishedModel, folder: Path, description: dict[str, Any]
         (folder / name).mkdir()
     path = folder / "models" / "model.pt2"
     torch.export.save(traced(model), path)
+    torch.save(model.method.state_dict(), path.with_suffix(".pt"))
     _check(model, path)
     configs = {"metadata": _metadata(model, description), "inference": _inference(model, description)}
     for name, values in configs.items():
@@ -58,6 +63,7 @@ def _metadata(model: FinishedModel, description: dict[str, Any]) -> dict[str, An
     names = ("monai", "torch", "numpy")
     versions = {name: importlib.metadata.version(name) for name in names}
     spatial = list(model.input_shape[1:])
+    segments = contract.task is Task.SEGMENTATION
     return {
         "version": "1.0.0",
         "changelog": {"1.0.0": f"exported by Fedward {__version__}"},
@@ -65,9 +71,12 @@ def _metadata(model: FinishedModel, description: dict[str, Any]) -> dict[str, An
         "pytorch_version": versions["torch"],
         "numpy_version": versions["numpy"],
         "required_packages_version": {},
+        "optional_packages_version": {},
         "name": f"{model.spec.name} {model.stage.name}",
         "task": f"{contract.task} of {contract.kind}s",
         "description": "Trained by several sites whose images stayed with them; see docs/README.md for its limits.",
+        "authors": "The sites that trained it, whose names are not told.",
+        "copyright": "Not stated: ask whoever exported this bundle.",
         "intended_use": "Research only.",
         "spec_digest": description["spec_digest"],
         "network_data_format": {
@@ -75,6 +84,7 @@ def _metadata(model: FinishedModel, description: dict[str, Any]) -> dict[str, An
                 "image": {
                     "type": "image",
                     "format": "magnitude",
+                    "modality": "n/a",
                     "num_channels": contract.channels,
                     "spatial_shape": spatial,
                     "dtype": "float32",
@@ -85,10 +95,11 @@ def _metadata(model: FinishedModel, description: dict[str, Any]) -> dict[str, An
             },
             "outputs": {
                 "pred": {
-                    "type": "segmentation" if contract.task is Task.SEGMENTATION else "probabilities",
-                    "format": OUTPUT,
+                    "type": "image" if segments else "probabilities",
+                    "format": "labels" if segments else "classes",
+                    "modality": "n/a",
                     "num_channels": len(contract.classes),
-                    "spatial_shape": spatial if contract.task is Task.SEGMENTATION else [],
+                    "spatial_shape": spatial if segments else [],
                     "dtype": "float32",
                     "value_range": [0, 1],
                     "is_patch_data": False,
