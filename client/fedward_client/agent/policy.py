@@ -53,6 +53,12 @@ class Offer(Frozen):
             raise ValueError(f"task 'segmentation' is for images, found kind '{self.kind}': use another task")
         return self
 
+    @model_validator(mode="after")
+    def _check_classes(self) -> Self:
+        if len(set(self.classes)) < len(self.classes):
+            raise ValueError(f"classes names one twice, found {', '.join(self.classes)}: name each once")
+        return self
+
 
 class SitePolicy(Frozen):
     """What runs may ask of the site.

@@ -26,6 +26,14 @@ class Cohort(Frozen):
     round_deadline_s: float = Field(default=900.0, gt=0)
 
     @model_validator(mode="after")
+    def _refuse_names_that_stand_twice(self) -> Self:
+        for key in ("sites", "hold_out"):
+            names = getattr(self, key)
+            if names != "all" and len(set(names)) < len(names):
+                raise ValueError(f"{key} names a site twice, found {', '.join(names)}: name each once")
+        return self
+
+    @model_validator(mode="after")
     def _check_quorum(self) -> Self:
         if self.sites == "all":
             return self

@@ -64,6 +64,12 @@ class Dataset(Frozen):
     keep_proportions: bool = Field(default=False, exclude_if=lambda value: not value)
 
     @model_validator(mode="after")
+    def _check_classes(self) -> Self:
+        if len(set(self.classes)) < len(self.classes):
+            raise ValueError(f"classes names one twice, found {', '.join(self.classes)}: name each once")
+        return self
+
+    @model_validator(mode="after")
     def _check_kind(self) -> Self:
         _check_grid(self.kind, DataKind.VOLUME, "depth", self.depth, {"spacing_mm": self.spacing_mm})
         _check_grid(self.kind, DataKind.CLIP, "frames", self.frames, {"frame_stride": self.frame_stride > 1})

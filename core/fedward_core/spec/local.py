@@ -39,6 +39,8 @@ class Schedule(Frozen):
             raise ValueError(f"peak_at has no effect with shape '{self.shape}': use shape 'cyclic', or leave it out")
         if self.shape != "cosine_epochs" and self.first_lr:
             raise ValueError(f"first_lr has no effect with shape '{self.shape}': use shape 'cosine_epochs'")
+        if self.first_lr and not self.warmup_rounds:
+            raise ValueError("first_lr has no effect without a warm-up: set warmup_rounds, or leave first_lr out")
         return self
 
 

@@ -37,8 +37,11 @@ class Spec(Frozen):
         for index, stage in enumerate(self.stages):
             if isinstance(stage.backbone, BackboneConfig) and stage.backbone.continues:
                 self._check_continues(index)
-        if self.dataset.label_fraction < 1 and not any(stage.method.needs_labels for stage in self.stages):
-            raise ValueError("dataset.label_fraction has no effect: no stage of this spec reads labels")
+        if self.dataset.label_fraction < 1 and all(not s.method.needs_labels or s.label_fraction for s in self.stages):
+            raise ValueError(
+                "dataset.label_fraction has no effect: no stage of this spec reads labels without a label_fraction of "
+                "its own"
+            )
         return self
 
     @model_validator(mode="after")

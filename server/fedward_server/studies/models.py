@@ -35,6 +35,8 @@ class CreateStudyRequest(Frozen):
             raise ValueError("a study without data names its sites: give data, or sites")
         if len(set(self.sites)) < len(self.sites):
             raise ValueError("a site is named twice")
+        if len(set(self.classes)) < len(self.classes):
+            raise ValueError("a class is named twice")
         if self.enrolled and self.data is not None:
             raise ValueError("enrolled sites keep their data: leave data out, or enrolled")
         return self

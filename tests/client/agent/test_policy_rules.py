@@ -107,6 +107,7 @@ def test_the_policy_that_enrolment_lays_out_names_every_key_and_is_the_default()
         "datasets: {../x: {path: /x}}",
         "labels: false\nlabels: true",
         "studies: 2020-13-45",
+        "datasets: {x: {path: /x, classes: [a, b, a]}}",
     ],
 )
 def test_a_policy_that_cannot_be_read_is_an_error(text: str, tmp_path: Path) -> None:

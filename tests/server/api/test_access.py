@@ -97,6 +97,8 @@ def test_health_is_for_anybody(shared_coordinator: Any) -> None:
         ("POST", "/studies", {"name": "s", "data": "/no/such/folder"}, 422),
         ("POST", "/studies", {"name": "s", "sites": ["../up"]}, 422),
         ("POST", "/studies", {"name": "s"}, 422),
+        ("POST", "/studies", {"name": "s", "sites": ["a", "b", "a"]}, 422),
+        ("POST", "/studies", {"name": "s", "sites": ["a"], "classes": ["x", "y", "x"]}, 422),
         ("POST", "/keys", {"name": "reader", "role": "reader"}, 409),
         ("POST", "/keys", {"name": "spy", "role": "agent"}, 422),
         ("DELETE", "/keys/admin", None, 409),
