@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pydicom import FileDataset
+from pydicom import FileDataset, dcmread
 from pydicom.dataset import Dataset as Header
 from pydicom.dataset import FileMetaDataset
 from pydicom.sequence import Sequence
@@ -129,6 +129,77 @@ def test_padding_is_black_and_does_not_count_for_contrast(write_dicom: Writer, p
     assert np.ptp(frames[1:]) > 200
 
 
+def test_padding_that_is_written_without_its_sign_is_padding(write_dicom: Writer) -> None:
+    """-2000 as 63536, under the VR of the other sign."""
+    padded = RAMP.copy()
+    padded[0] = -2000
+    path = write_dicom("a.dcm", padded)
+    header = dcmread(path)
+    header.add_new("PixelPaddingValue", "US", 63536)
+    header.save_as(path)
+    assert np.ptp(read_dicom_frames(path, None)[0][1:]) > 200
+
+
+def test_a_range_of_padding_is_black_and_does_not_count_for_contrast(write_dicom: Writer) -> None:
+    padded = RAMP.copy()
+    padded[0] = np.linspace(-2000, -1000, 8)
+    path = write_dicom("a.dcm", padded, PixelPaddingValue=-1000, PixelPaddingRangeLimit=-2000)
+    frames = read_dicom_frames(path, None)[0]
+    assert (frames[0] == 0).all()
+    assert np.ptp(frames[1:]) > 200
+
+
+def group(slope: float, intercept: float, centre: float, width: float) -> Header:
+    """What an enhanced file says of a frame."""
+    rescaling, window, item = Header(), Header(), Header()
+    rescaling.RescaleSlope, rescaling.RescaleIntercept, rescaling.RescaleType = slope, intercept, "HU"
+    window.WindowCenter, window.WindowWidth = centre, width
+    item.PixelValueTransformationSequence = Sequence([rescaling])
+    item.FrameVOILUTSequence = Sequence([window])
+    return item
+
+
+def test_one_frame_of_an_enhanced_file_is_rescaled_and_shown_as_it_says(write_dicom: Writer) -> None:
+    usual = {"RescaleSlope": 2, "RescaleIntercept": -100, "WindowCenter": 150, "WindowWidth": 301}
+    enhanced = {"SharedFunctionalGroupsSequence": Sequence([group(2, -100, 150, 301)]), "NumberOfFrames": 1}
+    for window in (None, (0.0, 500.0)):
+        expected = read_dicom_frames(write_dicom("a.dcm", RAMP, **usual), window)
+        assert (read_dicom_frames(write_dicom("b.dcm", RAMP, **enhanced), window) == expected).all()
+
+
+def test_each_frame_of_an_enhanced_file_has_its_own_rescaling(write_dicom: Writer) -> None:
+    groups = Sequence([group(1, 0, 200, 401), group(0.5, 0, 7, 8)])
+    path = write_dicom("a.dcm", np.stack([RAMP, 2 * RAMP]), PerFrameFunctionalGroupsSequence=groups)
+    first, second = read_dicom_frames(path, None)
+    assert (first == second).all()
+    assert (first == read_dicom_frames(write_dicom("b.dcm", RAMP, WindowCenter=200, WindowWidth=401), None)[0]).all()
+
+
+def test_enhanced_files_are_no_slices(write_dicom: Writer) -> None:
+    folder = write_dicom("head/a.dcm", np.stack([RAMP, RAMP])).parent
+    with pytest.raises(UnusableFileError, match="several frames in one file"):
+        read_dicom_series(folder)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_palettes_become_colours(write_dicom: Writer, bits: int) -> None:
+    """Some devices write levels up to 255 into a palette that they call one of 16 bits."""
+    elements: dict[str, Any] = {"PhotometricInterpretation": "PALETTE COLOR"}
+    for number, name in enumerate(("Red", "Green", "Blue")):
+        levels = np.arange(256, dtype=np.uint16) * (number + 1) // 3
+        elements[f"{name}PaletteColorLookupTableDescriptor"] = [256, 0, 16]
+        elements[f"{name}PaletteColorLookupTableData"] = (levels << (bits - 8)).tobytes()
+    frames = read_dicom_frames(write_dicom("a.dcm", RAMP.astype(np.uint8), **elements), None)
+    expected = [RAMP.astype(np.uint8) * number // 3 for number in np.array([1, 2, 3], dtype=np.uint16)]
+    assert (frames[0] == np.stack(expected, axis=-1)).all()
+
+
+def test_frames_that_the_header_does_not_count_are_frames(write_dicom: Writer) -> None:
+    path = write_dicom("a.dcm", np.stack([RAMP, RAMP]), NumberOfFrames=None)
+    with pytest.raises(UnusableFileError, match="2 frames: expected one image"):
+        decode_file(path, Dataset(name="films", image_px=8))
+
+
 @pytest.mark.parametrize(
     ("orientation", "turned"),
     [(["L", "F"], RAMP), (["R", "F"], RAMP[:, ::-1]), (["L", "H"], RAMP[::-1]), (["A", "F"], RAMP), (None, RAMP)],
@@ -189,9 +260,20 @@ def test_a_damaged_file_is_unusable(tmp_path: Path, content: bytes) -> None:
 
 def test_dicom_is_known_by_its_ending_or_its_first_bytes(write_dicom: Writer, tmp_path: Path) -> None:
     assert is_dicom(write_dicom("IM0001", RAMP))
+    assert is_dicom(write_dicom("1.2.840.113619.2.55.3", RAMP))  # named by its UID, as most archives do
     assert is_dicom(tmp_path / "missing.DCM")
     assert not is_dicom(tmp_path / "missing.png")
     assert not is_dicom(tmp_path)
+    assert not is_dicom(write_dicom("DICOMDIR", RAMP))  # the index of a disk
+
+
+def test_a_slice_that_is_named_by_its_uid_is_a_slice_and_what_lies_beside_is_none(write_dicom: Writer) -> None:
+    folder = write_head(write_dicom)
+    for path in sorted(folder.iterdir()):
+        path.rename(path.with_name(f"1.2.840.{path.stem}"))
+    (folder / "._1.2.840.0.dcm").write_bytes(b"\0\5\x16\7")  # what a Mac leaves on a foreign disk
+    write_dicom("head/DICOMDIR", RAMP, PixelData=None)
+    assert (read_dicom_series(folder).values == HEAD).all()
 
 
 # A head of 4 slices, 6 rows and 5 columns, 3 mm apart with pixels of 2 (rows) by 1 mm.

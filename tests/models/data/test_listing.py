@@ -43,6 +43,14 @@ def test_volumes_are_nifti_files_and_folders_of_slices(tmp_path: Path) -> None:
     assert table.read_text(encoding="utf-8").splitlines()[1:] == ["a.nii.gz,,", "ill/first,ill,", "second,,"]
 
 
+def test_what_a_system_hides_is_not_listed(tmp_path: Path) -> None:
+    for name in ("a.png", "._a.png", ".Trash/b.png", "ill/._b.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    table, _ = list_files(tmp_path, DataKind.IMAGE)
+    assert table.read_text(encoding="utf-8").splitlines()[1:] == ["a.png,,"]
+
+
 def test_clips_are_videos(tmp_path: Path) -> None:
     for name in ("a.mp4", "b.GIF", "c.png"):
         (tmp_path / name).write_bytes(b"")

@@ -1,17 +1,18 @@
 """From files to 8-bit pixels."""
 
+import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
 from fedward_core.spec import Dataset
 from fedward_models.data.reading.decoding import decode_file
 from fedward_models.data.reading.found import UnusableFileError
-from fedward_models.data.reading.pixels import decode, is_colour, resize_array, resize_mask
+from fedward_models.data.reading.pixels import decode, decode_mask, is_colour, resize_array, resize_mask
 
 
 @pytest.mark.parametrize(
@@ -32,6 +33,62 @@ def test_sixteen_bits_are_scaled_by_the_images_own_range(tmp_path: Path) -> None
 def test_sixteen_bits_of_one_value_are_black(tmp_path: Path) -> None:
     Image.fromarray(np.full((2, 2), 4000, dtype=np.uint16)).save(tmp_path / "a.png")
     assert not np.asarray(decode(tmp_path / "a.png")).any()
+
+
+def test_an_image_is_turned_as_its_exif_says(tmp_path: Path) -> None:
+    """Cameras store what they see lying on its side, and say so."""
+    pixels = np.zeros((10, 20), dtype=np.uint8)
+    pixels[:, :10] = 255
+    turned = Image.Exif()
+    turned[ExifTags.Base.Orientation] = 6  # a quarter to the right
+    Image.fromarray(pixels).save(tmp_path / "a.png", exif=turned)
+    assert (np.asarray(decode(tmp_path / "a.png")) == np.rot90(pixels, -1)).all()
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.tif"])
+def test_a_file_of_several_pictures_is_no_image(tmp_path: Path, name: str) -> None:
+    first, second = (Image.new("L", (6, 4), level) for level in (0, 255))
+    first.save(tmp_path / name, save_all=True, append_images=[second])
+    with pytest.raises(UnusableFileError, match="several frames: expected one image"):
+        decode(tmp_path / name)
+
+
+def test_the_thumbnails_of_a_camera_leave_an_image_one(tmp_path: Path) -> None:
+    image, thumbnail = Image.new("L", (12, 8), 200), Image.new("L", (6, 4), 0)
+    image.save(tmp_path / "a.jpg", format="MPO", save_all=True, append_images=[thumbnail])
+    assert decode(tmp_path / "a.jpg").size == (12, 8)
+
+
+def test_an_image_beyond_all_bounds_is_told_from_a_damaged_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    Image.new("L", (14, 14), 9).save(tmp_path / "large.png")
+    assert decode(tmp_path / "large.png").size == (14, 14)  # without a warning
+    Image.new("L", (15, 14), 9).save(tmp_path / "larger.png")
+    with pytest.raises(UnusableFileError, match="too many pixels"):
+        decode(tmp_path / "larger.png")
+
+
+def test_the_transparency_of_a_palette_is_dropped_without_a_word(tmp_path: Path) -> None:
+    Image.new("L", (6, 4), 128).convert("P").save(tmp_path / "a.png", transparency=bytes(256))
+    assert decode(tmp_path / "a.png").mode == "RGB"
+
+
+def test_a_mask_that_loses_its_classes_is_unusable(tmp_path: Path) -> None:
+    for name in ("mask.png", "mask.jpg"):
+        Image.new("L", (6, 4), 1).save(tmp_path / name)
+    assert decode_mask(tmp_path / "mask.png", (4, 6)).tolist() == [[1] * 6] * 4
+    with pytest.raises(UnusableFileError, match="expected an 8-bit grey or palette PNG"):
+        decode_mask(tmp_path / "mask.jpg", (4, 6))
+
+
+def test_a_header_that_breaks_in_any_way_makes_a_file_unusable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise struct.error("required argument is not an integer")
+
+    Image.new("L", (6, 4), 1).save(tmp_path / "mask.png")
+    monkeypatch.setattr(ImageOps, "exif_transpose", fail)
+    with pytest.raises(UnusableFileError, match="missing or damaged"):
+        decode_mask(tmp_path / "mask.png", (4, 6))
 
 
 def test_printing_colours_are_unusable(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Volumes onto the study's grid."""
 
+import gzip
 from itertools import permutations, product
 from pathlib import Path
 
@@ -182,6 +183,17 @@ def test_a_nifti_file_without_an_affine_is_unusable(tmp_path: Path) -> None:
     nibabel.save(image, tmp_path / "bare.nii")
     with pytest.raises(UnusableFileError, match="it has no affine"):
         read_nifti(tmp_path / "bare.nii")
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+def test_a_header_that_makes_up_voxels_is_unusable_before_it_takes_memory(tmp_path: Path, name: str) -> None:
+    image = nibabel.Nifti1Image(np.ones((4, 4, 4), dtype=np.int16), np.eye(4))  # type: ignore[no-untyped-call]
+    nibabel.save(image, tmp_path / "small.nii")
+    content = bytearray((tmp_path / "small.nii").read_bytes())
+    content[42:48] = np.array([30_000] * 3, dtype="<i2").tobytes()
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+    with pytest.raises(UnusableFileError, match="cut off"):
+        read_nifti(tmp_path / name)
 
 
 @pytest.mark.parametrize("keep", [0, 100, 400])

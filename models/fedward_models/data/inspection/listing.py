@@ -8,7 +8,7 @@ from fedward_core.atomic import replacing
 from fedward_core.cards import DataKind
 from fedward_core.errors import DataError
 from fedward_models.data.reading import video
-from fedward_models.data.reading.dicom_file import is_dicom, patient_of
+from fedward_models.data.reading.dicom_file import dicom_files, is_dicom, patient_of
 from fedward_models.data.source import TABLE
 
 PICTURES = frozenset({".jpeg", ".jpg", ".png"})
@@ -58,9 +58,7 @@ def _check_names(rows: list[tuple[str, str, str]]) -> None:
 
 def _row(path: Path, folder: Path) -> tuple[str, str, str]:
     relative = path.relative_to(folder)
-    # A scanner's notes may lie among the slices, and name nobody.
-    slices = (inner for inner in sorted(path.iterdir()) if inner.is_file() and is_dicom(inner)) if path.is_dir() else ()
-    named = next(iter(slices), path)
+    named = next(iter(dicom_files(path)), path) if path.is_dir() else path  # a scanner's notes may lie among the slices
     return str(relative), relative.parts[0] if len(relative.parts) > 1 else "", patient_of(named)
 
 
@@ -79,7 +77,13 @@ def _clips(folder: Path) -> list[Path]:
 
 
 def _files(folder: Path, wanted: Callable[[Path], bool]) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file() and wanted(path))
+    """Those that no system hides, at any depth."""
+    found = (path for path in folder.rglob("*") if path.is_file() and not _is_hidden(path.relative_to(folder)))
+    return sorted(filter(wanted, found))
+
+
+def _is_hidden(relative: Path) -> bool:
+    return any(part.startswith(".") for part in relative.parts)
 
 
 _FINDERS = {DataKind.VOLUME: _volumes, DataKind.CLIP: _clips}

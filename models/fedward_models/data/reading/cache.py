@@ -26,7 +26,7 @@ from fedward_core.arrays import Array, Arrays
 
 FOLDER = "FEDWARD_CACHE"
 MAPPED = "images"  # the only array that may be larger than memory
-FORMAT = 2  # a new one leaves older entries unread
+FORMAT = 3  # a new one leaves older entries unread
 DAMAGED = (OSError, ValueError, EOFError, KeyError)
 LARGEST_PART = 0.1  # decided here: of the disk, before the entries that were not used for longest are deleted
 UNFINISHED = "unfinished-"
@@ -52,10 +52,16 @@ def stamp_of(paths: Iterable[Path], reading: str) -> str:
     """A digest of the names, sizes and times of files, and of how they are read; no file is opened."""
     hasher = hashlib.sha256(f"{FORMAT} {reading}".encode())
     for path in paths:
-        status = path.stat() if path.exists() else None
-        seen = (status.st_mtime_ns, status.st_size) if status else None
-        hasher.update(f"{path.absolute()} {seen}".encode())
+        hasher.update(f"{path.absolute()} {_seen(path)}".encode(errors="surrogateescape"))
     return hasher.hexdigest()
+
+
+def _seen(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except (OSError, ValueError):  # missing, locked, or a name that no file can have
+        return None
+    return status.st_mtime_ns, status.st_size
 
 
 def key_of(content: str, reading: str) -> str:

@@ -48,7 +48,9 @@ def read_scan(path: Path) -> Scan:
         return read_dicom_scan(path)
     if path.name.lower().endswith((".nii", ".nii.gz")):
         return read_nifti_scan(path)
-    raise UnusableFileError("no volume: expected a .nii or .nii.gz file, or a folder with the slices of a DICOM series")
+    raise UnusableFileError(
+        "no volume: expected a .nii or .nii.gz file, or the folder of a DICOM series, a file a slice"
+    )
 
 
 def _image(path: Path, dataset: Dataset) -> Decoded:

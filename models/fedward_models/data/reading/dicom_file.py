@@ -2,7 +2,7 @@
 
 Values pass the file's own rescaling (modality LUT) first. Black and white are the study's window, else the file's own
 (VOI LUT or window), else its 0.5th and 99.5th percentile. MONOCHROME1 is inverted, so that bright means dense
-everywhere.
+everywhere. Enhanced files say all this of each frame: each is rescaled by its own, and shown as the first one asks.
 """
 
 import struct
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fedward_core.arrays import Array
+from fedward_models.data.reading.dicom_values import of_frame, rescaled, stored_pixels
 from fedward_models.data.reading.found import UnusableFileError
 from fedward_models.data.reading.voxels import contrast_of, to_levels
 
@@ -22,19 +23,32 @@ if TYPE_CHECKING:
 GREY = frozenset({"MONOCHROME1", "MONOCHROME2"})
 COLOUR = frozenset({"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "PALETTE COLOR"})
 SUFFIXES = frozenset({".dcm", ".dicom", ".ima"})
+INDEX = "DICOMDIR"
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file calls itself DICOM, by its ending or by its first bytes; one that cannot be opened does not."""
+    """Whether a file calls itself DICOM, by its ending or by its first bytes; one that cannot be opened does not.
+
+    Many are named by a UID, of which the last number looks like an ending. The index of a disk is no image.
+    """
+    if path.name.upper() == INDEX:
+        return False
     if path.suffix.lower() in SUFFIXES:
         return True
-    if path.suffix or not path.is_file():
-        return False
     try:
+        if not path.is_file():
+            return False
         with path.open("rb") as file:
             return file.read(132)[128:] == b"DICM"
     except OSError:
         return False
+
+
+def dicom_files(folder: Path) -> list[Path]:
+    """The DICOM files in a folder, by name; what a system hides beside them, e.g. ``._1.dcm`` of a Mac, is none."""
+    return [
+        path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".") and is_dicom(path)
+    ]
 
 
 def read_dicom_frames(path: Path, window: tuple[float, float] | None) -> Array:
@@ -53,7 +67,7 @@ def read_dicom_frames(path: Path, window: tuple[float, float] | None) -> Array:
     header = read_header(path)
     frames = stored_pixels(header)
     grey = header.PhotometricInterpretation in GREY
-    frames = frames if num_frames(header) > 1 else frames[None]
+    frames = frames[None] if frames.ndim == (2 if grey else 3) else frames  # there may be more than the header says
     shown = _grey(frames, header, window) if grey else _colour(frames, header, window)
     return _upright(shown, header)
 
@@ -85,40 +99,6 @@ def num_frames(header: "Header") -> int:
     return int(header.get("NumberOfFrames", None) or 1)
 
 
-def stored_pixels(header: "Header") -> Array:
-    """Decode the pixels as they are stored, colour as RGB.
-
-    Raises:
-        UnusableFileError: No decoder reads them.
-    """
-    from pydicom.pixels.processing import apply_color_lut  # noqa: PLC0415 - slow to import
-    from pydicom.pixels.utils import pixel_array  # noqa: PLC0415 - slow to import
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of padding and lengths that break the standard
-            values = pixel_array(header)
-            if header.PhotometricInterpretation == "PALETTE COLOR":
-                values = apply_color_lut(values, header)
-    except Exception as error:  # every decoder raises errors of its own
-        syntax = getattr(header.file_meta.get("TransferSyntaxUID", None), "name", "none")
-        raise UnusableFileError(
-            f"its pixels cannot be decoded (transfer syntax {syntax}): export it uncompressed, or install a decoder"
-        ) from error
-    return np.asarray(values)
-
-
-def rescaled(values: Array, header: "Header") -> Array:
-    """Stored values in the file's own units, e.g. Hounsfield units; float32, no number outside the scanner's field."""
-    from pydicom.pixels.processing import apply_modality_lut  # noqa: PLC0415 - slow to import
-
-    units = np.array(apply_modality_lut(values, header), dtype=np.float32)
-    padding = header.get("PixelPaddingValue")
-    if padding is not None:
-        units[values == padding] = np.nan
-    return units
-
-
 def _dataset_at(path: Path, **wanted: Any) -> "Header":
     import pydicom  # noqa: PLC0415 - slow to import
 
@@ -131,9 +111,10 @@ def _dataset_at(path: Path, **wanted: Any) -> "Header":
 
 
 def _grey(frames: Array, header: "Header", window: tuple[float, float] | None) -> Array:
-    values = rescaled(frames, header)
+    headers = [of_frame(header, index) for index in range(len(frames))]
+    values = np.stack([rescaled(frame, own) for frame, own in zip(frames, headers, strict=True)])
     if window is None:
-        values, window = _own_window(values, header)
+        values, window = _own_window(values, headers[0])
     levels = to_levels(values, window)
     if header.PhotometricInterpretation == "MONOCHROME1":
         levels = np.where(np.isnan(values), 0, 255 - levels)
@@ -171,8 +152,13 @@ def first_number(value: Any) -> float | None:
 def _colour(frames: Array, header: "Header", window: tuple[float, float] | None) -> Array:
     if window is not None:
         raise UnusableFileError("it is in colour, where a window means nothing: leave dataset.window out")
-    bits = int(header.BitsStored) if header.PhotometricInterpretation != "PALETTE COLOR" else 8 * frames.itemsize
+    bits = _bits_of_palette(frames) if header.PhotometricInterpretation == "PALETTE COLOR" else int(header.BitsStored)
     return frames.astype(np.uint8) if bits <= 8 else (frames >> (bits - 8)).astype(np.uint8)
+
+
+def _bits_of_palette(frames: Array) -> int:
+    """Some devices fill a palette of 16 bits with levels up to 255, which would all be black."""
+    return 8 if frames.max() < 256 else 16
 
 
 def _upright(frames: Array, header: "Header") -> Array:

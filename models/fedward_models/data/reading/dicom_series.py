@@ -1,6 +1,7 @@
 """Series of DICOM slices in a folder, as CT and MR scanners write them.
 
-No window is taken from the files, because in MR it differs from slice to slice. Slices of a tilted gantry are stacked
+No window is taken from the files, because in MR it differs from slice to slice. Values keep their units, which
+MONOCHROME1 does not invert. Slices of a tilted gantry are stacked
 as they are: what they are shifted against each other is not taken out.
 """
 
@@ -12,13 +13,12 @@ import numpy as np
 from fedward_core.arrays import Array
 from fedward_models.data.reading.dicom_file import (
     GREY,
+    dicom_files,
     first_number,
-    is_dicom,
     num_frames,
     read_header,
-    rescaled,
-    stored_pixels,
 )
+from fedward_models.data.reading.dicom_values import rescaled, stored_pixels
 from fedward_models.data.reading.found import UnusableFileError
 from fedward_models.data.reading.voxels import Scan, Volume, canonical
 
@@ -43,7 +43,7 @@ def read_dicom_scan(folder: Path) -> Scan:
     Raises:
         UnusableFileError: There are no DICOM files, or slices that do not make one even volume.
     """
-    headers = [read_header(path) for path in sorted(folder.iterdir()) if path.is_file() and is_dicom(path)]
+    headers = [read_header(path) for path in dicom_files(folder)]
     if not headers:
         raise UnusableFileError("the folder holds no DICOM file: expected the slices of one series")
     _refuse_mixtures(headers)
@@ -65,11 +65,15 @@ def _refuse_mixtures(headers: "list[Header]") -> None:
     series = {header.get("SeriesInstanceUID") for header in headers}
     if len(series) > 1:
         raise UnusableFileError(f"{len(series)} series in one folder: expected one, in a folder of its own")
+    if any(num_frames(header) > 1 for header in headers):
+        raise UnusableFileError(
+            "several frames in one file (enhanced DICOM): convert it to NIfTI, or to a file a slice"
+        )
     for header in headers:
         if any(key not in header for key in ("ImageOrientationPatient", "ImagePositionPatient", "PixelSpacing")):
             raise UnusableFileError("a slice lacks its place, orientation or pixel size: expected a series of slices")
-        if header.PhotometricInterpretation not in GREY or num_frames(header) > 1:
-            raise UnusableFileError("slices in colour or of several frames: expected one grey image in each file")
+        if header.PhotometricInterpretation not in GREY:
+            raise UnusableFileError("slices in colour: expected one grey image in each file")
     if len({(header.Rows, header.Columns) for header in headers}) > 1:
         raise UnusableFileError("slices of different sizes: expected one grid")
     if len({tuple(map(float, header.PixelSpacing)) for header in headers}) > 1:
@@ -93,7 +97,7 @@ def _distance(places: Array, header: "Header") -> float:
         return thickness
     gaps = np.diff(places)
     if gaps.min() < SAME_PLACE_MM:
-        raise UnusableFileError("two slices at one place: expected one volume, not several phases or echoes")
+        raise UnusableFileError("two slices at one place: expected one volume, each slice once, not phases or echoes")
     if gaps.max() - gaps.min() > UNEVEN * np.median(gaps):
         raise UnusableFileError("mixed spacings: slices lie unevenly, some may be missing")
     return float(np.mean(gaps))

@@ -1,5 +1,6 @@
 """NIfTI files, ``.nii`` and ``.nii.gz``."""
 
+import math
 import zlib
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from fedward_core.arrays import Array
 from fedward_models.data.reading.found import UnusableFileError
 from fedward_models.data.reading.voxels import Scan, Volume, canonical
 
+MOST_DEFLATED = 1032  # bytes that one byte of a .nii.gz can stand for (zlib, "Technical Details")
 MILLIMETRES = {1: 1000.0, 3: 0.001}  # by the code of a header's unit: metres, micrometres; all else is millimetres
 
 
@@ -28,10 +30,19 @@ def read_nifti_scan(path: Path) -> Scan:
 
     try:
         image: Any = nibabel.load(path)
+        _refuse_cut_off(image, path)
         values = np.asanyarray(image.dataobj)
+    except UnusableFileError:
+        raise
     except (OSError, EOFError, ValueError, zlib.error, nibabel.filebasedimages.ImageFileError) as error:
         raise UnusableFileError("missing or damaged: expected a NIfTI file that decodes") from error
     return Scan(values=_three_axes(values).astype(np.float32), affine=_affine(image))
+
+
+def _refuse_cut_off(image: Any, path: Path) -> None:
+    """Before memory is asked for that a damaged header makes up."""
+    if math.prod(image.shape) > MOST_DEFLATED * path.stat().st_size:
+        raise UnusableFileError("cut off: its header tells of more voxels than it can hold")
 
 
 def _three_axes(values: Array) -> Array:

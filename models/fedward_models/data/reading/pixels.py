@@ -5,10 +5,11 @@ not turn into coarse ones. Height and width become equal, whatever they were: st
 shorter side.
 """
 
+import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from fedward_core.arrays import Array
 from fedward_models.data.reading.found import UnusableFileError
@@ -17,6 +18,8 @@ GREY_MODES = frozenset({"1", "L", "LA"})
 DEEP_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
 MASK_MODES = frozenset({"1", "L", "P"})
 COLOUR_MODES = frozenset({"RGB", "RGBA", "P", "PA"})
+
+WITH_THUMBNAILS = "MPO"  # JPEG files of cameras: the image first, smaller copies behind it
 
 # Mean distance of the channels from their mean, in levels of 255. JPEG compression alone leaves a grey film below 0.2,
 # a tinted scan of a page has 20.
@@ -27,13 +30,15 @@ def decode(path: Path) -> Image.Image:
     """Decode a PNG or JPEG file.
 
     Returns:
-        A grey (``L``) or colour (``RGB``) image. Transparency is dropped. A 16-bit image is mapped linearly so that its
-        own lowest value becomes 0 and its highest 255.
+        A grey (``L``) or colour (``RGB``) image, turned as its EXIF says. Transparency is dropped. A grey image of 16
+        bits is mapped linearly so that its own lowest value becomes 0 and its highest 255.
 
     Raises:
-        UnusableFileError: The file is missing, damaged, or has other channels.
+        UnusableFileError: The file is missing, damaged or too large, or has several frames or other channels.
     """
-    return _to_8_bit(_load(path))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of sizes below the limit, and of the transparency that is dropped
+        return _to_8_bit(_load(path))
 
 
 def decode_mask(path: Path, size: tuple[int, int]) -> Array:
@@ -50,7 +55,8 @@ def decode_mask(path: Path, size: tuple[int, int]) -> Array:
         UnusableFileError: The file is missing, damaged, of another size, or not one number for each pixel.
     """
     mask = _load(path)
-    if mask.mode not in MASK_MODES or (mask.height, mask.width) != size:
+    lossy = mask.format == "JPEG"  # which paints classes of its own between those that meet
+    if lossy or mask.mode not in MASK_MODES or (mask.height, mask.width) != size:
         raise UnusableFileError("mask: expected an 8-bit grey or palette PNG as large as its image")
     return np.asarray(mask).astype(np.uint8)
 
@@ -102,10 +108,20 @@ def _squared(pixels: Array, px: int) -> Array:
 def _load(path: Path) -> Image.Image:
     try:
         with Image.open(path) as image:
-            image.load()
+            _refuse_several_frames(image)
+            ImageOps.exif_transpose(image, in_place=True)
             return image
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (UnusableFileError, MemoryError):
+        raise
+    except Image.DecompressionBombError as error:
+        raise UnusableFileError("too many pixels, as in a whole slide: make the image smaller") from error
+    except Exception as error:  # damage shows in any way
         raise UnusableFileError("missing or damaged: expected a PNG or JPEG file that decodes") from error
+
+
+def _refuse_several_frames(image: Image.Image) -> None:
+    if getattr(image, "n_frames", 1) > 1 and image.format != WITH_THUMBNAILS:
+        raise UnusableFileError("several frames: expected one image; use kind: clip for videos and GIFs")
 
 
 def _to_8_bit(image: Image.Image) -> Image.Image:
