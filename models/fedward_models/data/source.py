@@ -6,6 +6,7 @@
 """
 
 import csv
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -13,6 +14,8 @@ from pathlib import Path
 from fedward_core.errors import DataError
 
 TABLE = "labels.csv"
+PLACES = ("file", "path", "mask", "report_file")  # columns with names of files, which are taken to the letter
+COLUMNS = frozenset({*PLACES, "label", "report", "split", "patient", "site"})
 Row = dict[str, str]
 
 
@@ -58,10 +61,14 @@ def locate(data: Path, site: str) -> Source:
 
 
 def read_rows(source: Source) -> list[Row]:
-    """The rows of a site in its table; a short row has empty cells.
+    """The rows of a site in its table; a short row has empty cells, and an empty row is none.
+
+    The columns that are read are known by their names whatever their case, and without the spaces around them. Cells
+    have no spaces around them, but for names of files.
 
     Raises:
-        DataError: The table cannot be opened or is not UTF-8 text, or a row has too many cells.
+        DataError: The table cannot be opened or is not UTF-8 text, a column is there twice, or a row has too many
+            cells.
     """
     rows = _rows(source.path)
     return [row for row in rows if row.get("site") == source.site] if source.shared else rows
@@ -80,8 +87,9 @@ def _sources(data: Path) -> list[Source]:
         raise DataError(
             "the data folder does not exist: expected a folder with one .npz file or one folder for each site"
         )
-    files = [Source(site=path.stem, path=path) for path in data.glob("*.npz")]
-    folders = [Source(site=path.parent.name, path=path) for path in data.glob(f"*/{TABLE}")]
+    # What a system hides is no site, such as the ._north.npz that a Mac leaves beside a file on a foreign disk.
+    files = [Source(site=path.stem, path=path) for path in data.glob("[!.]*.npz")]
+    folders = [Source(site=path.parent.name, path=path) for path in data.glob(f"[!.]*/{TABLE}")]
     sources = files + folders or _listed_sources(data / TABLE)
     if not sources:
         raise DataError(
@@ -115,13 +123,27 @@ def _refuse_twins(sources: list[Source]) -> list[Source]:
 def _rows(table: Path) -> list[Row]:
     try:
         with table.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file, restval=""))
+            reader = csv.DictReader(file, restval="")
+            reader.fieldnames = _column_names(reader.fieldnames or ())
+            rows = list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(
             f"cannot read a labels.csv, that of '{table.parent.name}': expected comma-separated UTF-8 text, which a "
             "spreadsheet saves as 'CSV UTF-8'"
         ) from error
-    too_long = sum(None in row for row in rows)
+    too_long = sum(any(cell.strip() for cell in row.pop(None, ())) for row in rows)
     if too_long:
         raise DataError(f"{too_long} rows of a labels.csv have more cells than its first row: quote cells with commas")
-    return rows
+    return [_tidy(row) for row in rows if any(cell.strip() for cell in row.values())]
+
+
+def _column_names(heads: Sequence[str]) -> list[str]:
+    """The first row; of a column `` Patient`` that nobody reads, every image would be of a patient of its own."""
+    names = [name if (name := head.strip().lower()) in COLUMNS else head for head in heads]
+    if twice := sorted(name for name in COLUMNS if names.count(name) > 1):
+        raise DataError(f"a labels.csv has the column '{twice[0]}' more than once: keep one of them")
+    return names
+
+
+def _tidy(row: Row) -> Row:
+    return {name: cell.strip() if name in COLUMNS - {*PLACES} else cell for name, cell in row.items()}

@@ -29,6 +29,13 @@ def test_one_table_lists_many_sites(write_table: Writer, tmp_path: Path) -> None
     assert len(read_rows(locate(tmp_path, "river"))) == 2
 
 
+def test_what_a_system_hides_is_no_site(write_site: Writer, write_table: Writer, tmp_path: Path) -> None:
+    write_site("river")
+    (tmp_path / "._river.npz").write_bytes(b"\0\5\x16\7")  # what a Mac leaves on a foreign disk
+    write_table([{"file": "a.png", "label": "0"}], folder=".Trash")
+    assert sites_in(tmp_path) == ("river",)
+
+
 @pytest.mark.parametrize("site", ["../coast", "coast/west", "..", "."])
 def test_a_site_whose_name_is_a_path_is_refused(site: str, write_table: Writer, tmp_path: Path) -> None:
     write_table([{"file": "a.png", "label": "0", "site": site}])

@@ -110,6 +110,72 @@ def test_an_image_of_nobody_that_is_named_is_a_patient_of_its_own(write_table: W
     assert content.patients.tolist() == ["p", "image 1", "p", "image 3"]
 
 
+def write_text(folder: Path, text: str) -> Path:
+    """A site ``hill`` with 20 films and a table as people type it."""
+    (folder / "hill").mkdir()
+    for index in range(20):
+        Image.fromarray(np.full((9, 9), 5 * index, dtype=np.uint8)).save(folder / "hill" / f"{index:02d}.png")
+    (folder / "hill" / "labels.csv").write_text(text, encoding="utf-8")
+    return folder
+
+
+TYPED = [f"{index:02d}.png,{'normal' if index % 2 else 'effusion'},p{index // 2},train" for index in range(20)]
+
+
+@pytest.mark.parametrize(
+    "head", ["file,Label,PATIENT,Split", "File, label, patient , split", "path,label,patient,split"]
+)
+@pytest.mark.parametrize("comma", [",", " , "])
+def test_columns_are_known_by_their_names_whatever_their_case_and_spaces(
+    tmp_path: Path, dataset: Dataset, head: str, comma: str
+) -> None:
+    rows = [line.replace(",", comma).replace(f".png{comma}", ".png,") for line in TYPED]
+    content = read_site(write_text(tmp_path, "\n".join([head, *rows])), "hill", dataset)
+    assert content.labels is not None
+    assert content.labels.tolist() == [2, 0] * 10
+    assert content.patients.tolist() == [f"p{index // 2}" for index in range(20)]
+    assert set(content.splits) == {"train"}
+
+
+def test_a_patient_with_a_space_behind_is_the_same_patient(tmp_path: Path, dataset: Dataset) -> None:
+    lines = ["file,label,patient,split", "00.png,normal,p1,train", "01.png,normal,p1 ,test"]
+    with pytest.raises(DataError, match="1 patients are in more than one split"):
+        read_site(write_text(tmp_path, "\n".join(lines)), "hill", dataset)
+
+
+def test_a_column_that_is_there_twice_is_refused(tmp_path: Path, dataset: Dataset) -> None:
+    with pytest.raises(DataError, match="the column 'label' more than once"):
+        read_site(write_text(tmp_path, "file,label,Label\n00.png,normal,effusion\n"), "hill", dataset)
+
+
+@pytest.mark.parametrize("again", ["00.png,effusion,,test", "./00.png,effusion,,test"])
+def test_a_file_that_two_rows_list_is_refused_without_its_name(tmp_path: Path, dataset: Dataset, again: str) -> None:
+    """It would be trained on and tested on, as that of two patients."""
+    lines = ["file,label,patient,split", "00.png,normal,,train", "01.png,normal,,train", again]
+    with pytest.raises(DataError, match=r"1 rows of labels\.csv list a file that another row lists too") as refusal:
+        read_site(write_text(tmp_path, "\n".join(lines)), "hill", dataset)
+    assert ".png" not in str(refusal.value)
+
+
+def test_rows_and_cells_that_a_spreadsheet_leaves_empty_are_none(tmp_path: Path, dataset: Dataset) -> None:
+    lines = ["file,label,patient,split", *(f"{line},," for line in TYPED), ",,,", " ,,,,,"]
+    content = read_site(write_text(tmp_path, "\n".join(lines)), "hill", dataset)
+    assert (len(content.images), content.bad) == (20, ())
+
+
+def test_a_row_without_a_file_is_bad(tmp_path: Path, dataset: Dataset) -> None:
+    lines = ["file,label,patient,split", *TYPED, ",normal,p99,train", " ,normal,p99,train"]
+    bad = read_site(write_text(tmp_path, "\n".join(lines)), "hill", dataset).bad
+    assert [file.reason for file in bad] == ["its row names no file"] * 2
+
+
+def test_a_name_that_no_file_can_have_is_that_of_a_bad_file(tmp_path: Path, dataset: Dataset) -> None:
+    """A quote that is not closed makes one cell of many rows."""
+    lines = ["file,label,patient,split", *TYPED, f'"{"x" * 5000},normal,p99,train']
+    content = read_site(write_text(tmp_path, "\n".join(lines)), "hill", dataset)
+    assert (len(content.images), len(content.bad)) == (20, 1)
+
+
 def test_grey_films_stored_in_colour_are_grey(write_table: Writer, dataset: Dataset) -> None:
     film = Image.fromarray(np.full((10, 12), 90, dtype=np.uint8))
     data = write_table(rows_of(2), folder="hill", images={"00.png": film.convert("RGB"), "01.png": film})

@@ -14,6 +14,7 @@ are; the rest is converted.
 """
 
 import hashlib
+import os
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -29,9 +30,7 @@ from fedward_models.data.reading.decoding import decode_file, grid_of
 from fedward_models.data.reading.found import BadFile, Reading, UnusableFileError
 from fedward_models.data.reading.pile import Pile
 from fedward_models.data.reading.pixels import decode_mask, resize_mask
-from fedward_models.data.source import Row, Source, read_rows
-
-COLUMNS = ("label", "mask", "report", "report_file", "split", "patient", "site")  # beside the files
+from fedward_models.data.source import COLUMNS, Row, Source, read_rows
 
 
 class Facts(NamedTuple):
@@ -48,10 +47,11 @@ def read_listed_files(source: Source, dataset: Dataset) -> Reading:
     """Read the files that a table lists for a site.
 
     Raises:
-        DataError: The table cannot be read or lacks a column, or a label is no class.
+        DataError: The table cannot be read, lacks a column or lists a file twice, or a label is no class.
     """
     rows = read_rows(source)
     column = _file_column(rows, source.site)
+    _refuse_repeated(rows, column, source.site)
     _check_reports(rows, dataset, source.site)
     with Pile(grid_of(dataset)) as pile:
         usable, bad = _read_files(source, rows, column, dataset, pile)
@@ -106,12 +106,22 @@ def _file_column(rows: list[Row], site: str) -> str:
         if not rows or column in rows[0]:
             return column
     # Without a first row of names, the first patient's stands there: only words that are no patient's are told.
-    found = [column for column in COLUMNS if column in rows[0]]
+    found = sorted(COLUMNS & rows[0].keys())
     raise DataError(
         f"site '{site}': labels.csv has no column 'file'; of the others that are read it has "
         f"{', '.join(found) or 'none'}. Its first row names the columns, as in "
         "file,label,patient, with commas between the cells"
     )
+
+
+def _refuse_repeated(rows: list[Row], column: str, site: str) -> None:
+    """A file in two rows would be two examples; where no patient is named, those of two, and so in two splits."""
+    listed = [os.path.normpath(row[column]) for row in rows if row[column].strip()]
+    if repeated := len(listed) - len(set(listed)):
+        raise DataError(
+            f"site '{site}': {repeated} rows of labels.csv list a file that another row lists too: give each file one "
+            "row. Several findings stand in one cell, as in effusion|nodule"
+        )
 
 
 def _check_reports(rows: list[Row], dataset: Dataset, site: str) -> None:
@@ -132,6 +142,8 @@ def _read_files(
 
 
 def _read_file(folder: Path, row: Row, column: str, dataset: Dataset, pile: Pile) -> Facts:
+    if not row[column].strip():
+        raise UnusableFileError("its row names no file")
     report = _report(folder, row) if dataset.kind is DataKind.REPORT else None
     decoded = decode_file(folder / row[column], dataset)
     mask = None
@@ -206,9 +218,9 @@ def _contents(folder: Path, row: Row, column: str) -> Iterator[bytes]:
 
 
 def _content(path: Path) -> bytes:
-    if not path.is_file():
-        return b"missing"
     try:
+        if not path.is_file():
+            return b"missing"
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").digest()
     except OSError:
