@@ -58,7 +58,7 @@ def test_the_ensemble_holds_every_site_s_own_model(finished: tuple[Job, list[Any
     assert set(told) == set(job.sites)
     for site, member in zip(job.sites, ensemble._members, strict=True):
         images = open_split(job.data, site, job.spec.dataset, Split.TEST)
-        alone = Ensemble(ensemble._predictor.method, [member]).predict(images.images)
+        alone = Ensemble(ensemble._form, [member]).predict(images.images)
         assert images.labels is not None
         assert float((alone.argmax(dim=1) == images.labels).float().mean()) == pytest.approx(told[site])
     weights = [member.state["head.weight"] for member in ensemble._members]

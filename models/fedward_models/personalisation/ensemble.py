@@ -11,14 +11,14 @@ Letters: B batch, C channel, H height, W width, K classes.
 """
 
 from collections.abc import Iterable
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
-from torch.func import functional_call
+from torch import Tensor
 
-from fedward_models.method import Method
+from fedward_models.method import Batch, Method
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ class Ensemble:
     def __init__(
         self, method: Method, members: Iterable[Member], *, mean: Literal["arithmetic", "geometric"] = "arithmetic"
     ) -> None:
-        self._predictor = _Predictor(method).eval()
+        self._form = deepcopy(method).eval()
         self._members = tuple(members)
         self._geometric = mean == "geometric"
         assert self._members, "an ensemble needs a member"
@@ -77,21 +77,10 @@ class Ensemble:
         return mean.softmax(dim=1) if self._geometric else mean
 
     def _vote(self, member: Member, shares: Tensor) -> Tensor:
-        standardised = (shares - member.mean) / member.std
-        state = {f"method.{name}": tensor for name, tensor in member.state.items()}
-        probabilities: Tensor = functional_call(self._predictor, state, (standardised,))
+        self._form.load_state_dict(member.state)
+        images = (shares - member.mean) / member.std
+        probabilities = self._form.predict_batch(Batch(images=images, mean=member.mean, std=member.std))
         if not self._geometric:
             return probabilities
         # A probability too small for a float is 0: with one such vote against every class, no product would be left.
         return probabilities.clamp(min=torch.finfo(probabilities.dtype).tiny).log()
-
-
-class _Predictor(nn.Module):
-    """Makes a method's predictions its forward pass, which is what can be called with other weights."""
-
-    def __init__(self, method: Method) -> None:
-        super().__init__()
-        self.method = method
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.method.predict(images)

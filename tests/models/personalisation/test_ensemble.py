@@ -7,7 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from fedward_models.method import Method
+from fedward_core.cards import Contract
+from fedward_models.backbones.small_cnn.config import SmallCNNConfig
+from fedward_models.building import seeded
+from fedward_models.method import Batch, Method
+from fedward_models.methods.evp.config import EVPConfig
 from fedward_models.personalisation.ensemble import Ensemble, Member
 
 Federate = Callable[..., Any]
@@ -51,6 +55,18 @@ def test_the_geometric_mean_is_that_of_their_logarithms_scaled_to_sum_to_one(met
     product = torch.stack(votes).prod(dim=0) ** (1 / len(votes))
     expected = product / product.sum(dim=1, keepdim=True)
     torch.testing.assert_close(Ensemble(methods[0], members, mean="geometric").predict(images()), expected)
+
+
+def test_a_model_that_standardises_pixels_itself_knows_how_its_site_did() -> None:
+    """A prompt is added to pixels, so images that were standardised have to be turned back into them."""
+    contract = Contract(classes=("a", "b", "c"))
+    with seeded(0):
+        backbone = SmallCNNConfig(widths=(4,), hidden=()).build(image_px=8, channels=1)
+        method = EVPConfig(weights="as_built", initial="normal").build(backbone=backbone, contract=contract)
+    member = Member.of(method, mean=0.4, std=0.2)
+    site = Batch(images=standardised(images(), member), mean=member.mean, std=member.std)
+    with torch.no_grad():
+        torch.testing.assert_close(Ensemble(method, [member]).predict(images()), method.predict_batch(site))
 
 
 def test_models_that_are_wholly_sure_of_different_classes_have_a_geometric_mean(methods: list[Method]) -> None:
