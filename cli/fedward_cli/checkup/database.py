@@ -1,4 +1,4 @@
-"""A coordinator's database: whether it answers, and whether its tables are those of this release."""
+"""A coordinator's database: whether it answers, and whether it has a coordinator's tables, of whatever release."""
 
 import asyncio
 from collections.abc import Iterator
