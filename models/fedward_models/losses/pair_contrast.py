@@ -35,13 +35,16 @@ def pair_contrast(images: Tensor, reports: Tensor, *, temperature: float) -> Ten
 def retrieval(images: Tensor, reports: Tensor, *, among: int = 1) -> Tensor:
     """How often the partner is among the most similar, over both directions.
 
+    Ties are broken by lot: of T that are as similar as the partner, itself included, each has the same chance. So equal
+    reports share what is found, and embeddings that have all collapsed into one find no more than guessing does.
+
     Args:
         images: (B, D), of length 1.
         reports: (B, D), of length 1; row i belongs to image i.
         among: How many of the most similar count.
 
     Returns:
-        (B,), each 0, 1/2 or 1.
+        (B,), in [0, 1].
     """
     similarity = images @ reports.T
     found = [_ranks_high(table, among) for table in (similarity, similarity.T)]
@@ -50,4 +53,5 @@ def retrieval(images: Tensor, reports: Tensor, *, among: int = 1) -> Tensor:
 
 def _ranks_high(similarity: Tensor, among: int) -> Tensor:
     own = similarity.diagonal()[:, None]
-    return ((similarity > own).sum(dim=1) < among).float()
+    before, tied = (similarity > own).sum(dim=1), (similarity == own).sum(dim=1)
+    return ((among - before) / tied).clamp(0, 1)

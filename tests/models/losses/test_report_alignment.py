@@ -65,6 +65,14 @@ def test_retrieval_counts_both_directions() -> None:
     assert retrieval(images, images).tolist() == [1, 1, 1]
 
 
+def test_retrieval_shares_what_ties_leave_open() -> None:
+    """Collapsed embeddings would otherwise find everything; of two equal reports each is found half of the time."""
+    same = torch.ones(8, 4) / 2
+    assert retrieval(same, same).tolist() == [1 / 8] * 8
+    assert retrieval(same, same, among=3).tolist() == [3 / 8] * 8
+    assert retrieval(torch.eye(3), torch.eye(3)[[0, 1, 1]], among=1).tolist() == pytest.approx([1, 3 / 4, 1 / 6])
+
+
 # Tokens --------------------------------------------------------------------------------------------------------------
 
 
