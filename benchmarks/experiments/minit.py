@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.experiments.labelled import Labelled, LabelledSteps, mean_over, train
+from benchmarks.experiments.pairs import show_pairs
 from benchmarks.experiments.pretraining import append, median_ms, records, show
 from fedward_core.cards import Contract
 from fedward_models.backbones.backbone import Backbone, ChannelGroup
@@ -46,6 +47,10 @@ AMOUNT, NOISE, WAVES = 0.6, 0.1, 0.06
 ENCODER = {"width": 64, "depth": 3, "heads": 4, "hidden": 96, "dropout": 0.0, "embedding_dropout": 0.0}
 ABLATIONS = {"minit": "table", "minit_vector": "vector", "minit_none": "none", "minit_permuted": "table"}
 ARMS = (*ABLATIONS, "nit", "cnn")
+PAIRS = (
+    *(("minit", other) for other in ("nit", "cnn", "minit_permuted")),
+    *((ablation, "minit") for ablation in ("minit_vector", "minit_none")),
+)
 MAPPED = 40  # volumes whose maps are drawn
 Maps = dict[str, Callable[[Tensor], Tensor]]
 
@@ -97,6 +102,7 @@ def main() -> None:
                 append(finished, key | _run(arm, seed, arguments.steps, data))
     rows = [row for row in records(finished) if same.items() <= row.items()]
     show(rows, ("accuracy",), n=TEST, chance=0.5)
+    show_pairs(rows, "accuracy", PAIRS)
     _show_maps(rows)
     _show_cost(data)
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.experiments.labelled import Labelled, LabelledSteps, train
+from benchmarks.experiments.pairs import show_pairs
 from benchmarks.experiments.pretraining import append, median_ms, records, show
 from fedward_core.cards import Contract, DataKind
 from fedward_models.backbones.sts_resnet.config import STSResNetConfig
@@ -38,6 +39,11 @@ ARMS = {
     "frames_sts": (True, True, False),
     "frames_center_sts": (True, True, True),
 }
+PAIRS = (
+    *((arm, "scratch_plain") for arm in ARMS if arm != "scratch_plain"),
+    ("frames_sts", "frames_plain"),
+    ("frames_sts", "scratch_sts"),
+)
 DIRECTIONS = ((0, 1), (0, -1), (1, 0), (-1, 0))
 DIGIT_PX, FRAME_PX, FRAMES, TEST_CLIPS = 14, 24, 6, 300
 RATES = {"frames": (0.1, 64), "clips": (0.05, 32)}  # and batch sizes
@@ -57,6 +63,7 @@ def main() -> None:
     rows = [row for row in records(finished) if row["steps"] == arguments.steps]
     for figure, chance in CHANCE.items():
         show(rows, (figure, f"{figure}_shuffled"), n=TEST_CLIPS, chance=chance)
+        show_pairs(rows, figure, PAIRS)
     _show_cost()
 
 
