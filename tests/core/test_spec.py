@@ -333,7 +333,6 @@ def test_a_label_fraction_that_every_stage_replaces_has_no_effect_and_is_refused
         ({**CLIP, "spacing_mm": [1, 1, 1]}, "spacing_mm has no effect with kind 'clip'"),
         ({"frames": 8}, "frames has no effect with kind 'image'"),
         ({**VOLUME, "frame_stride": 2}, "frame_stride has no effect with kind 'volume'"),
-        ({**CLIP, "window": [0, 1]}, "window has no effect with kind 'clip'"),
         ({"window": [3, 3]}, "expected the value of black below that of white"),
         ({**VOLUME, "task": "segmentation"}, "task 'segmentation' is for images, found kind 'volume'"),
         ({**VOLUME, "keep_proportions": True}, "keep_proportions is for images and has no effect with kind 'volume'"),

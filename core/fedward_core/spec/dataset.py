@@ -73,8 +73,6 @@ class Dataset(Frozen):
     def _check_kind(self) -> Self:
         _check_grid(self.kind, DataKind.VOLUME, "depth", self.depth, {"spacing_mm": self.spacing_mm})
         _check_grid(self.kind, DataKind.CLIP, "frames", self.frames, {"frame_stride": self.frame_stride > 1})
-        if self.kind is DataKind.CLIP and self.window:
-            raise ValueError("window has no effect with kind 'clip', whose frames are 8-bit: leave it out")
         if self.keep_proportions and self.kind in {DataKind.VOLUME, DataKind.CLIP}:
             raise ValueError(f"keep_proportions is for images and has no effect with kind '{self.kind}': leave it out")
         if self.window and self.window[0] >= self.window[1]:

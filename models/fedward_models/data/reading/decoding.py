@@ -11,7 +11,9 @@ from fedward_models.data.reading.dicom_series import read_dicom_scan
 from fedward_models.data.reading.found import Decoded, UnusableFileError
 from fedward_models.data.reading.nifti import read_nifti_scan
 from fedward_models.data.reading.pixels import decode, resize_array
-from fedward_models.data.reading.voxels import Scan, canonical, on_grid
+from fedward_models.data.reading.voxels import Scan, canonical, contrast_of, on_grid, to_levels
+
+_NIFTI = (".nii", ".nii.gz")
 
 
 def grid_of(dataset: Dataset) -> tuple[int, ...]:
@@ -46,7 +48,7 @@ def read_scan(path: Path) -> Scan:
     """
     if path.is_dir():
         return read_dicom_scan(path)
-    if path.name.lower().endswith((".nii", ".nii.gz")):
+    if path.name.lower().endswith(_NIFTI):
         return read_nifti_scan(path)
     raise UnusableFileError(
         "no volume: expected a .nii or .nii.gz file, or the folder of a DICOM series, a file a slice"
@@ -72,8 +74,20 @@ def _volume(path: Path, dataset: Dataset) -> Decoded:
 
 
 def _clip(path: Path, dataset: Dataset) -> Decoded:
+    if path.is_dir() or path.name.lower().endswith(_NIFTI):
+        return _slices(path, dataset)
     if dicom_file.is_dicom(path):
-        frames = dicom_file.read_dicom_frames(path, None)
+        frames = dicom_file.read_dicom_frames(path, dataset.window)
         chosen = video.middle(len(frames), dataset)
         return video.clip_of(frames[np.array(chosen)], dataset)
+    if dataset.window is not None:
+        raise UnusableFileError("an 8-bit video, where dataset.window has no effect: leave it out, or list DICOM files")
     return video.read_video(path, dataset)
+
+
+def _slices(path: Path, dataset: Dataset) -> Decoded:
+    """A scan as a clip: its slices, from feet to head, are the frames."""
+    values = canonical(*read_scan(path)).values
+    chosen = np.array(video.middle(len(values), dataset))
+    levels = to_levels(values, dataset.window or contrast_of(values))
+    return video.clip_of(np.rint(levels[chosen]).astype(np.uint8), dataset)
