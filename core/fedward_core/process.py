@@ -32,6 +32,12 @@ class Process(Frozen):
         """Whether it has not ended."""
         return Process.of(self.pid) == self
 
+    @property
+    def is_of_this_boot(self) -> bool:
+        """Whether the machine has not been started anew since."""
+        here = Process.of(os.getpid())
+        return here is not None and here.boot == self.boot
+
     def signal(self, number: int) -> None:
         """Send a signal to the process; nothing happens if it has ended."""
         if self.is_alive:

@@ -95,6 +95,8 @@ class JobRunner:
         """What becomes of a job whose process is no more."""
         if outcome := self._outcome(job):
             return job.moved(*outcome)
+        if job.process is not None and not job.process.is_of_this_boot:  # the machine ended, and not the job by itself
+            return job.moved(JobState.QUEUED)
         if job.deaths + 1 >= MOST_DEATHS:
             reason = f"its process died {MOST_DEATHS} times before the run's end: job.log says why"
             return job.moved(JobState.FAILED, reason, died=True)

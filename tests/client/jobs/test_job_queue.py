@@ -1,5 +1,6 @@
 """A site's own jobs run one after the other, survive what ends the agent, and stay at the site."""
 
+import hashlib
 import json
 import shutil
 import signal
@@ -23,6 +24,7 @@ from fedward_client.jobs.release import release
 from fedward_client.jobs.runner import MOST_DEATHS, JobRunner
 from fedward_client.jobs.slot import Slot
 from fedward_core.errors import CheckpointError
+from fedward_core.process import Process
 from fedward_core.spec import Spec
 from fedward_models.data import generate
 
@@ -111,10 +113,12 @@ def runs(job: LocalJob) -> bool:
 
 
 def test_jobs_run_one_after_the_other_in_the_order_in_which_they_came(desk: Desk) -> None:
-    jobs = [desk.submit("works") for _ in range(2)]
-    assert [job.id for job in jobs] == ["works-1", "works-2"]
+    jobs = [desk.submit(name) for name in ("works", "works", "fails")]
+    assert [job.id for job in desk.queue.all()] == ["works-1", "works-2", "fails-1"]
+    jobs = jobs[:2]
+    desk.queue.ask_to_stop("fails-1")
     desk.runner.look()
-    assert [job.state for job in desk.queue.all()] == [JobState.RUNNING, JobState.QUEUED]
+    assert [job.state for job in desk.queue.all()] == [JobState.RUNNING, JobState.QUEUED, JobState.STOPPED]
     assert [desk.wait(job, ended).state for job in jobs] == [JobState.COMPLETED] * 2
 
 
@@ -136,6 +140,15 @@ def test_a_job_that_dies_again_and_again_is_given_up_and_the_next_one_runs(desk:
     found = desk.wait(dies, ended)
     assert (found.state, found.deaths, desk.starts(dies)) == (JobState.FAILED, MOST_DEATHS, MOST_DEATHS)
     assert desk.wait(works, ended).state is JobState.COMPLETED
+
+
+def test_the_end_of_the_machine_is_no_death_of_the_job(desk: Desk) -> None:
+    """However often the machine is started anew, the run goes on from its last round."""
+    job = desk.submit("works")
+    earlier = Process(pid=1, started=7, boot="of another day")
+    desk.queue.write(job.moved(JobState.RUNNING, process=earlier).model_copy(update={"deaths": MOST_DEATHS - 1}))
+    found = desk.wait(job, ended)
+    assert (found.state, found.deaths) == (JobState.COMPLETED, MOST_DEATHS - 1)
 
 
 def test_an_agent_that_was_killed_finds_its_job_at_work(desk: Desk) -> None:
@@ -260,6 +273,14 @@ def test_jobs_wait_while_the_policy_cannot_be_read(desk: Desk) -> None:
     assert desk.wait(job, ended).state is JobState.COMPLETED
 
 
+def test_a_job_whose_dataset_is_not_laid_out_yet_waits_and_holds_no_other_up(desk: Desk) -> None:
+    early, works = desk.submit("works", dataset="other"), desk.submit("works")
+    desk.runner.look()
+    assert desk.queue.read(early.id).state is JobState.QUEUED
+    assert desk.wait(works, ended).state is JobState.COMPLETED
+    assert desk.starts(early) == 0
+
+
 def test_nobody_else_looks_into_the_jobs_even_where_others_pass_through_the_home(desk: Desk) -> None:
     desk.home.jobs.mkdir(mode=0o755)
     desk.submit("works")
@@ -295,7 +316,8 @@ def test_only_results_of_completed_jobs_are_released_and_nothing_private(desk: D
     with zipfile.ZipFile(tmp_path / "out.zip") as archive:
         names = {"metrics.json", "run.json", "stages/only/final.safetensors"}
         assert set(archive.namelist()) == {*names, "digests.json"}
-        assert json.loads(archive.read("digests.json")).keys() == names
+        digests = {name: hashlib.sha256(archive.read(name)).hexdigest() for name in names}
+        assert json.loads(archive.read("digests.json")) == digests
     with pytest.raises(AgentError, match="exists"):
         release(desk.queue, job.id, tmp_path / "out.zip")
     shutil.rmtree(run)
