@@ -4,6 +4,7 @@ import inspect
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,12 @@ from flwr.supercore.task_identity import TaskIdentity
 from flwr.supernode.runtime import run_clientapp
 from waiting import wait_until
 
-from fedward_client.flower.app_settings import AppSettings
+from fedward_client.flower.app_settings import SETTINGS, AppSettings
 from fedward_client.flower.quiet_errors import keep_text_here
 from fedward_client.flower.warm_helper import WarmHelper
 from fedward_core.refusal import REFUSED, Ground, Refusal
 from fedward_core.spec import Spec
+from fedward_models.data import generate
 
 
 def test_a_helper_that_was_killed_is_replaced_and_none_is_left_in_the_end(tmp_path: Path) -> None:
@@ -63,6 +65,27 @@ def test_no_text_of_flowers_own_errors_leaves_the_site(monkeypatch: pytest.Monke
     grounds = [Refusal.model_validate_json(message.error.reason or "").ground for message in sent]
     assert grounds == [Ground.APP_FAILED, Ground.NO_CONSENT]
     assert "push_message(client, reply_message, context)" in inspect.getsource(run_clientapp)
+
+
+def test_no_accelerator_is_touched_by_what_client_apps_are_forked_from(tmp_path: Path) -> None:
+    """A fork of a process that has initialised CUDA cannot use it."""
+    generate(tmp_path, sites=1, images_per_site=20, image_px=16, seed=1)
+    site = next(tmp_path.glob("*.npz")).stem
+    stage = {"name": "only", "method": "supervised", "backbone": "small_cnn", "rounds": 1}
+    spec = Spec.parse({"name": "toy", "dataset": {"name": "simulated", "image_px": 16}, "stages": [stage]})
+    code = (
+        "import sys, torch; from fedward_core.spec import Spec;"
+        "touched = lambda *_, **__: sys.exit('an accelerator was touched');"
+        "[setattr(torch.cuda, name, touched) for name in ('is_available', 'device_count', 'init', '_lazy_init')];"
+        "from fedward_client.flower import warm_helper; warm_helper.warm_up();"
+        "warm_helper._prepare(Spec.model_validate_json(sys.argv[1])); print('prepared');"
+        "torch.cuda.is_available()"  # which would be seen
+    )
+    settings = AppSettings(site=site, data=tmp_path, private=tmp_path)
+    command = [sys.executable, "-c", code, spec.model_dump_json()]
+    environment = {**os.environ, SETTINGS: settings.model_dump_json()}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert (done.stdout, done.stderr) == ("prepared\n", "an accelerator was touched\n")
 
 
 def state_of(pid: int) -> str:
