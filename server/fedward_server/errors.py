@@ -9,7 +9,7 @@ FedwardError
     TooLargeError        413  more than is taken at once
     InvalidError         422  it was understood and is wrong
     UnavailableError     503  it cannot be done at the moment: ask again
-      DatabaseAwayError  503  because the database does not answer
+      DatabaseAwayError  503  because the database does not answer, or has no room
 """
 
 from typing import ClassVar
@@ -72,4 +72,4 @@ class UnavailableError(RefusedError):
 
 
 class DatabaseAwayError(UnavailableError):
-    """The database does not answer."""
+    """The database does not answer, or has no room."""

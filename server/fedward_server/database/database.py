@@ -24,6 +24,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_TIMEOUT_S = 10.0
 CONNECT_TIMEOUT_S = 5.0
 STATEMENT_TIMEOUT_S = 30.0
+SQLITE_FULL, POSTGRESQL_FULL = "database or disk is full", "53100"  # in a sentence, and as a code
 WRITERS = 0x0FED  # any number of our own: PostgreSQL's name for the lock of those that write
 
 
@@ -78,15 +79,21 @@ class Database:
 
 @contextmanager
 def _absence_told() -> Iterator[None]:
-    """A database that is away is something to wait for; any other fault of it is a fault of ours."""
+    """A database that is away, or has no room, is something to wait for; any other fault of it is a fault of ours."""
     try:
         yield
-    except (OSError, InterfaceError, OperationalError, PoolTimeoutError) as error:
-        raise DatabaseAwayError("the database does not answer: ask again in a moment") from error
     except DBAPIError as error:
-        if not error.connection_invalidated:
+        if _is_full(error):
+            raise DatabaseAwayError("the disk of the database is full: make room there, then ask again") from error
+        if not (error.connection_invalidated or isinstance(error, InterfaceError | OperationalError)):
             raise
-        raise DatabaseAwayError("the connection to the database broke: ask again in a moment") from error
+        raise DatabaseAwayError("the database does not answer: ask again in a moment") from error
+    except (OSError, PoolTimeoutError) as error:
+        raise DatabaseAwayError("the database does not answer: ask again in a moment") from error
+
+
+def _is_full(error: DBAPIError) -> bool:
+    return SQLITE_FULL in str(error.orig) or getattr(error.orig, "sqlstate", "") == POSTGRESQL_FULL
 
 
 def _upgrade(connection: Connection) -> None:

@@ -81,7 +81,7 @@ class Presence:
             await asyncio.sleep(WRITE_EVERY_S)
             try:
                 await self.write(database)
-            except DatabaseAwayError:
-                log.warning("the database does not answer: heartbeats are kept in memory")
+            except DatabaseAwayError as error:
+                log.warning("heartbeats are kept in memory: %s", error)
             except Exception:
                 log.exception("heartbeats could not be written; it is tried again")

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import URL, Connection
+from sqlalchemy import URL, Connection, event
+from sqlalchemy.exc import DBAPIError
 
-from fedward_server.database.database import Database
+from fedward_server.database.database import Database, _absence_told
 from fedward_server.database.tables import metadata
-from fedward_server.errors import ConflictError
+from fedward_server.errors import ConflictError, DatabaseAwayError
 from fedward_server.keys.models import Role
 from fedward_server.keys.queries import all_keys
 from fedward_server.keys.service import create_key
@@ -50,6 +51,43 @@ def test_transactions_that_read_before_they_write_wait_for_each_other(place: Pat
         await database.close()
 
     asyncio.run(check())
+
+
+def test_a_full_disk_is_told_and_costs_nothing_that_was_written(tmp_path: Path) -> None:
+    async def check() -> None:
+        database = Database(tmp_path / "coordinator.db")
+        await database.migrate()
+        room = {"pages": 1}  # SQLite keeps what there is, and adds none
+        await database.close()
+        event.listen(
+            database._engine.sync_engine, "connect", lambda c, _: c.execute(f"PRAGMA max_page_count={room['pages']}")
+        )
+
+        async def add(first: int) -> None:
+            async with database.writing() as session:
+                for number in range(first, first + 500):
+                    await create_key(session, f"key-{number}", Role.READER)
+
+        with pytest.raises(DatabaseAwayError, match="disk of the database is full: make room"):
+            await add(0)
+        await database.close()
+        room["pages"] = 10_000
+        await add(500)
+        async with database.reading() as session:
+            assert {key.name for key in await all_keys(session)} == {f"key-{number}" for number in range(500, 1000)}
+        await database.close()
+
+    asyncio.run(check())
+
+
+def test_a_full_disk_of_a_server_is_told_by_its_code() -> None:
+    class DiskFullError(Exception):
+        sqlstate = "53100"
+
+    with pytest.raises(DatabaseAwayError, match="full"), _absence_told():
+        raise DBAPIError("INSERT", {}, DiskFullError())
+    with pytest.raises(DBAPIError), _absence_told():
+        raise DBAPIError("INSERT", {}, ValueError())
 
 
 def test_a_transaction_that_fails_leaves_nothing(place: Path | URL) -> None:
