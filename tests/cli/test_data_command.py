@@ -62,6 +62,21 @@ def test_inspect_draws_a_picture_where_asked(bench: Any) -> None:
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize("name", ["look", "look.xyz", "."])
+def test_a_picture_that_would_be_none_is_refused_before_data_are_read(bench: Any, name: str) -> None:
+    result = bench.call("data", "inspect", bench.data, "--picture", bench.folder / name)
+    assert (result.exit_code, result.stdout) == (2, "")
+
+
+def test_a_file_that_cannot_be_used_is_told_on_one_line(bench: Any) -> None:
+    site = bench.folder / "files" / "west"
+    site.mkdir(parents=True)
+    name = f"{'ward/' * 60}missing.png"
+    site.joinpath("labels.csv").write_text(f"file,label\n{name},normal\n" + _write_pictures(site))
+    (line,) = (line for line in bench.call("data", "inspect", site.parent).stdout.splitlines() if "missing" in line)
+    assert line == f"west: {name}: missing or damaged: expected a PNG or JPEG file that decodes"
+
+
 def test_inspect_names_files_that_cannot_be_used(bench: Any) -> None:
     site = bench.folder / "files" / "west"
     site.mkdir(parents=True)
@@ -105,6 +120,7 @@ def test_compare_hides_small_counts_in_both_forms(bench: Any) -> None:
     [
         (("--kind", "volume"), "kind 'volume' needs 'depth'"),
         (("--frames", 4), "frames has no effect with kind 'image'"),
+        (("--window", "nan,inf"), "│ window: Input should be a finite number │"),
     ],
 )
 def test_settings_that_do_not_fit_are_told_in_a_sentence(bench: Any, options: Any, message: str) -> None:

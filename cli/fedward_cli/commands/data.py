@@ -38,6 +38,21 @@ Classes = Annotated[str, typer.Option(help="Class names in the order of their nu
 Labels = Annotated[Task, typer.Option("--task", help="What the labels mean.")]
 
 
+def _png(path: Path | None) -> Path | None:
+    """Checked before any image is read, which may take long."""
+    if path is not None and path.suffix.lower() != ".png":
+        raise typer.BadParameter(f"'{path}' is no name of a picture: expected one that ends in .png")
+    return path
+
+
+Picture = Annotated[
+    Path | None,
+    typer.Option(
+        "--picture", help="Draw intensities, classes and examples into this PNG.", callback=_png, dir_okay=False
+    ),
+]
+
+
 @app.command("generate")
 def generate(
     out: Target,
@@ -73,7 +88,7 @@ def inspect(
     frames: Frames = None,
     spacing: Spacing = "",
     window: Window = "",
-    picture: Annotated[Path | None, typer.Option(help="Draw intensities, classes and examples into this PNG.")] = None,
+    picture: Picture = None,
     as_json: AsJson = False,
 ) -> None:
     """Count images, patients and classes of each site and split, and list files that cannot be used.
@@ -210,8 +225,14 @@ def _dataset(
             task=task,
         )
     except ValidationError as error:
-        faults = "; ".join(fault["msg"].removeprefix("Value error, ") for fault in error.errors())
-        raise SpecError(faults) from None
+        faults = dict.fromkeys(_words(fault["loc"], fault["msg"]) for fault in error.errors())
+        raise SpecError("; ".join(faults)) from None
+
+
+def _words(place: tuple[int | str, ...], message: str) -> str:
+    """What is wrong, and with which setting where the message does not say so itself."""
+    words = message.removeprefix("Value error, ")
+    return f"{place[0]}: {words}" if place else words
 
 
 def _numbers(text: str, count: int, option: str) -> tuple[float, ...]:

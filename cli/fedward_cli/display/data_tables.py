@@ -32,7 +32,8 @@ def show_sites(summaries: Sequence["SiteSummary"]) -> None:
     output().print(table)
     for summary in summaries:
         for bad in summary.bad:
-            output().print(f"[yellow]{escape(summary.card.site)}[/]: {escape(bad.name)}: {escape(bad.reason)}")
+            line = f"[yellow]{escape(summary.card.site)}[/]: {escape(bad.name)}: {escape(bad.reason)}"
+            output().print(line, soft_wrap=True)  # programs read it line by line
 
 
 def show_differences(found: "Heterogeneity") -> None:
