@@ -80,6 +80,16 @@ def test_a_model_that_diverged_names_no_class(hospitals: Path) -> None:
         predict_site(model, hospitals, sites_in(hospitals)[0], Split.TEST)
 
 
+def test_a_model_that_diverged_has_no_map_of_a_class(hospitals: Path) -> None:
+    backbone = {"name": "small_cnn", "widths": [4], "hidden": []}
+    method, dataset = {"name": "supervised"}, {"name": "films", "image_px": 16}
+    model = built(hospitals, method=method, backbone=backbone, dataset=dataset)
+    with torch.no_grad():
+        next(model.method.parameters()).fill_(torch.nan)
+    with pytest.raises(DivergedError, match="predictions are not finite"):
+        explain_site(model, hospitals, sites_in(hospitals)[0], Split.TEST, kind="gradients", num_images=1)
+
+
 @pytest.mark.parametrize(
     ("field", "expected"), [("channels", 3), ("kind", DataKind.VOLUME), ("depth", 4), ("spacing_mm", (1.0, 1.0, 1.0))]
 )

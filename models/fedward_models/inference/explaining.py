@@ -22,7 +22,7 @@ from fedward_models.data.site_data import SiteData, read_site
 from fedward_models.explanations.gradients import integrated_gradients
 from fedward_models.explanations.voxel_map import attention_map, contribution_map
 from fedward_models.inference.finished_model import FinishedModel
-from fedward_models.inference.predicting import open_fitting
+from fedward_models.inference.predicting import open_fitting, refuse_diverged
 
 MapKind = Literal["gradients", "contributions", "attention"]
 
@@ -62,6 +62,7 @@ def explain_site(  # noqa: PLR0913 - two of them by name
 
     Raises:
         DataError: The site cannot be read, or its images are not what the model was trained on.
+        DivergedError: A prediction is not finite.
         SpecError: The model names no classes of whole images, has no such maps, or reads no standardised images.
     """
     _refuse_pixels(model)
@@ -108,7 +109,9 @@ def _spacing_on_grid(content: SiteData, image: int, dataset: Dataset) -> tuple[f
 def _map(model: FinishedModel, image: Tensor, black: Tensor, kind: MapKind) -> tuple[Tensor, int, float | None]:
     """The map, the class that the model names, and what the map misses."""
     with torch.no_grad():
-        chosen = int(model.method.predict(image).argmax())
+        predicted = model.method.predict(image)
+    refuse_diverged(predicted.numpy())
+    chosen = int(predicted.argmax())
     if kind == "gradients":
         heat, missed = _gradients(model, image, black, chosen)
         return heat, chosen, missed

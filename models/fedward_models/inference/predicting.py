@@ -91,7 +91,7 @@ def predict_site(model: FinishedModel, data: Path, site: str, split: Split) -> P
 
     Raises:
         DataError: The site cannot be read, or its images are not what the model was trained on.
-        DivergedError: A prediction is not finite; the greatest of such numbers would name a class all the same.
+        DivergedError: A prediction is not finite.
         SpecError: The model names no classes of whole images.
     """
     images = open_fitting(model, data, site, split)
@@ -102,11 +102,7 @@ def predict_site(model: FinishedModel, data: Path, site: str, split: Split) -> P
         found = np.concatenate([method.predict_batch(batch.to(device)).cpu().numpy() for batch in batches])
     finally:
         method.cpu()
-    if not np.isfinite(found).all():
-        raise DivergedError(
-            "the model's predictions are not finite: its weights diverged in training. Choose another stage, or the "
-            "best weights instead of the last ones"
-        )
+    refuse_diverged(found)
     return Predictions(
         site=site,
         contract=model.plan.contract,
@@ -115,6 +111,19 @@ def predict_site(model: FinishedModel, data: Path, site: str, split: Split) -> P
         probabilities=found,
         labels=None if images.labels is None else images.labels.numpy(),
     )
+
+
+def refuse_diverged(predictions: Array) -> None:
+    """Refuse predictions of which the greatest would name a class all the same.
+
+    Raises:
+        DivergedError: One is not finite.
+    """
+    if not np.isfinite(predictions).all():
+        raise DivergedError(
+            "the model's predictions are not finite: its weights diverged in training. Choose another stage, or the "
+            "best weights instead of the last ones"
+        )
 
 
 def open_fitting(model: FinishedModel, data: Path, site: str, split: Split) -> ImageSet:
