@@ -57,12 +57,13 @@ class Pile:
         shape = (len(self), channels, *self._grid)
         if not len(self):
             return np.empty(shape, dtype=np.uint8)
-        with tempfile.TemporaryFile() as file:
-            images = np.memmap(file, dtype=np.uint8, mode="w+", shape=shape)
         self._file.seek(0)
-        for place, stored in zip(images, self._channels, strict=True):
-            place[...] = np.moveaxis(self._converted(stored, mode).reshape(*self._grid, channels), -1, 0)
-        return images
+        with tempfile.TemporaryFile() as file:
+            for stored in self._channels:  # written and then mapped: a full disk fails a write, but kills who maps it
+                pixels = self._converted(stored, mode).reshape(*self._grid, channels)
+                file.write(np.moveaxis(pixels, -1, 0).tobytes())
+            file.flush()
+            return np.memmap(file, dtype=np.uint8, mode="r+", shape=shape)
 
     def _converted(self, channels: int, mode: str) -> Array:
         """The next file's pixels as one tall picture in a mode of Pillow's."""
