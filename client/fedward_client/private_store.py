@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 from fedward_core.arrays import read_arrays, write_arrays
+from fedward_core.atomic import drop_leftovers
 from fedward_core.errors import PrivateStateError, UpdateError
 from fedward_core.store import PrivateEntry
 
@@ -43,6 +44,7 @@ class FilePrivateStore:
 
         Entries of later rounds count as the oldest: the run was taken up before them, and may never come to them again.
         """
+        drop_leftovers(self._folder)  # whoever stops a run kills its apps, in the middle of a file or not
         write_arrays(self._path(entry.round, entry.parent), entry.arrays, entry.facts, durable=self._durable)
         paths = sorted(self._paths(), key=lambda path: (_round_of(path) <= entry.round, _round_of(path)))
         for old in paths[: -self._keep]:

@@ -8,6 +8,9 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from fedward_core.errors import CheckpointError
+from fedward_core.proc import identity
+
+PART = ".part"
 
 
 @contextmanager
@@ -17,7 +20,7 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
     Raises:
         CheckpointError: Writing failed; what stood at ``path`` is as it was.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{PART}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -33,6 +36,15 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def drop_leftovers(folder: Path) -> None:
+    """Remove from a folder what processes that were killed had written half; of those that live, everything stays."""
+    for part in folder.glob(f".*{PART}"):
+        writer = part.name.split(".")[-2]
+        if writer.isdigit() and identity(int(writer)) is None:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
 
 
 def _flush(path: Path) -> None:

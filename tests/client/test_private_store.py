@@ -1,5 +1,6 @@
 """Private state stays at the site, whole, and the entry that fits is found again."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,17 @@ def test_a_run_that_is_taken_up_at_an_earlier_round_keeps_what_it_writes_from_th
     for round_ in (6, 7):
         store.write(entry(round_))
     assert store.last_round == 7
+
+
+def test_what_a_killed_app_had_written_half_does_not_stay_for_ever(tmp_path: Path) -> None:
+    dead, alive = (tmp_path / f".round-00001-p.safetensors.{pid}.part" for pid in (2**22 + 1, os.getpid()))
+    foreign = tmp_path / ".x.part"
+    for part in (dead, alive, foreign):
+        part.touch()
+    FilePrivateStore(tmp_path).write(entry(2))
+    assert not dead.exists()
+    assert alive.exists()
+    assert foreign.exists()
 
 
 def test_the_last_round_is_that_of_the_entries(tmp_path: Path) -> None:

@@ -87,6 +87,14 @@ def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path: Path, monkeypatch:
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-00001.safetensors"]
 
 
+def test_what_a_killed_attempt_had_written_half_goes_when_the_stage_is_taken_up(tmp_path: Path) -> None:
+    folder = StageFolder(tmp_path, IDENTITY)
+    folder.save(state(1), FedAdamConfig().build())
+    (tmp_path / f".checkpoint-00002.safetensors.{2**22 + 1}.part").touch()
+    folder.load(FedAdamConfig().build())
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-00001.safetensors"]
+
+
 def test_what_is_told_of_a_round_lies_in_its_checkpoint(tmp_path: Path) -> None:
     told = replace(state(2), report={"loss": 0.5, "sites": ["a"]})
     StageFolder(tmp_path, IDENTITY).save(told, FedAdamConfig().build())

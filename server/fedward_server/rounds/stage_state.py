@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from fedward_core.aggregation.base import Aggregator
 from fedward_core.arrays import Array, Arrays, digest, read_arrays, write_arrays
-from fedward_core.atomic import replacing
+from fedward_core.atomic import drop_leftovers, replacing
 from fedward_core.errors import CheckpointError
 from fedward_core.order import Base
 from fedward_core.plan import StagePlan
@@ -81,11 +81,12 @@ class StageFolder:
         return bool(self._checkpoints())
 
     def load(self, aggregator: Aggregator) -> StageState:
-        """The newest checkpoint, put into the aggregator too.
+        """The newest checkpoint, put into the aggregator too; what a killed attempt had written half is removed.
 
         Raises:
             CheckpointError: It is damaged, or belongs to another spec or architecture.
         """
+        drop_leftovers(self.folder)
         newest = self._checkpoints()[-1]
         arrays, facts = read_arrays(newest)
         self._check(newest, facts.get("identity"))
