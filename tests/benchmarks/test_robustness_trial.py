@@ -16,8 +16,10 @@ def labelled(count: int, channels: int, seed: int) -> Labelled:
 
 
 def test_a_coin_mirrors_each_image_and_changes_nothing_else() -> None:
-    settings = {"data": labelled(40, 3, 0), "num_steps": 4, "batch_size": 10}
-    plain, mirrored = (list(kind(**settings).epoch(5)) for kind in (LabelledSteps, robust_cnn.MirroredSteps))
+    data = labelled(40, 3, 0)
+    plain, mirrored = (
+        list(kind(data=data, num_steps=4, batch_size=10).epoch(5)) for kind in (LabelledSteps, robust_cnn.MirroredSteps)
+    )
     turned = []
     for before, after in zip(plain, mirrored, strict=True):
         assert before.labels is not None

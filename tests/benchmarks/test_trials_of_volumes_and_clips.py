@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 import torch
 from benchmarks.experiments import minit, pretraining, sts
+from benchmarks.experiments.labelled import LabelledSteps, train
+
+from fedward_models.method import Method
 
 
 def run(module: ModuleType, out: Path, monkeypatch: pytest.MonkeyPatch, *words: str) -> list[dict[str, Any]]:
@@ -45,10 +48,12 @@ def test_a_trial_of_clips_gives_scratch_as_many_steps_in_all_and_asks_of_shuffle
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     taken: list[int] = []
-    fit = sts.train
-    monkeypatch.setattr(
-        sts, "train", lambda method, steps, **rest: (taken.append(steps.num_steps), fit(method, steps, **rest))
-    )
+
+    def noted(method: Method, steps: LabelledSteps, **settings: Any) -> dict[str, float]:
+        taken.append(steps.num_steps)
+        return train(method, steps, **settings)
+
+    monkeypatch.setattr("benchmarks.experiments.sts.train", noted)
     found = run(sts, tmp_path, monkeypatch, "--steps", "2", "--arms", "scratch_plain", "frames_sts")
     assert taken == [3, 1, 2]
     assert all({"joint", "digit", "direction", "direction_shuffled"} <= row.keys() for row in found)
