@@ -22,8 +22,9 @@ from fedward_client.agent.home import AgentHome
 from fedward_client.agent.machine import free_disk_bytes, gpu_names, versions
 from fedward_client.agent.permissions import Permissions
 from fedward_client.agent.rules import Terms, refusal
-from fedward_core.errors import FedwardError
+from fedward_core.errors import FedwardError, SpecError
 from fedward_core.fleet import Answer, Heartbeat, Instructions, Proposal
+from fedward_core.packages import installed_packages
 
 # Decided here: a coordinator that comes back is noticed within a minute.
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
@@ -59,6 +60,7 @@ class Reporter:
         self._heard: SimpleQueue[Instructions] = SimpleQueue()
         self._agreed: SimpleQueue[Proposal] = SimpleQueue()
         self._pause_s = 0.0  # the last pause after a report that failed
+        self._reviewed: object = None  # what all consents were held against last
         self.runs: tuple[str, ...] = ()
 
     def run(self, stop: threading.Event) -> None:
@@ -124,6 +126,7 @@ class Reporter:
         reason = self._refusal(proposal)
         if not reason:
             self._consents.give(proposal)
+            self._reviewed = None  # the policy may have been another one when it was judged
             self._agreed.put(proposal)
         log.info("run %r: %s", proposal.run, reason or "the site takes part")
         self._tell(proposal, reason)
@@ -137,7 +140,13 @@ class Reporter:
             return "the site's agent cannot judge the run: its own log says why"
 
     def _review_consents(self, terms: Terms) -> None:
-        """Withdraw consents that today's policy would not give; one that cannot be read withdraws nothing."""
+        """Withdraw consents that today's policy would not give; one that cannot be read withdraws nothing.
+
+        Sites gather consents over years, so they are only judged again when something has changed by which they are.
+        """
+        grounds = (terms, _installed())
+        if grounds == self._reviewed:
+            return
         for proposal in self._consents.all():
             reason = refusal(proposal, terms, free_disk_bytes=math.inf)
             if reason:
@@ -145,6 +154,7 @@ class Reporter:
                 self._end(proposal.run)
                 log.warning("run %r: the site takes part no longer: %s", proposal.run, reason)
                 self._tell(proposal, reason)
+        self._reviewed = grounds
 
     def _end(self, *runs: str) -> None:
         """Have client apps ended by the site's own will, as if it had been asked to."""
@@ -173,6 +183,14 @@ class Reporter:
     def _longer_pause(self) -> float:
         self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S) or FIRST_PAUSE_S
         return self._pause_s
+
+
+def _installed() -> object:
+    """The code of other packages that is here; what is wrong with it, where that cannot be told."""
+    try:
+        return installed_packages()
+    except SpecError as error:
+        return str(error)
 
 
 def _emptied(queue: SimpleQueue[T]) -> Iterator[T]:
