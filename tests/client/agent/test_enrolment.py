@@ -4,6 +4,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
+import certifi
 import httpx
 import pytest
 
@@ -12,7 +13,7 @@ from fedward_client.agent.enrolment import TEMPLATE, enrol
 from fedward_client.agent.errors import AgentError, CoordinatorAwayError, RefusedError
 from fedward_client.agent.home import AgentHome
 from fedward_client.agent.key import SiteKey
-from fedward_client.agent.membership import read_enrolled
+from fedward_client.agent.membership import authority_of, read_enrolled
 
 
 @pytest.fixture
@@ -56,6 +57,23 @@ def test_plain_http_to_another_machine_is_refused_unless_it_is_wanted(fresh: Age
     with pytest.raises(AgentError, match="could be read on the way"):
         enrol(fresh, "http://192.0.2.1:8080", "token")
     assert not fresh.path.exists()
+    with pytest.raises(CoordinatorAwayError):  # it was asked: by name, this machine is another one
+        enrol(fresh, "http://127.0.0.2:1", "token", insecure=True)
+
+
+def test_a_policy_that_the_hospital_has_written_before_is_kept(fresh: AgentHome, script: Any) -> None:
+    fresh.make()
+    fresh.policy.write_text("max_rounds: 3\n")
+    enrol(fresh, script.url, "token")
+    assert fresh.policy.read_text() == "max_rounds: 3\n"
+
+
+def test_the_certificate_of_the_authority_is_kept_for_every_later_call(fresh: AgentHome, script: Any) -> None:
+    given = Path(certifi.where())
+    enrol(fresh, script.url, "token", authority=given)
+    kept = authority_of(fresh)
+    assert kept is not None
+    assert kept.read_bytes() == given.read_bytes()
 
 
 @pytest.mark.parametrize("url", ["coordinator:8080", "ftp://somewhere", "https://", "https://host/api"])

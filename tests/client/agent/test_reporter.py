@@ -222,6 +222,40 @@ def test_a_consent_that_todays_policy_would_not_give_is_withdrawn_and_the_run_en
     assert ("old",) in [heard.ended for heard in reporter.heard()]
 
 
+def test_a_full_disk_refuses_new_runs_and_withdraws_no_consent(
+    home: AgentHome, reporter: Reporter, script: Any, hospital: Path, propose: Propose
+) -> None:
+    Consents(home.consents).give(propose(run="old"))
+    offer(home, hospital, min_free_disk_gb=1e9)
+    script.answers["heartbeats"] = (200, {"interval_s": 5.0, "proposals": [propose().model_dump(mode="json")]})
+    reporter.step()
+    assert [(answer["run"], answer["takes_part"]) for answer in script.bodies("answers")] == [("drill-1", False)]
+    assert [consent.run for consent in Consents(home.consents).all()] == ["old"]
+
+
+def test_an_answer_that_comes_too_late_holds_up_no_other(
+    home: AgentHome, reporter: Reporter, script: Any, hospital: Path, propose: Propose
+) -> None:
+    offer(home, hospital)
+    script.answers["answers"] = (409, {"error": {"code": "conflict", "message": "the run takes no answers any more"}})
+    proposals = [propose(run=run).model_dump(mode="json") for run in ("late", "drill-1")]
+    script.answers["heartbeats"] = (200, {"interval_s": 5.0, "proposals": proposals})
+    assert reporter.step() == 5.0
+    assert [answer["run"] for answer in script.bodies("answers")] == ["late", "drill-1"]
+
+
+def test_runs_that_were_agreed_to_are_told_once_so_that_their_apps_are_made_ready(
+    home: AgentHome, reporter: Reporter, script: Any, hospital: Path, propose: Propose
+) -> None:
+    offer(home, hospital, studies="[chest]")
+    proposals = [propose(), propose(run="other", study="brain")]
+    told = [one.model_dump(mode="json") for one in proposals]
+    script.answers["heartbeats"] = (200, {"interval_s": 5.0, "proposals": told})
+    reporter.step()
+    assert list(reporter.agreed()) == proposals[:1]
+    assert list(reporter.agreed()) == []
+
+
 def test_an_agent_outlives_a_coordinator_that_is_away_and_waits_longer_each_time(
     reporter: Reporter, script: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -293,6 +327,10 @@ def test_instructions_are_heard_once_and_in_order(reporter: Reporter, script: An
 def test_a_clock_that_is_off_is_said(
     reporter: Reporter, script: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Coordinator, "clock_off_s", 90.0)
+    for off_s in (None, 5.0, -5.0):
+        monkeypatch.setattr(Coordinator, "clock_off_s", off_s)
+        reporter.step()
+    assert "clock" not in caplog.text
+    monkeypatch.setattr(Coordinator, "clock_off_s", -90.0)
     reporter.step()
-    assert "this machine's clock is 90 s off" in caplog.text
+    assert "this machine's clock is -90 s off" in caplog.text

@@ -5,9 +5,12 @@ import stat
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from fedward_client.agent.approvals import Approvals
 from fedward_client.agent.errors import AgentError, PolicyError
+from fedward_client.agent.home import write_secret
 from fedward_client.agent.key import SiteKey
 
 APP, OTHER = "a" * 64, "b" * 64
@@ -38,6 +41,14 @@ def test_a_key_that_others_can_read_or_that_is_damaged_or_missing_is_refused(tmp
         SiteKey.read(path)
     path.unlink()
     with pytest.raises(AgentError, match="enrol the site first"):
+        SiteKey.read(path)
+
+
+def test_a_key_of_another_kind_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "key.pem"
+    other = Ed25519PrivateKey.generate()
+    write_secret(path, other.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
+    with pytest.raises(AgentError, match="of another kind"):
         SiteKey.read(path)
 
 

@@ -213,6 +213,8 @@ def test_a_run_that_is_ended_is_killed_and_answered_for_and_others_are_left_alon
 def test_an_app_that_is_still_there_is_ended_before_the_next_is_started(
     node: Node, launcher: Started, superexec: SuperExec, answers: Answers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    given_up: list[tuple[str, str]] = []
+    monkeypatch.setattr(module, "give_up", lambda address, token, reason: given_up.append((token, reason)))
     monkeypatch.setattr(module, "LEAVE_S", 0.1)
     monkeypatch.setattr(module, "ASK_S", 0.0)
     node.task = client_app()
@@ -222,6 +224,8 @@ def test_an_app_that_is_still_there_is_ended_before_the_next_is_started(
     superexec.step()
     assert launcher.apps[0].poll() == -signal.SIGKILL
     assert launcher.tokens == ["token", "token"]
+    assert given_up == [("token", "the site works for another run")]
+    assert (answers, launcher.notes[0].exists()) == ([], False)
 
 
 def test_tasks_are_asked_for_seldom_while_an_app_is_at_work_and_at_once_when_it_is_over(
