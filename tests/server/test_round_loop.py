@@ -236,6 +236,54 @@ def test_a_site_without_its_private_state_joins_anew_in_the_same_round(run_scrip
     assert not outcome.of(EventKind.SITE_DROPPED)
 
 
+def test_a_site_whose_private_state_is_missing_even_after_joining_anew_is_left_out_of_the_round(
+    run_scripts: Any, honest_site: Script
+) -> None:
+    """Else it would be asked again and again, and the round would never end."""
+    forgets = spoiled(honest_site, lambda answer: with_reply(answer, failure=Failure.PRIVATE_STATE))
+    outcome = run_scripts({"a": honest_site, "b": forgets})
+    asked = [e.order.round for site, e in outcome.exchange.errands if site == "b" and e.order.work is Work.TRAIN]
+    assert asked == [0, 1, 1, 2]
+    (dropped,) = outcome.of(EventKind.SITE_DROPPED)
+    assert (dropped.site, dropped.round) == ("b", 1)
+    assert "missing even after joining anew" in dropped.facts["reason"]
+
+
+def test_the_loss_of_a_round_is_the_mean_over_its_images(run_scripts: Any, honest_site: Script) -> None:
+    (finished,) = run_scripts({"a": honest_site, "bbb": honest_site}, rounds=1).of(EventKind.ROUND_FINISHED)
+    assert finished.facts["loss"] == pytest.approx((1 * 1 + 3 * 3) / 4)
+
+
+def test_an_evaluation_belongs_to_the_round_before_it_and_to_the_weights_that_came_of_it(
+    run_scripts: Any, honest_site: Script
+) -> None:
+    outcome = run_scripts({"a": honest_site}, rounds=2, evaluate={"every": 1})
+    orders = [errand.order for _, errand in outcome.exchange.errands if errand.order.work is Work.EVALUATE]
+    finished = [(event.round, event.facts["digest"]) for event in outcome.of(EventKind.ROUND_FINISHED)]
+    assert [(order.round, order.parent) for order in orders] == finished
+    assert [order.base.round if order.base else None for order in orders] == [0, 1]
+
+
+def test_a_finished_stage_that_was_damaged_is_refused_before_anything_goes_on(
+    run_scripts: Any, honest_site: Script
+) -> None:
+    second = {"name": "second", "method": "rehearsal", "rounds": 1}
+    outcome = run_scripts({"a": honest_site}, then=(second,))
+    path = outcome.out / "stages" / "only" / "final.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(CheckpointError, match=r"final\.safetensors"):
+        run_scripts({"a": honest_site}, then=(second,))
+
+
+def test_a_folder_with_a_run_of_other_sites_or_another_spec_is_left_alone(
+    run_scripts: Any, honest_site: Script
+) -> None:
+    run_scripts({"a": honest_site, "b": honest_site})
+    for sites, settings in ((("a", "c"), {}), (("a", "b"), {"rounds": 4})):
+        with pytest.raises(CheckpointError, match="another spec or other sites"):
+            run_scripts(dict.fromkeys(sites, honest_site), **settings)
+
+
 def test_the_checkpoint_before_the_last_is_kept_and_older_ones_go(run_scripts: Any, honest_site: Script) -> None:
     outcome = run_scripts({"a": honest_site}, rounds=5)
     names = sorted(path.name for path in (outcome.out / "stages" / "only").glob("checkpoint-*"))

@@ -13,7 +13,7 @@ from fedward_server.runs.service import pause_run, resume_run, stop_run, submit_
 from fedward_server.runs.states import RunState, move_run
 from fedward_server.scheduler.task import lease_task, write_back
 from fedward_server.scheduler.work import GRACE_S, MAX_CRASHES
-from fedward_server.sites.rows import SiteRow
+from fedward_server.sites.rows import AnswerRow, SiteRow
 from fedward_server.sites.service import OFFLINE_S
 from fedward_server.sites.versions import our_versions
 from fedward_server.studies.models import CreateStudyRequest
@@ -271,6 +271,37 @@ def test_a_coordinator_that_was_away_lets_sites_answer_longer(in_office: Any) ->
             await ask_until(session, 1500.0)
             assert (await run_named(session, "asking")).recruits_until_s == 2000.0
             assert (await run_named(session, "run-1")).recruits_until_s == 0.0
+
+    in_office(check)
+
+
+def test_a_run_whose_sites_have_agreed_waits_for_its_turn(in_office: Any) -> None:
+    async def check(office: Any) -> None:
+        await office.step_to("running")
+        await recruiting(office, last_seen_s=time.time(), until_s=time.time() + 1000)
+        async with office.database.writing() as session:
+            answer = {"run": "asking", "site": "north", "takes_part": True, "reason": "", "answered_s": 0.0}
+            session.add(AnswerRow(**answer))
+        for _ in range(4):
+            await office.step_to("recruiting", "asking")
+        office.attempts.alive, office.attempts.ending = False, Outcome(state="stopped")
+        await office.step_to("paused")
+        assert (await office.step_to("starting", "asking")).cohort == ["north"]
+
+    in_office(check)
+
+
+def test_a_run_that_has_begun_goes_on_with_the_sites_that_it_has(in_office: Any) -> None:
+    """A resumed run is taken up from its last round, which rests on them."""
+
+    async def check(office: Any) -> None:
+        await recruiting(office, last_seen_s=None, until_s=1000.0)
+        async with office.database.writing() as session:
+            row = await run_named(session, "asking")
+            row.cohort, row.attempt = ["north"], 1
+            move_run(session, row, RunState.FAILED)
+            assert (await resume_run(session, "asking")).cohort == ("north",)
+        assert (await office.step_to("starting", "asking")).cohort == ["north"]
 
     in_office(check)
 
