@@ -1,5 +1,6 @@
 """What labels mean: class names, checks, and the class that an image counts for when patients are dealt out."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +12,7 @@ from fedward_core.spec import Dataset
 
 DIMENSIONS = {Task.CLASSIFICATION: 1, Task.MULTI_LABEL: 2, Task.SEGMENTATION: 3}  # of labels
 MOST_CLASSES = 100_000  # decided here
+MOST_OF_ONE = 5  # decided here: classes that may have one patient each, as in a handful of images to try things out
 SEPARATOR = "|"  # between the findings of one image in a table
 
 
@@ -101,6 +103,26 @@ def check_labels(labels: Array, *, site: str, task: Task, classes: tuple[str, ..
     if beyond.size:
         raise unknown_label(site, str(beyond.flat[0]), classes)
     return labels.astype(np.int64)
+
+
+def refuse_names_of_patients(labels: Array, patients: Array, *, site: str) -> None:
+    """Refuse labels that tell patients apart, such as the names of their folders: classes leave the site on its card.
+
+    Args:
+        labels: (N,) numbers of classes that the site itself names or numbers, or (N, K) zeros and ones.
+        patients: (N,), whose the images are.
+        site: For the message.
+
+    Raises:
+        DataError: There are several such classes, and none of them is that of two patients.
+    """
+    rows, classes = np.nonzero(labels) if labels.ndim == 2 else (np.arange(len(labels)), labels)
+    owners = Counter(number for number, _ in set(zip(classes.tolist(), patients[rows].tolist(), strict=True)))
+    if len(owners) > MOST_OF_ONE and max(owners.values()) == 1:
+        raise DataError(
+            f"site '{site}': each of its {len(owners)} labels is that of one patient only: are they names or numbers "
+            "of patients? They would leave the site as classes. Correct the labels, or leave them out"
+        )
 
 
 def encode(texts: Sequence[str], *, site: str, task: Task, classes: tuple[str, ...]) -> Array:

@@ -7,11 +7,17 @@ from pathlib import Path
 import numpy as np
 
 from fedward_core.arrays import Array
-from fedward_core.cards import Contract, DataKind, Split
+from fedward_core.cards import Contract, DataKind, Split, Task
 from fedward_core.errors import DataError
 from fedward_core.seeds import derive_seed
 from fedward_core.spec import Dataset
-from fedward_models.data.labels import check_labels, counted_classes, name_classes, numbered_as_in_study
+from fedward_models.data.labels import (
+    check_labels,
+    counted_classes,
+    name_classes,
+    numbered_as_in_study,
+    refuse_names_of_patients,
+)
 from fedward_models.data.patients import known_patients
 from fedward_models.data.reading import cache
 from fedward_models.data.reading.decoding import grid_of
@@ -178,6 +184,8 @@ def _check(reading: Reading, site: str, dataset: Dataset) -> SiteData:
         bad=reading.bad,
         digest=reading.digest,
     )
+    if labels is not None and not dataset.classes and dataset.task is not Task.SEGMENTATION:
+        refuse_names_of_patients(labels, content.patients, site=site)
     content = replace(content, splits=_splits(reading.splits, content, dataset.name))
     return replace(content, levels=count_levels(content.images, content.indices(Split.TRAIN)))
 

@@ -176,6 +176,24 @@ def test_a_name_that_no_file_can_have_is_that_of_a_bad_file(tmp_path: Path, data
     assert (len(content.images), len(content.bad)) == (20, 1)
 
 
+@pytest.mark.parametrize("label", ["mueller", "4711", "p"])
+def test_labels_that_name_patients_are_refused_and_stay_at_the_site(
+    tmp_path: Path, unnamed: Dataset, findings: Dataset, label: str
+) -> None:
+    """As where the folders of an export are those of patients, and a listing takes folders for labels."""
+    lines = ["file,label,patient", *(f"{index:02d}.png,{label}{index // 2},{index // 2}" for index in range(20))]
+    data = write_text(tmp_path, "\n".join(lines))
+    for study in (unnamed, findings):
+        with pytest.raises(DataError, match="each of its 10 labels is that of one patient only") as refusal:
+            read_site(data, "hill", study)
+        assert label not in str(refusal.value).split()
+
+
+def test_labels_of_a_handful_of_patients_are_labels(tmp_path: Path, unnamed: Dataset) -> None:
+    lines = ["file,label", *(f"{index:02d}.png,{index}" for index in range(5))]
+    assert len(read_site(write_text(tmp_path, "\n".join(lines)), "hill", unnamed).contract.classes) == 5
+
+
 def test_grey_films_stored_in_colour_are_grey(write_table: Writer, dataset: Dataset) -> None:
     film = Image.fromarray(np.full((10, 12), 90, dtype=np.uint8))
     data = write_table(rows_of(2), folder="hill", images={"00.png": film.convert("RGB"), "01.png": film})
