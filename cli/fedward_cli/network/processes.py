@@ -30,6 +30,7 @@ from fedward_client.agent.enrolment import enrol
 from fedward_client.agent.home import AgentHome
 from fedward_client.agent.key import SiteKey
 from fedward_client.agent.membership import read_enrolled
+from fedward_core.cards import DataKind
 from fedward_core.errors import DataError, FedwardError
 from fedward_core.processes import LOOPBACK, Child, end_child, free_port, start_child
 from fedward_models.data.source import TABLE, locate
@@ -136,7 +137,7 @@ class Network:
                 "choose another port, and another folder too where hospitals have enrolled at this one"
             ) from None
 
-    def enrol(self, site: Site, dataset: str) -> None:
+    def enrol(self, site: Site, dataset: str, kind: DataKind) -> None:
         """Invite and enrol a hospital, unless an earlier start has, give it a policy, and let it approve.
 
         Raises:
@@ -151,7 +152,8 @@ class Network:
                 f"the hospitals in '{self._home}' enrolled at {known}, and the coordinator is at {self.url}: "
                 "start it at that port, or choose another folder"
             )
-        offer = {"datasets": {dataset: {"path": str(site.path.absolute())}}, "simulated": True}
+        offered = {"path": str(site.path.absolute()), "kind": str(kind)}
+        offer = {"datasets": {dataset: offered}, "simulated": True}
         home.policy.write_text(f"# A hospital of a demonstration.\n{yaml.safe_dump(offer)}", encoding="utf-8")
         Approvals(home.approvals, SiteKey.read(home.key)).approve(build_bundle().digest, simulated=True)
 
@@ -207,13 +209,16 @@ def sites_of(data: Path, names: tuple[str, ...]) -> tuple[Site, ...]:
 
 
 @contextmanager
-def network(home: Path, sites: tuple[Site, ...], *, dataset: str, port: int = 0) -> Iterator[Network]:
+def network(
+    home: Path, sites: tuple[Site, ...], *, dataset: str, kind: DataKind = DataKind.IMAGE, port: int = 0
+) -> Iterator[Network]:
     """A network that runs while the block lasts; what an earlier one left in its folder is taken up.
 
     Args:
         home: Its folder.
         sites: Its hospitals.
         dataset: The name under which each offers its data.
+        kind: What one example of these is.
         port: The coordinator's port; 0 for the one of an earlier start, or any that is free.
 
     Raises:
@@ -225,7 +230,7 @@ def network(home: Path, sites: tuple[Site, ...], *, dataset: str, port: int = 0)
         stack.callback(_end, made.children)
         made.start_coordinator()
         for site in sites:
-            made.enrol(site, dataset)
+            made.enrol(site, dataset, kind)
             made.start_agent(site.name)
         made.wait_for_sites(len(sites))
         study = {"name": STUDY, "sites": [site.name for site in sites], "enrolled": True}
