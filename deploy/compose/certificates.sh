@@ -9,6 +9,7 @@
 set -eu
 folder=$1 name=$2
 [ -s "$folder/coordinator.pem" ] && exit 0
+mkdir -p "$folder"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 umask 077
