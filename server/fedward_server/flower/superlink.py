@@ -1,4 +1,4 @@
-"""Supervises a SuperLink: Flower's own server process, on loopback and without TLS.
+"""Supervises a SuperLink, Flower's own server process, on loopback and without TLS; and how one with TLS is started.
 
 Everything of one SuperLink lies in its home: its database and what Flower keeps for itself.
 """
