@@ -1,4 +1,4 @@
-"""The ``fedward`` command. Each group of commands has a file of its own; only those that build a network import torch."""
+"""The ``fedward`` command. Each group of commands has a file of its own; those that build no network import no torch."""
 
 from typing import Annotated
 
