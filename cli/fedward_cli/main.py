@@ -1,4 +1,4 @@
-"""The ``fedward`` command. Each group of commands has a file of its own; those that build no network import no torch."""
+"""The ``fedward`` command. Each group of commands has a file of its own; torch is imported where a network is built."""
 
 from typing import Annotated
 
