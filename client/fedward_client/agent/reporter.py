@@ -17,6 +17,7 @@ from typing import TypeVar
 from fedward_client.agent.catalogue import Catalogue
 from fedward_client.agent.consents import Consents
 from fedward_client.agent.coordinator import Coordinator, in_one_line
+from fedward_client.agent.counting import Counting
 from fedward_client.agent.errors import CoordinatorAwayError, RefusedError
 from fedward_client.agent.home import AgentHome
 from fedward_client.agent.machine import free_disk_bytes, gpu_names, versions
@@ -56,6 +57,7 @@ class Reporter:
         self._coordinator = coordinator
         self._permissions = permissions
         self._catalogue = catalogue
+        self._counting = Counting(catalogue)
         self._consents = Consents(home.consents)
         self._heard: SimpleQueue[Instructions] = SimpleQueue()
         self._agreed: SimpleQueue[Proposal] = SimpleQueue()
@@ -100,8 +102,8 @@ class Reporter:
     def _report(self) -> Instructions:
         terms = self._permissions.terms()
         if terms is not None:
-            self._review_consents(terms)  # first: a catalogue may take long, or fail
-            self._catalogue.refresh(terms.policy.datasets)
+            self._review_consents(terms)
+            self._counting.refresh(terms.policy.datasets)
         else:
             self._end(*self.runs)
         heartbeat = Heartbeat(
@@ -115,7 +117,7 @@ class Reporter:
         )
         instructions = self._coordinator.report(heartbeat)
         self._warn_of_clock()
-        if instructions.send_cards:
+        if instructions.send_cards and self._catalogue.cards.digest:  # else they are still being made
             self._coordinator.publish(self._catalogue.cards)
         for proposal in instructions.proposals:
             self._answer(proposal)

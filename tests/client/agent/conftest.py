@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from fedward_client.agent import counting
 from fedward_client.agent.approvals import Approvals
 from fedward_client.agent.home import AgentHome
 from fedward_client.agent.key import SiteKey
@@ -73,6 +74,12 @@ def _handler(script: Script) -> type[BaseHTTPRequestHandler]:
         def log_request(self, code: int | str = "-", size: int | str = "-") -> None: ...
 
     return Handler
+
+
+@pytest.fixture(autouse=True)
+def _patience_with_a_busy_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A report finds the cards made, unless a test is about reports that do not wait for them."""
+    monkeypatch.setattr(counting, "PATIENCE_S", 600.0)
 
 
 @pytest.fixture

@@ -290,7 +290,7 @@ def test_an_agent_outlives_a_full_disk_and_a_fault_of_its_own(
         assert reporter.step() == 1.0
     assert script.bodies("answers") == []
     with monkeypatch.context() as patch:
-        patch.setattr(Catalogue, "refresh", lambda *_: 1 / 0)
+        patch.setattr("fedward_client.agent.reporter.gpu_names", lambda _: 1 / 0)
         assert reporter.step() == 2.0
     assert reporter.step() == 5.0
     assert script.bodies("answers")[0]["takes_part"]
