@@ -8,7 +8,7 @@ A site that refuses gives an answer that says so, which the round loop judges by
 """
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from fedward_core.engine import Job
@@ -22,6 +22,8 @@ from fedward_server.rounds.exchange import Answer, Errand, Loss
 POLL_S, LONGEST_POLL_S = 0.1, 1.0  # decided here: short beside a round
 LOOKING = 0.25  # decided here: the part of its time in which the SuperLink is asked; each site is a call of a look
 LOOK_S = 2.0
+# Messages outlive the round by so much, for answers that were whole in time while that of a slow site was waited for.
+GRACE_S = 60.0
 # As long as Flower may keep a node away that comes back after a crash, and a little.
 RETURN_S = 75.0
 
@@ -55,10 +57,19 @@ class DeployedExchange:
         grid: The SuperLink's grid.
         job: Whose sites take part; other nodes are left alone, once it is known who they are.
         return_s: How long to wait for a site that is not connected, or not any more.
+        bound: Told until when, by the monotonic clock, pieces of an answer may be on their way.
     """
 
-    def __init__(self, grid: Messenger, job: Job, *, return_s: float = RETURN_S) -> None:
+    def __init__(
+        self,
+        grid: Messenger,
+        job: Job,
+        *,
+        return_s: float = RETURN_S,
+        bound: Callable[[float], None] = lambda _: None,
+    ) -> None:
         self._grid = grid
+        self._bound = bound
         self._job = job
         self._return_s = return_s
         self._roster: Roster | None = None
@@ -72,13 +83,14 @@ class DeployedExchange:
 
     @property
     def _ttl_s(self) -> float:
-        return self._job.spec.cohort.round_deadline_s
+        return self._job.spec.cohort.round_deadline_s + GRACE_S
 
     def send(self, errands: Mapping[str, Errand]) -> None:
         """Send each site its errand; the first ones must ask for cards, and are the same for all sites."""
         now = time.monotonic()
         self._parcels |= {site: _Parcel(errand=errand, lost_at=now) for site, errand in errands.items()}
         if self._roster is None:
+            self._bound(now + self._return_s)
             self._roster = self._open_roster(next(iter(errands.values())).order)
             wait_for(self._roster, errands, timeout_s=self._return_s, poll_s=POLL_S)
             self._given_up = {site for site in errands if self._roster.standing(site) is None}
@@ -90,20 +102,26 @@ class DeployedExchange:
     def receive(self, timeout_s: float) -> Iterator[Answer]:
         """Answers as they come."""
         deadline = time.monotonic() + timeout_s
+        self._bound(deadline)
         while self._known:
             yield self._known.pop()
         while self._parcels and (now := time.monotonic()) < deadline:
             waiting = len(self._parcels)
-            for answer in self._exchange.arrived():
-                if not self._take_back(answer):
-                    yield answer
-                del answer  # or its arrays would be held while the next answer is decoded
+            yield from self._arrived()
             self._look_after_lost()
             yield from self._overdue()
             if len(self._parcels) == waiting:
                 time.sleep(pause_after(time.monotonic() - now))
+        yield from self._arrived()  # the last look may have waited for one site until the deadline
         self._exchange.forget(*self._parcels)
         self._parcels.clear()
+
+    def _arrived(self) -> Iterator[Answer]:
+        """The answers that are there now, but for those that tell of a loss."""
+        for answer in self._exchange.arrived():
+            if not self._take_back(answer):
+                yield answer
+            del answer  # or its arrays would be held while the next answer is decoded
 
     def _open_roster(self, order: Order) -> Roster:
         """Go by names where nodes prove who they are, which they do over TLS only."""

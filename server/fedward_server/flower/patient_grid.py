@@ -1,5 +1,10 @@
-"""A SuperLink's grid that asks again where Flower gives up: at HTTP 500, which a busy database causes for a moment."""
+"""A SuperLink's grid that asks again where Flower gives up, and gives up where Flower would go on.
 
+It asks again at HTTP 500, which a busy database causes for a moment. It gives up on a reply that was announced and
+whose pieces do not come: Flower waits for two hours, in which no other reply is looked at.
+"""
+
+import math
 import time
 from collections.abc import Callable, Iterable
 from typing import Protocol, TypeVar
@@ -12,6 +17,9 @@ from fedward_core.errors import FedwardError
 
 # Decided here: about half a minute in all. Flower's own wait for its database is 5 s.
 PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+
+# Decided here: a reply that is whole at the SuperLink is fetched in less.
+LEAST_S = 5.0
 
 T = TypeVar("T")
 
@@ -42,6 +50,16 @@ class PatientGrid:
 
     def __init__(self, grid: Messenger) -> None:
         self._grid = grid
+        self._pieces_until_s = math.inf
+
+    def wait_for_pieces_until(self, moment_s: float) -> None:
+        """Say when, by the monotonic clock, a reply whose pieces are still on their way counts as broken off."""
+        self._pieces_until_s = moment_s
+
+    @property
+    def piece_patience_s(self) -> float:
+        """How long the pieces of a reply that is fetched now are waited for."""
+        return max(self._pieces_until_s - time.monotonic(), LEAST_S)
 
     def get_nodes(self) -> Iterable[NodeInfo]:
         """The nodes that are there."""
