@@ -31,9 +31,21 @@ def show_sites(summaries: Sequence["SiteSummary"]) -> None:
         table.add_section()
     output().print(table)
     for summary in summaries:
+        _say_orientations(summary)
         for bad in summary.bad:
             line = f"[yellow]{escape(summary.card.site)}[/]: {escape(bad.name)}: {escape(bad.reason)}"
             output().print(line, soft_wrap=True)  # programs read it line by line
+
+
+def _say_orientations(summary: "SiteSummary") -> None:
+    if not summary.orientations:
+        return
+    found = ", ".join(f"{axes} {count}" for axes, count in sorted(summary.orientations.items()))
+    output().print(
+        f"{escape(summary.card.site)}: axes of volumes in their files: {found}. All are turned: slices go from feet to "
+        "head, rows from front to back, columns from the patient's right to the left.",
+        soft_wrap=True,
+    )
 
 
 def show_differences(found: "Heterogeneity") -> None:

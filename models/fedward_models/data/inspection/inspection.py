@@ -1,17 +1,21 @@
 """A look at the data, at the site: counts, intensities and the names of bad files. The names stay there."""
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from fedward_core.arrays import Array
-from fedward_core.cards import DatasetCard
+from fedward_core.cards import DataKind, DatasetCard
 from fedward_core.spec import Dataset
 from fedward_models.data.card import card_of
+from fedward_models.data.reading.decoding import orientation_of
 from fedward_models.data.reading.found import BadFile
-from fedward_models.data.site_data import count_levels, read_site
-from fedward_models.data.source import sites_in
+from fedward_models.data.reading.listed_files import usable_paths
+from fedward_models.data.site_data import SiteData, count_levels, read_site
+from fedward_models.data.source import TABLE, locate, sites_in
 
 BINS = 32
 NUM_EXAMPLES = 6
@@ -32,6 +36,7 @@ class SiteSummary:
         examples: (up to 6, C, px, px), uint8, of different classes; middle slices of volumes, middle frames of clips.
             Images: never to be sent.
         example_classes: The class of each example; empty without labels.
+        orientations: How many volumes have their axes which way in their files, e.g. RAS; empty where no files are.
     """
 
     card: DatasetCard
@@ -43,6 +48,7 @@ class SiteSummary:
     bad: tuple[BadFile, ...]
     examples: Array
     example_classes: tuple[str, ...]
+    orientations: Mapping[str, int]
 
 
 def inspect(data: Path, dataset: Dataset) -> tuple[SiteSummary, ...]:
@@ -80,7 +86,15 @@ def _inspect_site(data: Path, site: str, dataset: Dataset) -> SiteSummary:
         bad=content.bad,
         examples=_middles(content.images[chosen]),
         example_classes=names,
+        orientations=_orientations(data, content, dataset),
     )
+
+
+def _orientations(data: Path, content: SiteData, dataset: Dataset) -> Mapping[str, int]:
+    source = locate(data, content.site)
+    if dataset.kind is not DataKind.VOLUME or source.path.name != TABLE:
+        return {}
+    return Counter(map(orientation_of, usable_paths(source, {file.name for file in content.bad})))
 
 
 def _examples(classes: Array, names: tuple[str, ...]) -> tuple[Array, tuple[str, ...]]:

@@ -1,13 +1,14 @@
 """Which reader takes a listed file, by the study's kind of data."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from fedward_core.cards import DataKind
 from fedward_core.spec import Dataset
 from fedward_models.data.reading import dicom_file, video
-from fedward_models.data.reading.dicom_series import read_dicom_scan
+from fedward_models.data.reading.dicom_series import read_dicom_axes, read_dicom_scan
 from fedward_models.data.reading.found import Decoded, UnusableFileError
 from fedward_models.data.reading.nifti import read_nifti_scan
 from fedward_models.data.reading.pixels import decode, resize_array
@@ -53,6 +54,15 @@ def read_scan(path: Path) -> Scan:
     raise UnusableFileError(
         "no volume: expected a .nii or .nii.gz file, or the folder of a DICOM series, a file a slice"
     )
+
+
+def orientation_of(path: Path) -> str:
+    """Where the axes of a scan point in its file, e.g. ``RAS`` for right, front (anterior) and head (superior)."""
+    from nibabel import load, orientations  # noqa: PLC0415 - slow to import
+
+    image: Any = None if path.is_dir() else load(path)
+    affine = read_dicom_axes(path) if image is None else image.affine
+    return "".join(orientations.aff2axcodes(affine))  # type: ignore[no-untyped-call]
 
 
 def _image(path: Path, dataset: Dataset) -> Decoded:

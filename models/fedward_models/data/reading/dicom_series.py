@@ -61,6 +61,14 @@ def read_dicom_scan(folder: Path) -> Scan:
     return Scan(values=values.transpose(2, 1, 0), affine=affine)
 
 
+def read_dicom_axes(folder: Path) -> Array:
+    """The affine of a series but for lengths and place, (4, 4), by its first slice's header alone."""
+    rows, columns = _directions(read_header(dicom_files(folder)[0]))
+    affine = np.eye(4)
+    affine[:3, :3] = np.diag([-1, -1, 1]) @ np.stack([rows, columns, np.cross(rows, columns)], axis=1)
+    return affine
+
+
 def _refuse_mixtures(headers: "list[Header]") -> None:
     series = {header.get("SeriesInstanceUID") for header in headers}
     if len(series) > 1:
