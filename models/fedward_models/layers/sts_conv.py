@@ -81,7 +81,7 @@ class STSConv3d(nn.Conv3d):
                 "static_fraction of 0 or 1"
             )
         self.static_fraction, self.rowcol, self.temporal_padding = static_fraction, rowcol, temporal_padding
-        self.num_static = ceil(outputs * static_fraction)
+        self.num_static = ceil(round(outputs * static_fraction, 6))  # as a float, 0.55 of 100 is a little above 55
 
     def forward(self, clips: Tensor) -> Tensor:
         """Static channels, then dynamic ones.

@@ -1,7 +1,9 @@
 """Clips from videos."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import av
@@ -107,6 +109,15 @@ def test_a_damaged_frame_makes_a_video_unusable(write_video: Writer) -> None:
     video.write_bytes(content)
     with pytest.raises(UnusableFileError, match=r"frame . (is damaged|cannot be decoded)"):
         read_video(video, study())
+
+
+def test_a_frame_that_the_decoder_marks_as_damaged_makes_a_video_unusable(monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = [SimpleNamespace(is_corrupt=corrupt) for corrupt in (False, True)]
+    stream = SimpleNamespace(codec_context=SimpleNamespace())
+    container = SimpleNamespace(streams=SimpleNamespace(video=[stream]), decode=lambda video: iter(frames))
+    monkeypatch.setattr(av, "open", lambda _: nullcontext(container))
+    with pytest.raises(UnusableFileError, match="frame 1 is damaged"):
+        read_video(Path("a.mp4"), study())
 
 
 @pytest.mark.parametrize("content", [b"", b"no video"])

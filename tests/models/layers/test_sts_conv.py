@@ -103,6 +103,12 @@ def test_the_fraction_reaches_from_plain_to_static(kind: dict[str, Any]) -> None
     assert torch.equal(all_(clips().flip(2)), all_(clips()).flip(2))
 
 
+@pytest.mark.parametrize(("outputs", "fraction", "static"), [(100, 0.55, 55), (50, 0.14, 7), (10, 0.25, 3)])
+def test_the_fraction_is_counted_as_it_is_written(outputs: int, fraction: float, static: int) -> None:
+    """Products of floats may lie a little above a whole number; a true part of a channel goes to the static ones."""
+    assert STSConv3d(1, outputs, kernel_size=(3, 1, 1), static_fraction=fraction).num_static == static
+
+
 @every_kind
 def test_static_channels_are_the_sum_that_the_figure_shows(kind: dict[str, Any]) -> None:
     """The slow twin: every tap at its place, pixel by pixel."""
