@@ -15,6 +15,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -23,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 from typer.testing import CliRunner
 
-from fedward_cli.checkup import machine
+from fedward_cli.checkup import machine, network
 from fedward_cli.checkup.network import examine_way
 from fedward_cli.main import app
 from fedward_client.agent.approvals import Approvals
@@ -184,6 +185,13 @@ def test_a_simulated_approval_is_a_fault_where_tls_is_on(home: AgentHome) -> Non
 def test_the_clock_is_compared_with_the_coordinators(ahead_s: float, state: str, weather: Weather) -> None:
     weather.ahead_s = ahead_s
     assert doctor(FEDWARD_URL=weather.url)[1]["clock"]["state"] == state
+
+
+@pytest.mark.parametrize(("took_s", "state"), [(0, "fault"), (30, "well")])
+def test_an_answer_that_takes_long_is_no_clock_that_is_off(took_s: float, state: str) -> None:
+    answer = httpx.Response(200, headers={"Date": formatdate(datetime.now(UTC).timestamp() - 20, usegmt=True)})
+    answer.elapsed = timedelta(seconds=took_s)
+    assert network._clock(answer).state == state
 
 
 def test_a_date_that_cannot_be_read_leaves_the_clock_uncompared(weather: Weather) -> None:

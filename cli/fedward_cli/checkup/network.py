@@ -81,10 +81,14 @@ def _version(theirs: str) -> Finding:
 
 
 def _clock(answer: httpx.Response) -> Finding:
+    """The coordinator told its time between question and answer: a slow answer is no clock that is off."""
     try:
-        ahead_s = time.time() - parsedate_to_datetime(answer.headers["Date"]).timestamp()
+        told_s = parsedate_to_datetime(answer.headers["Date"]).timestamp()
     except (KeyError, ValueError):
         return warning("clock", "cannot be compared: a proxy on the way tells no time, or none that can be read")
+    now_s = time.time()
+    asked_s = now_s - answer.elapsed.total_seconds()
+    ahead_s = max(asked_s - told_s, 0.0) or min(now_s - told_s, 0.0)
     words = f"is {abs(ahead_s):.0f} s {'ahead of' if ahead_s > 0 else 'behind'} the coordinator's"
     if ahead_s > MOST_AHEAD_S or -ahead_s > MOST_BEHIND_S:
         return fault("clock", f"{words}, and Flower refuses that: set it by a time server")

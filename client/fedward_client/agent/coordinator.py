@@ -42,7 +42,7 @@ class Coordinator:
 
     @property
     def clock_off_s(self) -> float | None:
-        """By how many seconds this machine's clock is ahead of the coordinator's; None before its first answer."""
+        """By how many seconds at least this machine's clock is ahead of the coordinator's; None before it answers."""
         return self._clock_off_s
 
     def enrol(self, enrolment: Enrolment) -> Membership:
@@ -74,21 +74,24 @@ class Coordinator:
         self.close()
 
     def _ask(self, method: str, path: str, body: Frozen) -> bytes:
+        asked_s = time.time()
         try:
             with self._client.stream(method, path, json=body.model_dump(mode="json")) as answer:
                 content = _whole(answer)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise CoordinatorAwayError(f"the coordinator does not answer ({error or type(error).__name__})") from None
-        self._compare_clocks(answer)
+        self._compare_clocks(answer, asked_s)
         if answer.is_client_error:
             raise RefusedError(_reason(answer.status_code, content))
         if not answer.is_success:
             raise CoordinatorAwayError(f"the coordinator cannot answer now (HTTP {answer.status_code})")
         return content
 
-    def _compare_clocks(self, answer: httpx.Response) -> None:
+    def _compare_clocks(self, answer: httpx.Response, asked_s: float) -> None:
+        """The coordinator told its time between question and answer: a slow answer is no clock that is off."""
         with suppress(KeyError, ValueError):  # a proxy on the way may tell no time, or none that can be read
-            self._clock_off_s = time.time() - parsedate_to_datetime(answer.headers["Date"]).timestamp()
+            told_s = parsedate_to_datetime(answer.headers["Date"]).timestamp()
+            self._clock_off_s = max(asked_s - told_s, 0.0) or min(time.time() - told_s, 0.0)
 
 
 def in_one_line(text: str) -> str:

@@ -1,6 +1,8 @@
 """An invitation is taken up: what is told, what is kept, and what is refused before anything is told."""
 
 import stat
+import time
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +125,14 @@ def test_a_look_at_a_home_changes_nothing_of_it(home: AgentHome, fresh: AgentHom
 def test_a_time_that_cannot_be_read_is_no_fault(home: AgentHome) -> None:
     with Coordinator("http://127.0.0.1:1") as coordinator:
         for date in ({"Date": "soon"}, {}):
-            coordinator._compare_clocks(httpx.Response(200, headers=date))
+            coordinator._compare_clocks(httpx.Response(200, headers=date), asked_s=time.time())
         assert coordinator.clock_off_s is None
-        coordinator._compare_clocks(httpx.Response(200, headers={"Date": "Thu, 26 Nov 2026 03:00:00 GMT"}))
-        assert coordinator.clock_off_s is not None
+
+
+@pytest.mark.parametrize(("told_s", "off_s"), [(-20, 0.0), (-40, 10.0), (15, -15.0)], ids=["within", "ahead", "behind"])
+def test_an_answer_that_takes_long_is_no_clock_that_is_off(told_s: float, off_s: float) -> None:
+    now_s = time.time()
+    answer = httpx.Response(200, headers={"Date": formatdate(now_s + told_s, usegmt=True)})
+    with Coordinator("http://127.0.0.1:1") as coordinator:
+        coordinator._compare_clocks(answer, asked_s=now_s - 30)
+        assert coordinator.clock_off_s == pytest.approx(off_s, abs=2)
