@@ -156,6 +156,26 @@ def test_a_site_with_one_class_shows_its_recall_and_is_not_part_of_the_mean() ->
     assert (row.mean.n, row.worst) == (20, "a")
 
 
+def test_sites_without_a_figure_are_named_under_the_table() -> None:
+    """Their models diverged, or were never trained: a mean over fewer sites must not pass for that of all."""
+    whole, few = run_of({"a": 0.5, "b": 0.9}), run_of({"a": 0.5})
+    arms = {"first": [whole, whole], "second": [whole, few], "third": [few, few]}
+    comparison = compare_arms(arms, CARDS, metric="accuracy", seeds=(4, 7))
+    second, first_of_third, _ = comparison.remarks
+    assert "'second' with seed 7 has no figure of its last round at b" in second
+    assert "'third' with seed 4" in first_of_third
+    assert set(comparison.remarks) < set(notes(comparison))
+
+
+def test_patients_are_not_paired_where_a_site_has_no_figure() -> None:
+    """What it kept are the predictions of an earlier round."""
+    whole = run_with_predictions(np.random.default_rng(2), 10, 0.8)
+    few = replace(whole, evaluations={m: one for m, one in whole.evaluations.items() if m.site == "a"})
+    assert compare_arms({"first": [whole]}, CARDS, metric="accuracy", seeds=(0,)).resampled == "patients within seeds"
+    comparison = compare_arms({"first": [whole], "second": [few]}, CARDS, metric="accuracy", seeds=(0,))
+    assert comparison.resampled == "seeds"
+
+
 def test_bytes_are_averaged_over_seeds() -> None:
     arms = {"first": [run_of({"a": 0.5}, sent=100), run_of({"a": 0.5}, sent=300)]}
     assert compare_arms(arms, CARDS, metric="accuracy", seeds=(0, 1)).rows[0].bytes_sent == 200

@@ -75,6 +75,20 @@ def test_grids_that_would_not_be_fair_or_have_no_effect_are_refused(
         tune(arms, Grid.model_validate(GRID | change), plan, Trainer())
 
 
+def test_a_trial_in_which_a_site_has_no_figure_is_never_the_best(arms: tuple[Spec, ...], plan: Plan) -> None:
+    """The mean over the sites that are left may well be the greatest: the one that diverged was the hardest."""
+
+    def diverging(job: Job) -> Results:
+        results = Trainer()(job)
+        rate = job.spec.stages[-1].local.optimizer.model_dump()["lr"]
+        kept = {m: figures for m, figures in results.evaluations.items() if rate != 0.003 or m.site != job.sites[0]}
+        return Results(evaluations=kept)
+
+    chosen, tuning = tune(arms, Grid.model_validate(GRID), plan, diverging)
+    assert [arm.stages[-1].local.optimizer.model_dump()["lr"] for arm in chosen] == [0.001, 0.001]
+    assert "lr 0.003 (- n=0)" in str(tuning)
+
+
 def test_an_arm_may_try_values_of_its_own_at_any_stage(arms: tuple[Spec, ...]) -> None:
     grid = Grid.model_validate(GRID | {"arms": {"second": {"stages.pretrain.rounds": [4, 5, 6]}}})
     settings = grid.trials("second")[1]

@@ -18,6 +18,7 @@ from fedward_cli.simulation.execution import job_for
 from fedward_cli.simulation.results import Moment, Results
 from fedward_core.engine import Job
 from fedward_core.errors import SpecError
+from fedward_core.metric import Metrics
 from fedward_core.spec import Cohort, Spec
 
 if TYPE_CHECKING:
@@ -128,12 +129,13 @@ def remove_shared(plan: Plan) -> None:
 
 
 def results_of(parts: Sequence[Part], results: Sequence[Results]) -> Results:
-    """The results of an arm's runs as those of one: figures of the sites that count, and what each site's work cost.
+    """The results of an arm's runs as those of one: the last figures of the sites that count, and what its work cost.
 
-    Where all sites are simulated, what they predicted for every image comes with it.
+    A site that could not evaluate after the last round has no figure, whatever it told before. Where all sites are
+    simulated, what they predicted for every image comes with it.
     """
     pairs = list(zip(parts, results, strict=True))
-    evaluations = _union(_counted(part, one.evaluations) for part, one in pairs)
+    evaluations = _union(_last(part, one.evaluations) for part, one in pairs)
     predictions = _predictions(parts)
     return Results(
         evaluations=evaluations,
@@ -174,8 +176,11 @@ def _part_of(whole: Job, cohort: Cohort, *, sites: tuple[str, ...], folder: str)
     return job_for(spec, sites=sites, data=whole.data, out=whole.out / folder, workers=whole.workers, reuse=whole.reuse)
 
 
-def _counted(part: Part, values: Mapping[Moment, Value]) -> dict[Moment, Value]:
-    return {moment: value for moment, value in values.items() if moment.site in part.sites}
+def _last(part: Part, evaluations: Mapping[Moment, Metrics]) -> dict[Moment, Metrics]:
+    """What the sites that count told after the run's last round."""
+    stage = part.job.spec.stages[-1]
+    moments = (Moment(stage=stage.name, round=stage.rounds - 1, site=site) for site in part.sites)
+    return {moment: evaluations[moment] for moment in moments if moment in evaluations}
 
 
 def _union(tables: Iterable[Mapping[Moment, Value]]) -> dict[Moment, Value]:

@@ -64,13 +64,25 @@ def compare_arms(
     from fedward_cli.simulation.predictions import same_images
 
     rows = [_row_of_arm(arm, runs, metric, seeds) for arm, runs in arms.items()]
-    prior = _row(SITE_PRIOR, [site_prior(cards, split)], metric)
-    if same_images([run.predictions for runs in arms.values() for run in runs]):
+    prior, silent = _row(SITE_PRIOR, [site_prior(cards, split)], metric), tuple(_silent(arms, seeds))
+    if not silent and same_images([run.predictions for runs in arms.values() for run in runs]):
         predictions = [[run.predictions for run in runs] for runs in arms.values()]
         compared = paired_by_patient(rows, predictions, agreed_contract(tuple(cards)), metric)
         return Comparison(metric=metric, seeds=tuple(seeds), rows=(*compared, prior), resampled="patients within seeds")
     compared = [rows[0], *(_paired_by_seed(row, rows[0]) for row in rows[1:])]
-    return Comparison(metric=metric, seeds=tuple(seeds), rows=(*compared, prior))
+    return Comparison(metric=metric, seeds=tuple(seeds), rows=(*compared, prior), remarks=silent)
+
+
+def _silent(arms: Mapping[str, Sequence[Results]], seeds: Sequence[int]) -> Iterator[str]:
+    """Which figures are missing, for a mean over fewer sites is not that of all."""
+    everyone = {site for runs in arms.values() for run in runs for site in run.final}
+    for arm, runs in arms.items():
+        for seed, run in zip(seeds, runs, strict=True):
+            if missing := sorted(everyone - run.final.keys()):
+                yield (
+                    f"Warning: '{arm}' with seed {seed} has no figure of its last round at {', '.join(missing)}: its "
+                    "mean and its difference are over fewer sites."
+                )
 
 
 def _row_of_arm(arm: str, runs: Sequence[Results], metric: str, seeds: Sequence[int]) -> Row:

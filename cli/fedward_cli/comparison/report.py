@@ -114,7 +114,9 @@ def _effort(row: Row) -> list[str]:
 
 def _intervals(comparison: Comparison) -> str:
     if comparison.resampled == "seeds":
-        reason = "differences are paired by seed, as predictions of single images are not at hand"
+        reason = (
+            "differences are paired by seed, as predictions of single images are not at hand for all arms and sites"
+        )
         return f"intervals resample the seeds; {reason}." if len(comparison.seeds) > 1 else f"no intervals; {reason}."
     return (
         "intervals resample the seeds, and within them the patients, the same for every arm and seed; differences are "

@@ -55,7 +55,8 @@ def run_arms(
         raise FedwardError(outcomes.complaint())
     results = {arm.name: [outcomes.of(cells[arm.name, seed]) for seed in seeds] for arm in arms}
     comparison = compare_arms(results, cards, metric=plan.metric, seeds=seeds, split=arms[0].evaluate.split)
-    comparison = comparison.model_copy(update={"remarks": (*remarks, *_remarks(plan), *outcomes.remarks())})
+    remarks = (*remarks, *_remarks(plan), *outcomes.remarks(), *comparison.remarks)
+    comparison = comparison.model_copy(update={"remarks": remarks})
     write_comparison(plan.out, comparison)
     if outcomes.failed:
         raise FedwardError(outcomes.complaint())

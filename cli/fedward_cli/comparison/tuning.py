@@ -8,7 +8,7 @@ arms:                                               # an arm may try others inst
     stages.finetune.local.optimizer.lr: [0.003, 0.01]
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -25,11 +25,12 @@ from fedward_core.cards import Split
 from fedward_core.config import Frozen
 from fedward_core.engine import Job
 from fedward_core.errors import FedwardError, SpecError, without_folder
-from fedward_core.metric import Metric
+from fedward_core.metric import Metric, Metrics
 from fedward_core.spec import Spec
 
 LAST = "last"
 Settings = dict[str, Any]
+Tried = tuple[Settings, Mapping[str, Metrics]]
 
 
 class Grid(Frozen):
@@ -118,10 +119,10 @@ def tune(
     trials = [(arm, number, settings) for arm in arms for number, settings in enumerate(grid.trials(arm.name))]
     parts = [_parts(tuned(arm, settings), number, grid, plan) for arm, number, settings in trials]
     reached = _carry_out(trials, parts, plan, carry_out)
-    found: dict[str, list[Trial]] = {arm.name: [] for arm in arms}
+    tried: dict[str, list[Tried]] = {arm.name: [] for arm in arms}
     for (arm, _, settings), results in zip(trials, reached, strict=True):
-        found[arm.name].append(Trial(settings=settings, reached=mean_over_sites(results.final, plan.metric)))
-    ordered = {name: tuple(sorted(tried, key=_rank)) for name, tried in found.items()}
+        tried[arm.name].append((settings, results.final))
+    ordered = {name: tuple(sorted(_judged(of_arm, plan.metric), key=_rank)) for name, of_arm in tried.items()}
     tuning = Tuning(seed=grid.seed, budget=len(trials) // len(arms), arms=ordered)
     return tuple(tuned(arm, ordered[arm.name][0].settings) for arm in arms), tuning
 
@@ -178,6 +179,16 @@ def _carry_out(
             raise FedwardError(f"{run.name} failed, so arms cannot be tuned alike: {outcome}")
         outcomes[run.job.out] = outcome
     return [results_of(several, [outcomes[part.job.out] for part in several]) for several in parts]
+
+
+def _judged(tried: Sequence[Tried], metric: str) -> Iterator[Trial]:
+    """Each with its mean over sites: undefined where a site diverged, or told nothing, that told figures in another."""
+    everyone = {site for _, figures in tried for site in figures}
+    for settings, figures in tried:
+        complete = figures.keys() == everyone
+        yield Trial(
+            settings=settings, reached=mean_over_sites(figures, metric) if complete else Metric(value=None, n=0)
+        )
 
 
 def _put(values: dict[str, Any], place: str, value: Any, arm: str) -> None:
