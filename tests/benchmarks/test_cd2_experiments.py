@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from benchmarks.experiments import cd2_skew, cd2_table1
+from benchmarks.experiments import cd2_skew, cd2_table1, ssl_fl_toys
 
 
 def test_the_best_of_a_site_is_of_its_evaluations_so_far_and_weighs_as_its_images_do() -> None:
@@ -56,7 +56,7 @@ def test_every_arm_trains_as_many_rounds_of_two_epochs_under_each_skew(arm: str,
 
 
 def test_a_site_under_concept_shift_reads_test_images_as_it_reads_training_images() -> None:
-    images, labels, *_ = cd2_skew.digits(0)
+    images, labels, *_ = ssl_fl_toys.digits(0)
     truth = {image.tobytes(): label for image, label in zip(images, labels, strict=True)}
     for _, pictures, told, num_train in cd2_skew.concept_shift(0, Path()):
         real = np.array([truth[picture.tobytes()] for picture in pictures])
