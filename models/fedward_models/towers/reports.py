@@ -23,10 +23,11 @@ def clean_report(text: str) -> tuple[str, ...]:
         Lower-case ASCII words; none where the text says nothing.
     """
     parts = _LIST_NUMBER.split(text.replace("\n", " "))
-    sentences = [_words(sentence) for part in parts for sentence in part.split(".")]
+    sentences = [words_of(sentence) for part in parts for sentence in part.split(".")]
     return tuple(word for words in sentences if len(words) > 1 for word in words)
 
 
-def _words(sentence: str) -> list[str]:
+def words_of(sentence: str) -> list[str]:
+    """Lower-case ASCII words without punctuation, in their order."""
     words = (word.encode("ascii", "ignore").decode("ascii") for word in _WORD.findall(sentence.lower()))
     return [word for word in words if word]

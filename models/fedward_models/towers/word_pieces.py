@@ -48,11 +48,18 @@ class WordPieces:
 
     def __call__(self, texts: Sequence[Sequence[str]]) -> Pieces:
         """Cut texts, which are words, and pad them; a text that is too long keeps its start and the last piece."""
-        rows = [encoding.ids for encoding in self._tokenizer.encode_batch([" ".join(words) for words in texts])]
+        rows = self._cut(texts)
         numbers = torch.stack([self._row(row) for row in rows])
         starts = ~self._continues[numbers]
         word_of = (starts.cumsum(dim=1) - 1).masked_fill(numbers == self._numbers[PAD], -1)
         return Pieces(numbers=numbers, word_of=word_of, cut=torch.tensor([len(row) > self._room for row in rows]))
+
+    def lengths(self, texts: Sequence[Sequence[str]]) -> list[int]:
+        """How many pieces each text has, first and last piece counted; more than T are cut."""
+        return [len(row) + 2 for row in self._cut(texts)]
+
+    def _cut(self, texts: Sequence[Sequence[str]]) -> list[list[int]]:
+        return [encoding.ids for encoding in self._tokenizer.encode_batch([" ".join(words) for words in texts])]
 
     @property
     def _room(self) -> int:

@@ -288,6 +288,31 @@ def test_prompts_are_one_for_each_class() -> None:
     assert build(contract=Contract(classes=("large_nodule", "b"))).prompts == ("large nodule", "b")
 
 
+def test_prompts_are_read_as_reports_are() -> None:
+    """Punctuation would make a word of which the vocabulary knows nothing."""
+    method = build().eval()
+    there, here = (
+        method._embedded([prompt]) for prompt in ("Covid-19 pneumonia, bilateral.", "covid 19 pneumonia bilateral")
+    )
+    assert torch.equal(there, here)
+    assert not torch.equal(method._embedded(["covid-19"]), method._embedded(["sars-2"]))
+
+
+@pytest.mark.parametrize(
+    ("prompts", "task", "message"),
+    [
+        (("normal", "pneumonia " * 11), Task.CLASSIFICATION, "makes 13 pieces, and the text tower reads 12"),
+        (("normal", "pneumonia " * 10), Task.MULTI_LABEL, "'no pneumonia .* makes 13 pieces"),
+        (("normal", "肺炎"), Task.CLASSIFICATION, "'肺炎' has no words in ASCII letters"),
+    ],
+)
+def test_prompts_that_would_not_be_read_whole_are_refused(prompts: tuple[str, ...], task: Task, message: str) -> None:
+    contract = Contract(task=task, classes=("a", "b"))
+    with pytest.raises(SpecError, match=message):
+        build(contract=contract, prompts=prompts)
+    build(contract=contract, prompts=("normal", "pneumonia " * 9))
+
+
 def test_classes_are_named_without_labels_where_there_are_classes() -> None:
     method = build().eval()
     probabilities = method.predict_batch(batch())

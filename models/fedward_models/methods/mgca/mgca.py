@@ -37,12 +37,12 @@ from fedward_models.method import Batch, Clock, Inheritance, Method, StepOutput,
 from fedward_models.methods.mgca.alignment import Pairs, alignment_losses, weighted_sum
 from fedward_models.methods.mgca.config import MGCAConfig
 from fedward_models.methods.mgca.heads import Projection
+from fedward_models.methods.mgca.prompts import absent, check_prompts, class_prompts, cut_prompts
 from fedward_models.towers.bert import TextTower
 from fedward_models.towers.image_file import load_backbone
 from fedward_models.towers.places import place_features, read_places
 from fedward_models.towers.report_sections import impression_and_findings
 from fedward_models.towers.reports import FEWEST_WORDS, clean_report
-from fedward_models.towers.word_pieces import Pieces
 
 
 class MGCA(Method):
@@ -54,7 +54,7 @@ class MGCA(Method):
         prototypes: (K, D), of length 1 at every step.
 
     Raises:
-        SpecError: Prompts that do not fit the classes.
+        SpecError: Prompts that do not fit the classes, or that the text tower would not read, or not whole.
         CheckpointError: Weights or vocabulary of a tower are missing, others than named, or of another form.
     """
 
@@ -63,10 +63,11 @@ class MGCA(Method):
     def __init__(self, config: MGCAConfig, *, backbone: Backbone, contract: Contract) -> None:
         super().__init__()
         self.config, self.backbone, self.task = config, backbone, contract.task
-        self.prompts = _prompts(config, contract)
+        self.prompts = class_prompts(config, contract)
         if config.image_weights:
             load_backbone(backbone, read_frozen(config.image_weights), name=config.image_weights.name)
         tower = TextTower(config.text)
+        check_prompts(self.prompts, tower.pieces, task=contract.task)
         self.text = FrozenModule(tower) if config.freeze_text else tower
         form = {"hidden": config.hidden, "width": config.width}
         widths = (backbone.num_features, place_features(backbone))
@@ -159,8 +160,7 @@ class MGCA(Method):
         similarity: Tensor = embedded @ self._embedded(self.prompts).T / self.config.pair_temperature
         if self.task is not Task.MULTI_LABEL:
             return similarity.softmax(dim=1)
-        absent = self._embedded([f"no {prompt}" for prompt in self.prompts])
-        against: Tensor = embedded @ absent.T / self.config.pair_temperature
+        against: Tensor = embedded @ self._embedded(absent(self.prompts)).T / self.config.pair_temperature
         return (similarity - against).sigmoid()
 
     def predict_batch(self, batch: Batch) -> Tensor:
@@ -207,8 +207,8 @@ class MGCA(Method):
         return report if self.config.report_part == "all" else impression_and_findings(report)
 
     def _embedded(self, prompts: Sequence[str]) -> Tensor:
-        """(K, D), of texts that are taken as they are, without leaving out short sentences."""
-        pieces: Pieces = self.tower.pieces([prompt.lower().split() for prompt in prompts])
+        """(K, D)."""
+        pieces = cut_prompts(prompts, self.tower.pieces)
         device = self.prototypes.device
         embedded: Tensor = self.report_head(self.tower(pieces.numbers.to(device), pieces.word_of.to(device)).report)
         return embedded
@@ -217,14 +217,3 @@ class MGCA(Method):
 def _those(batch: Batch, chosen: Tensor) -> Batch:
     drawn = {name: tensor[chosen] for name, tensor in batch.drawn.items()}
     return replace(batch, images=batch.images[chosen], drawn=drawn)
-
-
-def _prompts(config: MGCAConfig, contract: Contract) -> tuple[str, ...]:
-    if config.prompts is None:
-        return tuple(name.replace("_", " ") for name in contract.classes)
-    if len(config.prompts) != len(contract.classes):
-        raise SpecError(
-            f"mgca has {len(config.prompts)} prompts for {len(contract.classes)} classes: give one for each class, in "
-            "the order of the classes, or none for their names"
-        )
-    return config.prompts
