@@ -30,13 +30,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 
-from benchmarks.experiments.labelled import Labelled, LabelledSteps, mean_over, train
+from benchmarks.experiments.evp_data import LABORATORIES, disturbed, laboratory_cells, shifted_digits
+from benchmarks.experiments.labelled import LabelledSteps, mean_over, train
 from benchmarks.experiments.pairs import show_pairs
 from benchmarks.experiments.pretraining import append, median_ms, records, ridge_probe, show, tower_digest
 from fedward_core.cards import Contract
@@ -50,7 +50,6 @@ from fedward_models.methods.evp.evp import EVP
 from fedward_models.methods.evp.tower import TextHead
 
 SCALE, BATCH = 10.0, 130
-LABORATORIES = ("cellavision", "jiangxi_tecom")
 OVERLAY, PLAIN = {"placement": "overlay"}, {"normalise_gradient": False}
 # Settings of the method, the rate, and the momentum.
 PROMPTS: dict[str, tuple[dict[str, Any], float, float]] = {
@@ -117,7 +116,7 @@ class Bench:
         self.name = "digits" if digits else f"wbc to {arguments.target}"
         self.canvas_px, self.margin_px, self.patch_px = (24, 4, 4) if digits else (48, 8, 8)
         self.source, self.source_test, self.train, self.test = (
-            _digits() if digits else _cells(arguments.data, arguments.target)
+            shifted_digits() if digits else laboratory_cells(arguments.data, arguments.target)
         )
         self.classes = int(self.source.labels.max()) + 1
         # What always naming the most frequent class reaches.
@@ -224,7 +223,7 @@ class Bench:
         optimizer, rng = torch.optim.AdamW(network.parameters(), lr=1e-3), torch.Generator().manual_seed(seed)
         for _ in range(self.arguments.tower_steps):
             chosen = torch.randint(len(self.source.pixels), (128,), generator=rng)
-            images = _disturbed(self.source.pixels[chosen], self.canvas_px, rng)
+            images = disturbed(self.source.pixels[chosen], self.canvas_px, rng)
             loss = functional.cross_entropy(head(network(images)), self.source.labels[chosen])
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -235,48 +234,6 @@ class Bench:
 def _right(method: EVP, batch: Batch) -> Tensor:
     assert batch.labels is not None
     return method.predict_batch(batch).argmax(dim=1) == batch.labels
-
-
-def _disturbed(pixels: Tensor, canvas_px: int, rng: torch.Generator) -> Tensor:
-    """One size and place for a batch, noise of 0.1, and a quarter of the images with half of the contrast inverted."""
-    side = int(torch.randint(round(canvas_px * 14 / 24), canvas_px + 1, (), generator=rng))
-    left, top = (int(torch.randint(canvas_px - side + 1, (), generator=rng)) for _ in range(2))
-    small = functional.interpolate(pixels, size=(side, side), mode="bilinear", antialias=True)
-    inverted = torch.rand(len(pixels), 1, 1, 1, generator=rng) < 0.25
-    small = torch.where(inverted, 0.75 - 0.5 * small, small)
-    canvas = functional.pad(small, (left, canvas_px - side - left, top, canvas_px - side - top))
-    return canvas + 0.1 * torch.randn(canvas.shape, generator=rng)
-
-
-def _digits() -> tuple[Labelled, Labelled, Labelled, Labelled]:
-    from sklearn.datasets import load_digits  # noqa: PLC0415 - heavy, and only here
-
-    images, labels = load_digits(return_X_y=True)
-    order = np.random.default_rng(0).permutation(len(labels))
-    small = torch.from_numpy(images[order]).float().view(-1, 1, 8, 8) / 16
-    pixels = functional.interpolate(small, size=24, mode="bilinear", align_corners=False)
-    source = Labelled(pixels=pixels, labels=torch.from_numpy(labels[order]).long())
-    target = replace(source, pixels=0.55 + 0.35 * pixels - 0.5 * torch.linspace(0, 1, 24) * pixels)
-    return source.part(0, 1300), source.part(1300, 1797), target.part(0, 1300), target.part(1300, 1797)
-
-
-def _cells(folder: Path, target: str) -> tuple[Labelled, Labelled, Labelled, Labelled]:
-    source = next(name for name in LABORATORIES if name != target)
-    return (*_laboratory(folder / f"{source}.npz"), *_laboratory(folder / f"{target}.npz"))
-
-
-def _laboratory(path: Path) -> tuple[Labelled, Labelled]:
-    with np.load(path, allow_pickle=False) as file:
-        images, labels, split = file["images"], file["labels"], file["split"]
-    pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
-    small = functional.interpolate(pixels, size=48, mode="bilinear", antialias=True)
-    kept = labels < 4  # the sets hold one to three basophils
-    train, test = (torch.from_numpy(np.flatnonzero(kept & (split == part))) for part in ("train", "test"))
-    known = torch.from_numpy(labels).long()
-    return (
-        Labelled(pixels=small[train], labels=known[train]),
-        Labelled(pixels=small[test], labels=known[test]),
-    )
 
 
 def _arguments() -> argparse.Namespace:

@@ -6,8 +6,8 @@
 Without --data: scikit-learn's digits, enlarged to 16 pixels, 1,300 for training and 497 for testing, a radius of 0.15,
 and three convolutions of 16, 32 and 64 channels. With --data, a folder with train.npz and test.npz (JPEG streams): the
 first 10,000 images of CIFAR-10, never changed at random, 8/255, PreActResNet-18 of width 16, and 256 for testing. The
-whole network, with its schedule and AutoAttack, is recipe:fgsm_at_tricks/all and needs a GPU. Every finished arm is a
-line of <out>/fgsm_at.jsonl and is not run again.
+whole network and its schedule are recipe:fgsm_at_tricks/all with evaluation_auto_attack, and take a GPU. Every finished
+arm is a line of <out>/fgsm_at.jsonl and is not run again.
 
     plain       FGSM from the image: expected to collapse
     mask, stride, smooth, penalty    one trick each; all: the four of them
@@ -117,7 +117,8 @@ def main() -> None:
             if not any(key.items() <= row.items() for row in records(finished)):
                 append(finished, key | bench.run(arm, seed))
     rows = [row for row in records(finished) if same.items() <= row.items()]
-    show(rows, ("clean", "fgsm", "pgd", "square"), n=len(bench.test.pixels), chance=0.1)
+    figures = ("clean", "fgsm", "pgd", "square")
+    show(rows, figures, n=len(bench.test.pixels), chance=0.1, judged=figures)
     print(f"{bench.build('plain', 0).notes[0]}; Square with {QUERIES} queries")
     if bench.name == "cifar10":
         print(PUBLISHED)

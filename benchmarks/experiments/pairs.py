@@ -31,12 +31,13 @@ def show_pairs(rows: Iterable[dict[str, Any]], figure: str, pairs: Sequence[tupl
         pairs: Arms, each with the one that it is set against.
     """
     found = list(rows)
-    print(f"\n| {figure} | seeds | difference | 95 % interval | |\n|---|---|---|---|---|")
-    for arm, other in pairs:
-        if values := differences(found, figure, arm, other):
+    known = [(arm, other, values) for arm, other in pairs if (values := differences(found, figure, arm, other))]
+    if known:
+        print(f"\n| {figure} | seeds | difference | 95 % interval | |\n|---|---|---|---|---|")
+        for arm, other, values in known:
             spread = f"{np.mean(values):+.3f} [{min(values):+.3f}, {max(values):+.3f}]"
             print(f"| {arm} over {other} | {len(values)} | {spread} | {_interval(values)} | {doubt(values)} |")
-    print("\nPaired by seed. Means, least and most in brackets; intervals resample seeds.")
+        print("\nPaired by seed. Means, least and most in brackets; intervals resample seeds.")
 
 
 def doubt(values: Sequence[float]) -> str:

@@ -173,19 +173,38 @@ def append(path: Path, record: dict[str, Any]) -> None:
     print(json.dumps(record), flush=True)
 
 
-def show(rows: Iterable[dict[str, Any]], figures: tuple[str, ...], *, n: int, chance: float) -> None:
-    """The mean and range over seeds of each arm, as a table; the first figure is judged."""
-    found = list(rows)
-    plain = [row[figures[0]] for row in found if row["arm"] == "untrained"]
-    untrained = float(np.mean(plain)) if plain else None
+def show(
+    rows: Iterable[dict[str, Any]],
+    figures: tuple[str, ...],
+    *,
+    n: int,
+    chance: float,
+    judged: tuple[str, ...] | None = None,
+) -> None:
+    """The mean and range over seeds of each arm, as a table, and which figures are no evidence.
+
+    Args:
+        rows: What was recorded.
+        figures: The columns.
+        n: Test images.
+        chance: What guessing gets.
+        judged: The accuracies among the columns that are judged; None for the first alone.
+    """
+    found, judged = list(rows), judged or figures[:1]
+    untrained = [row for row in found if row["arm"] == "untrained"]
+    plain = {figure: _mean(untrained, figure) if untrained else None for figure in judged}
     print(f"\n| arm | seeds | {' | '.join(figures)} | |\n|---|---|{'---|' * (len(figures) + 1)}")
     for arm in dict.fromkeys(row["arm"] for row in found):
         own = [row for row in found if row["arm"] == arm]
         cells = [_spread([row[figure] for row in own]) for figure in figures]
-        judged = float(np.mean([row[figures[0]] for row in own]))
-        judgement = verdict(judged, n=n, chance=chance, untrained=untrained)
-        print(f"| {arm} | {len(own)} | {' | '.join(cells)} | {judgement} |")
-    print(f"\nn = {n} test images, chance {chance:g}. Means over seeds, least and most in brackets.")
+        doubts = {figure: verdict(_mean(own, figure), n=n, chance=chance, untrained=plain[figure]) for figure in judged}
+        told = [f"{figure}: {doubt}" if len(judged) > 1 else doubt for figure, doubt in doubts.items() if doubt]
+        print(f"| {arm} | {len(own)} | {' | '.join(cells)} | {'; '.join(told)} |")
+    print(f"\nn = {n} test images, chance {chance:.3g}. Means over seeds, least and most in brackets.")
+
+
+def _mean(rows: list[dict[str, Any]], figure: str) -> float:
+    return float(np.mean([row[figure] for row in rows]))
 
 
 def _spread(values: list[float]) -> str:

@@ -1,13 +1,23 @@
 """Trials of the zoo are run by hand, and would break unseen; and what their tables call evidence must be some."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
-from benchmarks.experiments import evp, fgsm_at, pairs, pretraining
+from benchmarks.experiments import evp, fgsm_at, mgca_pointing, pairs, pretraining
+
+from fedward_core.cards import Contract
+from fedward_models.backbones.vit.config import ViTConfig
+from fedward_models.method import Batch
+from fedward_models.methods.mgca.alignment import Pairs
+from fedward_models.methods.mgca.config import MGCAConfig
+from fedward_models.methods.mgca.mgca import MGCA
+from fedward_models.towers.config import TextTowerConfig
+from fedward_models.towers.reports import clean_report
 
 
 def rows(**arms: list[float]) -> list[dict[str, Any]]:
@@ -69,6 +79,19 @@ def test_an_accuracy_near_chance_is_no_evidence(accuracy: float, untrained: floa
     assert pretraining.verdict(accuracy, n=500, chance=0.1, untrained=untrained) == judgement
 
 
+def test_every_accuracy_that_is_judged_is_named_where_it_is_no_evidence(capsys: pytest.CaptureFixture[str]) -> None:
+    found = [
+        {"arm": "plain", "seed": 0, "clean": 0.9, "pgd": 0.05},
+        {"arm": "all", "seed": 0, "clean": 0.9, "pgd": 0.5},
+    ]
+    pretraining.show(found, ("clean", "pgd"), n=500, chance=0.1, judged=("clean", "pgd"))
+    pretraining.show(found, ("clean", "pgd"), n=500, chance=0.1)
+    both, first = capsys.readouterr().out.split("Means over seeds")[:2]
+    assert "| plain | 1 | 0.900 [0.900, 0.900] | 0.050 [0.050, 0.050] | pgd: no evidence |" in both
+    assert "| all | 1 | 0.900 [0.900, 0.900] | 0.500 [0.500, 0.500] |  |" in both
+    assert "no evidence" not in first
+
+
 def run(module: ModuleType, out: Path, monkeypatch: pytest.MonkeyPatch, *words: str) -> list[dict[str, Any]]:
     """What a trial records; nothing is timed more than once."""
     monkeypatch.setattr(module, "median_ms", lambda work: (work(), 1.0)[1])
@@ -116,3 +139,40 @@ def test_on_cifar_10_the_attack_is_that_of_the_papers_tables(monkeypatch: pytest
     assert "PGD with 50 steps of a quarter of it and 10 random starts" in note
     assert len(bench.test.pixels) == 256
     assert bench.epsilon == pytest.approx(8 / 255)
+
+
+REPORT = (
+    "No focal consolidation. There is a faint patchy opacity in the right upper zone, consistent with pneumonia. "
+    "A round nodule projects over the left lung. Opacity from left to right."
+)
+
+
+def test_words_of_findings_are_read_with_the_side_of_their_sentence() -> None:
+    """The last sentence says both sides, and the first none."""
+    words = clean_report(REPORT)
+    assert [(words[place], half) for place, half in mgca_pointing.words_with_sides(REPORT)] == [
+        ("opacity", 0),
+        ("nodule", 1),
+    ]
+
+
+@pytest.mark.parametrize(("half", "share"), [(0, 1 / 2), (1, 1 / 2), (None, 1.0)])
+def test_pointing_counts_words_that_attend_to_the_half_of_their_side(half: int | None, share: float) -> None:
+    """Words are made equal to a place of one half, or of the half that the report says."""
+    text = TextTowerConfig(width=8, depth=1, heads=2)
+    config = MGCAConfig(text=text, hidden=8, width=4, prototypes=2)
+    backbone = ViTConfig(width=8, depth=1, heads=2, patch_px=8).build(image_px=32, channels=1)
+    method = MGCA(config, backbone=backbone, contract=Contract(classes=("a", "b"))).eval()
+    aligned = method.pairs
+
+    def pairs_of(batch: Batch) -> Pairs:
+        found = aligned(batch)
+        places = torch.zeros(1, 16, 4)
+        places[0, 1, 0] = places[0, 14, 1] = 1  # the first row's second column, and the last row's third
+        words = torch.zeros_like(found.words)
+        for place, said in mgca_pointing.words_with_sides(REPORT):
+            words[0, place, said if half is None else half] = 1
+        return replace(found, places=places, words=words)
+
+    method.pairs = pairs_of  # type: ignore[method-assign]
+    assert mgca_pointing.pointing(method, torch.zeros(1, 1, 32, 32), (REPORT,)) == share

@@ -1,0 +1,57 @@
+"""What prompts are tried on: a source that a network is trained on, and a target that looks different."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from benchmarks.experiments.labelled import Labelled
+
+LABORATORIES = ("cellavision", "jiangxi_tecom")
+
+
+def disturbed(pixels: Tensor, canvas_px: int, rng: torch.Generator) -> Tensor:
+    """One size and place for a batch, noise of 0.1, and a quarter of the images with half of the contrast inverted."""
+    side = int(torch.randint(round(canvas_px * 14 / 24), canvas_px + 1, (), generator=rng))
+    left, top = (int(torch.randint(canvas_px - side + 1, (), generator=rng)) for _ in range(2))
+    small = functional.interpolate(pixels, size=(side, side), mode="bilinear", antialias=True)
+    inverted = torch.rand(len(pixels), 1, 1, 1, generator=rng) < 0.25
+    small = torch.where(inverted, 0.75 - 0.5 * small, small)
+    canvas = functional.pad(small, (left, canvas_px - side - left, top, canvas_px - side - top))
+    return canvas + 0.1 * torch.randn(canvas.shape, generator=rng)
+
+
+def shifted_digits() -> tuple[Labelled, Labelled, Labelled, Labelled]:
+    """scikit-learn's digits at 24 pixels, then the same inverted in part along a ramp: train and test of each."""
+    from sklearn.datasets import load_digits  # noqa: PLC0415 - heavy, and only here
+
+    images, labels = load_digits(return_X_y=True)
+    order = np.random.default_rng(0).permutation(len(labels))
+    small = torch.from_numpy(images[order]).float().view(-1, 1, 8, 8) / 16
+    pixels = functional.interpolate(small, size=24, mode="bilinear", align_corners=False)
+    source = Labelled(pixels=pixels, labels=torch.from_numpy(labels[order]).long())
+    target = replace(source, pixels=0.55 + 0.35 * pixels - 0.5 * torch.linspace(0, 1, 24) * pixels)
+    return source.part(0, 1300), source.part(1300, 1797), target.part(0, 1300), target.part(1300, 1797)
+
+
+def laboratory_cells(folder: Path, target: str) -> tuple[Labelled, Labelled, Labelled, Labelled]:
+    """White blood cells at 48 pixels: train and test of the other laboratory, then of the target."""
+    source = next(name for name in LABORATORIES if name != target)
+    return (*_laboratory(folder / f"{source}.npz"), *_laboratory(folder / f"{target}.npz"))
+
+
+def _laboratory(path: Path) -> tuple[Labelled, Labelled]:
+    with np.load(path, allow_pickle=False) as file:
+        images, labels, split = file["images"], file["labels"], file["split"]
+    pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
+    small = functional.interpolate(pixels, size=48, mode="bilinear", antialias=True)
+    kept = labels < 4  # the sets hold one to three basophils
+    train, test = (torch.from_numpy(np.flatnonzero(kept & (split == part))) for part in ("train", "test"))
+    known = torch.from_numpy(labels).long()
+    return (
+        Labelled(pixels=small[train], labels=known[train]),
+        Labelled(pixels=small[test], labels=known[test]),
+    )

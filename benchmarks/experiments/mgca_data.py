@@ -1,0 +1,59 @@
+"""Films with what was written about them, to learn from (``train``) and to ask about (``asked``)."""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.experiments.pretraining import ImageData
+from fedward_core.cards import DataKind
+from fedward_models.data import generate
+
+IMAGE_PX = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairData(ImageData):
+    """Images with classes and reports: (N, 1, 64, 64), standardised, (N,), and N texts."""
+
+    reports: tuple[str, ...]
+
+
+def generated_pairs(folder: Path) -> dict[str, PairData]:
+    """2,000 films to train on and 500 to ask about, other patients', kept in a folder."""
+    if not any(folder.glob("*.npz")):
+        generate(folder, sites=1, images_per_site=2500, image_px=IMAGE_PX, seed=1, kind=DataKind.REPORT)
+    (path,) = folder.glob("*.npz")
+    with np.load(path, allow_pickle=False) as file:
+        patients = file["patient"]
+        # By patient: films of one patient are neighbours.
+        border = int(np.flatnonzero(patients == patients[2000])[0])
+        return _divided(file["images"], file["labels"], file["reports"], np.arange(len(patients)) < border)
+
+
+def true_pairs(folder: Path) -> dict[str, PairData]:
+    """What a folder's split calls train and test, at 64 pixels from 128."""
+    with np.load(folder / "images.npz", allow_pickle=False) as file:
+        images, labels, split = file["images"], file["labels"], file["split"]
+    with (folder / "reports.csv").open(encoding="utf-8", newline="") as file_:
+        texts = {int(row["index"]): row["text"] for row in csv.DictReader(file_)}
+    used = split != "val"
+    reports = np.array([texts[number] for number in range(len(images))])
+    blocks = images.reshape(len(images), IMAGE_PX, 2, IMAGE_PX, 2).mean(axis=(2, 4))
+    return _divided(blocks[used], labels[used], reports[used], split[used] == "train")
+
+
+def _divided(images: Any, labels: Any, reports: Any, known: Any) -> dict[str, PairData]:
+    pixels = torch.from_numpy(images.astype(np.float32))[:, None] / 255
+    mean, deviation = pixels[known].mean(), pixels[known].std()
+    return {
+        part: PairData(
+            images=(pixels[rows] - mean) / deviation,
+            labels=torch.from_numpy(labels[rows].astype(np.int64)),
+            reports=tuple(map(str, reports[rows])),
+        )
+        for part, rows in (("train", known), ("asked", ~known))
+    }
