@@ -80,13 +80,33 @@ def test_a_stranger_reads_the_graph_of_a_network_that_segments(
     check_as_a_stranger(finished(name, task=Task.SEGMENTATION, **settings), tmp_path)
 
 
-def finished(name: str, *, task: Task = Task.CLASSIFICATION, **settings: Any) -> FinishedModel:
+METHODS: dict[str, dict[str, Any]] = {
+    "fgsm_at": {"name": "fgsm_at", "epsilon": 0.01},
+    "probe": {"name": "probe", "weights": "as_built"},
+    "supervised with clips of clips": {"name": "supervised", "clips": {"frames": 4, "test_clips": 2, "crop_px": 16}},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("method", "name"), [*zip(METHODS, ("preact_resnet", "vit", "sts_resnet"), strict=True)])
+def test_a_stranger_reads_the_graph_of_every_method_that_names_classes(method: str, name: str, tmp_path: Path) -> None:
+    check_as_a_stranger(finished(name, method=METHODS[method]), tmp_path)
+
+
+@pytest.mark.slow
+def test_a_stranger_reads_the_graph_of_a_network_of_several_findings(tmp_path: Path) -> None:
+    check_as_a_stranger(finished("vit", task=Task.MULTI_LABEL), tmp_path)
+
+
+def finished(
+    name: str, *, task: Task = Task.CLASSIFICATION, method: str | dict[str, Any] = "supervised", **settings: Any
+) -> FinishedModel:
     """A model whose head says something, as if it had been trained."""
     kind = KINDS[registry.resolve("backbones", name).need]
     grid = {DataKind.VOLUME: {"depth": IMAGE_PX}, DataKind.CLIP: {"frames": LENGTH}}.get(kind, {})
     stage = {
         "name": "train",
-        "method": "supervised",
+        "method": method,
         "backbone": {"name": name, **SMALL.get(name, {}), **settings},
         "rounds": 1,
     }
@@ -94,11 +114,11 @@ def finished(name: str, *, task: Task = Task.CLASSIFICATION, **settings: Any) ->
     spec = Spec.parse({"name": "study", "dataset": dataset, "stages": [stage]})
     length = {DataKind.VOLUME: IMAGE_PX, DataKind.CLIP: LENGTH}.get(kind)
     contract = Contract(kind=kind, task=task, classes=("a", "b", "c"), depth=length)
-    method = build_method(spec, 0, contract).eval()
+    built = build_method(spec, 0, contract).eval()
     with seeded(1), torch.no_grad():
-        method.get_parameter("head.weight").normal_()
-    plan = StagePlan(manifest=manifest_of(method), rules=method.rules(), contract=contract)
-    return FinishedModel(spec=spec, index=0, plan=plan, method=method)
+        built.get_parameter("head.weight").normal_()
+    plan = StagePlan(manifest=manifest_of(built), rules=built.rules(), contract=contract)
+    return FinishedModel(spec=spec, index=0, plan=plan, method=built)
 
 
 def check_as_a_stranger(model: FinishedModel, folder: Path) -> None:
