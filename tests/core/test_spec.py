@@ -304,6 +304,17 @@ def test_a_quorum_that_the_named_sites_cannot_reach_is_refused() -> None:
     assert "min_sites is 3" in refused({**SPEC, "cohort": {"sites": ["north", "south"], "min_sites": 3}})
 
 
+@pytest.mark.parametrize("cohort", [{"sites": ["a", "b", "c", "d"]}, {"sites_per_round": 4}])
+def test_a_rule_that_needs_more_sites_than_train_is_refused(cohort: dict[str, Any]) -> None:
+    def spec(trim: float) -> dict[str, Any]:
+        return {**SPEC, "cohort": cohort, "stages": [{**STAGE, "aggregate": {"name": "trimmed_mean", "trim": trim}}]}
+
+    assert "stage 'only': aggregate 'trimmed_mean' with these settings needs the updates of 5 sites" in refused(
+        spec(0.2)
+    )
+    Spec.parse(spec(0.25))
+
+
 def test_a_label_fraction_without_labels_has_no_effect_and_is_refused() -> None:
     values = {**SPEC, "stages": [{**STAGE, "method": "mae", "backbone": "vit"}]}
     Spec.parse(values)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fedward_core.cards import Contract, Split
-from fedward_core.errors import DataError, QuorumError
+from fedward_core.errors import DataError, QuorumError, SpecError
 from fedward_core.events import EventKind
 from fedward_core.order import Failure, Work
 from fedward_server.rounds.exchange import Answer, Errand
@@ -68,6 +68,14 @@ def test_a_site_that_cannot_describe_its_data_is_named(run_scripts: Any, honest_
 
     with pytest.raises(DataError, match="site 'b' gave no card of dataset 'toy'"):
         run_scripts({"a": honest_site, "b": broken})
+
+
+def test_a_rule_that_needs_more_sites_than_there_are_is_refused_before_they_train(
+    run_scripts: Any, honest_site: Script
+) -> None:
+    with pytest.raises(SpecError, match="needs the updates of 5 sites in a round, and 4 train") as caught:
+        run_scripts(dict.fromkeys("abcd", honest_site), aggregate="trimmed_mean")
+    assert caught.value.outcome.exchange.errands == []  # type: ignore[attr-defined]
 
 
 def test_fewer_sites_than_the_quorum_are_refused(run_scripts: Any, honest_site: Script) -> None:

@@ -1,5 +1,7 @@
 """What a spec can say about aggregators, each default with its source."""
 
+import math
+from fractions import Fraction
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -93,3 +95,13 @@ class TrimmedMeanConfig(AggregatorConfig):
 
     name: Literal["trimmed_mean"] = "trimmed_mean"
     trim: float = Field(default=0.2, gt=0, lt=0.5)
+
+    @property
+    def exact_trim(self) -> Fraction:
+        """The part as it is written: 0.29 of 100 is 29, not 28.999..."""
+        return Fraction(str(self.trim))
+
+    @property
+    def least_updates(self) -> int:
+        """Of fewer, none is left out, and the mean would not be robust at all."""
+        return math.ceil(1 / self.exact_trim)

@@ -5,7 +5,6 @@ https://arxiv.org/abs/1803.01498, definition 2.
 """
 
 import math
-from fractions import Fraction
 
 from fedward_core.aggregation.config import TrimmedMeanConfig
 from fedward_core.aggregation.order_statistics import OrderStatistic
@@ -25,11 +24,9 @@ class TrimmedMean(OrderStatistic):
         Raises:
             RoundError: That is none, and the mean would not be robust at all.
         """
-        trim = Fraction(str(self.config.trim))  # exact: 0.29 of 100 is 29, not 28.999...
-        trimmed = math.floor(trim * updates)
-        if not trimmed:
+        if updates < self.config.least_updates:
             raise RoundError(
                 f"cannot leave out {self.config.trim} of {updates} updates at either end: expected at least "
-                f"{math.ceil(1 / trim)} sites. Let more sites take part, or raise aggregate.trim"
+                f"{self.config.least_updates} sites. Let more sites take part, or raise aggregate.trim"
             )
-        return trimmed
+        return math.floor(self.config.exact_trim * updates)

@@ -76,6 +76,11 @@ class AggregatorConfig(Config):
 
     personalisation: ClassVar[str | None] = None
 
+    @property
+    def least_updates(self) -> int:
+        """Of fewer updates the rule makes nothing."""
+        return 1
+
 
 class PersonalisationConfig(Config):
     """The base of every personalisation: which part of the model stays private, and from which round on."""

@@ -45,6 +45,15 @@ class Spec(Frozen):
         return self
 
     @model_validator(mode="after")
+    def _check_folding(self) -> Self:
+        cohort = self.cohort
+        named = None if cohort.sites == "all" else len(cohort.training(cohort.sites))
+        count = cohort.sites_per_round or named
+        if count is not None and (fault := self.folding_fault(count)):
+            raise ValueError(fault)
+        return self
+
+    @model_validator(mode="after")
     def _check_public(self) -> Self:
         if self.evaluate.public is None:
             return self
@@ -129,6 +138,17 @@ class Spec(Frozen):
         """What a stage reads: what its method needs, or, for one that needs images, what its backbone reads."""
         need, backbone = self.stages[stage].method.need, self.backbone_of(stage)
         return backbone.need if need is DataNeed.IMAGE and isinstance(backbone, BackboneConfig) else need
+
+    def folding_fault(self, sites: int) -> str:
+        """Why the updates of so many sites cannot be folded, in whichever stage; empty if they can."""
+        for stage in self.stages:
+            least = stage.aggregate.least_updates
+            if sites < least:
+                return (
+                    f"stage '{stage.name}': aggregate '{stage.aggregate.name}' with these settings needs the updates "
+                    f"of {least} sites in a round, and {sites} train. Let more take part, or choose other settings"
+                )
+        return ""
 
     def digest(self) -> str:
         """The SHA-256 of the whole spec with its defaults, 64 hexadecimal digits."""

@@ -36,7 +36,8 @@ class Preflight:
             QuorumError: The spec demands more sites than there are.
             DataError: A site has no usable data.
             CheckpointError: The disk is full or not writable.
-            SpecError: The spec draws as many sites for a round as there are, or holds one out that is not there.
+            SpecError: The spec draws as many sites for a round as there are, holds one out that is not there, or folds
+                updates by a rule that needs those of more sites.
         """
         self._check_cohort(self._job.spec.cohort)
         sites = self._job.sites
@@ -60,6 +61,8 @@ class Preflight:
                 f"the cohort has {len(sites)} sites ({', '.join(sites)}), cohort.min_sites is {cohort.min_sites}: "
                 "add sites, or set cohort.min_sites lower where the data are simulated"
             )
+        if fault := self._job.spec.folding_fault(len(sites)):
+            raise SpecError(fault)
         drawn = cohort.sites_per_round
         if drawn is not None and drawn >= len(sites):
             raise SpecError(

@@ -30,7 +30,7 @@ async def submit_run(session: AsyncSession, request: CreateRunRequest, idempoten
 
     Raises:
         SpecError: The spec is wrong, does not fit the study, or needs what this machine lacks.
-        InvalidError: There is no such engine, or it does not fit the study.
+        InvalidError: There is no such engine, or it or the number of workers does not fit the study.
         NotFoundError: There is no such study.
         ConflictError: Another run has this id or idempotency key.
     """
@@ -140,8 +140,14 @@ def _engine(request: CreateRunRequest, study: Study) -> str:
     return engine
 
 
+def _check_workers(request: CreateRunRequest, study: Study) -> None:
+    if study.enrolled and request.workers > 1:
+        raise InvalidError(f"workers has no effect on the enrolled sites of study '{study.name}': leave it out")
+
+
 def _row(request: CreateRunRequest, study: Study, idempotency_key: str | None) -> RunRow:
     engine = _engine(request, study)
+    _check_workers(request, study)
     spec, sites = fit_spec(Spec.parse(request.spec), study)
     if not study.enrolled:
         check_installed(engine, spec)

@@ -118,4 +118,6 @@ def _taking_part(spec: Spec, study: Study) -> tuple[str, ...]:
             f"cohort.min_sites is {spec.cohort.min_sites}, but {training} sites of study '{study.name}' would train: "
             "lower it, or add sites"
         )
+    if fault := spec.folding_fault(training):
+        raise SpecError(fault)
     return sites

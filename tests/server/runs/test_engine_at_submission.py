@@ -6,6 +6,7 @@ import pytest
 
 from fedward_core.errors import SpecError
 from fedward_core.spec import Spec
+from fedward_server.errors import InvalidError
 from fedward_server.runs import service
 from fedward_server.runs.models import CreateRunRequest
 from fedward_server.studies.models import Study
@@ -46,6 +47,12 @@ def test_a_run_on_this_machine_is_refused_where_the_machine_cannot_carry_it_out(
     with pytest.raises(SpecError, match="no torch for toy"):
         service._row(request, study(enrolled=False), None)
     assert checked == [asked]
+
+
+def test_workers_have_no_effect_on_enrolled_sites_and_are_refused() -> None:
+    request = CreateRunRequest(study="toy", spec=SPEC, workers=2)
+    with pytest.raises(InvalidError, match="workers has no effect on the enrolled sites of study 'toy'"):
+        service._row(request, study(enrolled=True), None)
 
 
 def test_a_run_at_enrolled_sites_needs_nothing_of_this_machine(checked: list[str]) -> None:
