@@ -247,7 +247,7 @@ def _check_cuts(entry: Entry, rule: Rule) -> None:
     for cut in rule.cuts:
         for dim in cut.dims:
             length = cut.tiles * cut.channels * cut.unit
-            if dim >= len(entry.shape) or entry.shape[dim] != length:
+            if not 0 <= dim < len(entry.shape) or entry.shape[dim] != length:
                 raise SpecError(
                     f"cannot cut '{entry.name}' of shape {entry.shape} along axis {dim}: {cut.tiles} x {cut.channels} "
                     f"channels x {cut.unit} would need {length} entries there"

@@ -229,7 +229,9 @@ def test_an_entry_without_a_rule_is_refused() -> None:
         Partition(_one(2), (Rule(pattern="v", role=Role.SHARED),))
 
 
-@pytest.mark.parametrize("cut", [Cut(channels=3), Cut(channels=4, unit=2), Cut(channels=4, dims=(1,))])
+@pytest.mark.parametrize(
+    "cut", [Cut(channels=3), Cut(channels=4, unit=2), Cut(channels=4, dims=(1,)), Cut(channels=4, dims=(-1,))]
+)
 def test_a_cut_that_does_not_fit_is_refused(cut: Cut) -> None:
     with pytest.raises(SpecError, match="cannot cut 'w' of shape"):
         Partition(_one(4), (Rule(pattern="w", role=Role.PRIVATE, cuts=(cut,)),))

@@ -1,4 +1,7 @@
-"""What is done for a run in each state. Nothing here knows the database, and nothing waits."""
+"""What is done for a run in each state.
+
+Nothing here knows the database, and nothing waits for a run; for a SuperLink that has to be started, a start does.
+"""
 
 import logging
 import time
