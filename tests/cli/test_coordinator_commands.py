@@ -220,3 +220,12 @@ def test_a_run_is_paused_and_resumed(network: Network, spec: Path) -> None:
 def test_half_of_the_files_for_tls_is_refused(network: Network, tmp_path: Path) -> None:
     result = network.call("server", "--home", tmp_path, "--tls-cert", tmp_path / "a.pem")
     assert result.exit_code == 2
+
+
+@pytest.mark.parametrize(("host", "told"), [("127.0.0.1", False), ("0.0.0.0", True)])
+def test_plain_http_beyond_this_machine_is_told(
+    host: str, told: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fedward_server.api.serving.serve", lambda *_, **__: None)
+    result = CliRunner().invoke(app, ["server", "--host", host, "--port", "0", "--home", str(tmp_path / "home")])
+    assert (result.exit_code, "plain HTTP" in result.stderr) == (0, told)

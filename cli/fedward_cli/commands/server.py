@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fedward_cli.display.consoles import tell
+from fedward_cli.network.proxies import HERE
 from fedward_cli.options import finite
 from fedward_core.atomic import replacing
 
@@ -46,6 +47,11 @@ KeyFile = Annotated[
     Path | None,
     typer.Option("--key-file", help="Where the administrator's first key goes, in place of standard output."),
 ]
+
+_PLAIN = (
+    "It speaks plain HTTP beyond this machine: keys can be read on the way, and whoever reaches the port may join as a "
+    "site's node. Give the three --tls files."
+)
 
 
 def server(
@@ -89,6 +95,8 @@ def server(
             heartbeat_s=heartbeat,
         )
         tell(f"The coordinator listens at {address}/api/v1. Ctrl-C ends it.")
+        if tls is None and host not in HERE:
+            tell(_PLAIN)
         serve(application, listener, tls=tls)
 
 
