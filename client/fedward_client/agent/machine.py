@@ -38,5 +38,8 @@ def gpu_names(allowed: Gpus) -> tuple[str, ...]:
 
 
 def visible_devices(allowed: Gpus) -> dict[str, str]:
-    """The environment that shows a process only the GPUs that it may use."""
-    return {} if allowed == "all" else {"CUDA_VISIBLE_DEVICES": ",".join(map(str, allowed))}
+    """The environment that shows a process only the GPUs that it may use, by the numbers that ``nvidia-smi`` gives."""
+    if allowed == "all":
+        return {}
+    # CUDA itself would count the fastest as the first, and show another one than is meant where they are not alike.
+    return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": ",".join(map(str, allowed))}

@@ -159,9 +159,13 @@ class TorchProgram:
         wanted = self._stage.local.device
         if wanted == "auto":
             return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        if wanted != "cpu" and not torch.cuda.is_available():
-            raise SpecError(f"local.device is '{wanted}', but this machine has no usable GPU: set it to auto or cpu")
-        return torch.device(wanted)
+        device = torch.device(wanted)
+        if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+            raise SpecError(
+                f"local.device is '{wanted}', but this machine has {torch.cuda.device_count()} usable GPUs: set it to "
+                "auto, cpu or cuda"
+            )
+        return device
 
     @cached_property
     def _personalisation(self) -> Personalisation:

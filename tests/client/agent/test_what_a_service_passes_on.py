@@ -63,8 +63,16 @@ def test_a_driver_that_does_not_answer_has_no_gpu(fault: Exception, monkeypatch:
     assert gpu_names("all") == ()
 
 
+BY_NUMBER = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}  # as nvidia-smi counts them, by whose numbers the policy names them
+
+
 @pytest.mark.parametrize(
-    ("gpus", "seen"), [("all", {}), ("[1, 3]", {"CUDA_VISIBLE_DEVICES": "1,3"}), ("[]", {"CUDA_VISIBLE_DEVICES": ""})]
+    ("gpus", "seen"),
+    [
+        ("all", {}),
+        ("[1, 3]", {**BY_NUMBER, "CUDA_VISIBLE_DEVICES": "1,3"}),
+        ("[]", {**BY_NUMBER, "CUDA_VISIBLE_DEVICES": ""}),
+    ],
 )
 def test_orders_and_jobs_see_the_gpus_that_the_policy_gives(gpus: str, seen: dict[str, str], home: AgentHome) -> None:
     home.policy.write_text(f"gpus: {gpus}\n")
