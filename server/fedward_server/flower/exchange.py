@@ -99,6 +99,7 @@ class GridExchange:
             if len(self._out) == waiting and self._poll_s:
                 time.sleep(self._poll_s)
         self._out.clear()
+        self._unreachable.clear()
         self._let_go()
 
     def arrived(self) -> Iterator[Answer]:
@@ -120,6 +121,7 @@ class GridExchange:
     def forget(self, *sites: str) -> None:
         """Wait for the answers of sites no more."""
         self._out = {message_id: site for message_id, site in self._out.items() if site not in sites}
+        self._unreachable = [site for site in self._unreachable if site not in sites]
 
     def _pulled(self, message_id: str) -> list[Message | None]:
         """The reply to a message, if it is there; None for one that cannot be put together."""

@@ -19,6 +19,7 @@ from fedward_core.refusal import REFUSED, Ground, Refusal
 from fedward_core.spec import Spec
 from fedward_server.flower import deployed_exchange, patient_grid, roster
 from fedward_server.flower.deployed_exchange import DeployedExchange, pause_after
+from fedward_server.flower.exchange import GridExchange
 from fedward_server.flower.patient_grid import PatientGrid
 from fedward_server.rounds.exchange import Answer, Errand
 
@@ -241,6 +242,27 @@ def test_a_silent_site_is_forgotten_at_the_deadline(tmp_path: Path, clock: Clock
     ask(exchange, Work.DESCRIBE)
     grid.ways[2] = lambda message: None
     assert set(ask(exchange, Work.TRAIN, timeout_s=20.0)) == {"north"}
+
+
+@pytest.mark.parametrize("forget", [True, False], ids=["forgotten", "after the deadline"])
+def test_a_node_that_could_not_be_reached_gives_no_answer_to_a_later_errand(
+    forget: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid = Grid()
+    grid.add(1, "north")
+    exchange = GridExchange(grid, {"north": 1}, poll_s=0.01, ttl_s=60)
+    errands = {"north": Errand(order=Order(run="drill", work=Work.TRAIN))}
+    with monkeypatch.context() as patch:
+        patch.setattr(grid, "push_messages", lambda messages: [])
+        exchange.send(errands)
+    if forget:
+        exchange.forget("north")
+        assert list(exchange.arrived()) == []
+    else:
+        assert list(exchange.receive(0.0)) == []
+    exchange.send(errands)
+    (answer,) = exchange.receive(60.0)
+    assert answer.reply is not None
 
 
 def test_a_busy_database_is_asked_again_and_any_other_error_is_not(clock: Clock) -> None:
