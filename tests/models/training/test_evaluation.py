@@ -62,6 +62,17 @@ class Known:
             yield Batch(images=self.images[chosen], labels=labels)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Owned(Known):
+    """The same, of patients with several images."""
+
+    owners: tuple[str, ...]
+
+    @property
+    def patients(self) -> tuple[str, ...]:
+        return self.owners
+
+
 def classified(size: int, num_classes: int, *, labels: Tensor | None = None) -> Known:
     rng = torch.Generator().manual_seed(size)
     logits = torch.randn(size, num_classes, generator=rng)
@@ -142,6 +153,17 @@ def test_one_image_is_enough() -> None:
 def test_intervals_hold_their_figures() -> None:
     for metric in assess(classified(100, 3), bootstrap=200).values():
         assert metric.low <= metric.value <= metric.high  # type: ignore[operator]
+
+
+def test_intervals_are_over_patients_however_many_images_each_has() -> None:
+    once = classified(30, 2)
+    assert once.labels is not None
+    images, labels = once.images.repeat_interleave(4, 0), once.labels.repeat_interleave(4)
+    often = Owned(images=images, labels=labels, owners=tuple(str(index // 4) for index in range(120)))
+    few, many = assess(once, bootstrap=100), assess(often, bootstrap=100)
+    for name, metric in few.items():
+        assert (many[name].low, many[name].high) == pytest.approx((metric.low, metric.high))
+    assert (few["accuracy"].n, many["accuracy"].n) == (30, 120)
 
 
 def test_predictions_of_a_single_class_are_a_warning() -> None:

@@ -206,13 +206,55 @@ def test_clipping_bounds_the_step(make_loader: MakeLoader, make_method: MakeMeth
     assert torch.cat(moved).norm().item() == pytest.approx(0.001, rel=1e-3)
 
 
+def test_what_terms_make_of_gradients_is_clipped_too(make_loader: MakeLoader, make_method: MakeMethod) -> None:
+    method, before = make_method(), make_method()
+    phase = Phase(
+        local=Local(optimizer=SGDConfig(lr=1.0, momentum=0.0), clip_norm=0.001), terms=(Steeper(factor=1000.0),)
+    )
+    train(method, make_loader(4), phase)
+    moved = [(p - q).flatten() for p, q in zip(method.parameters(), before.parameters(), strict=True)]
+    assert torch.cat(moved).norm().item() == pytest.approx(0.001, rel=1e-3)
+
+
+def test_every_step_draws_anew_and_the_same_seed_draws_the_same(
+    make_loader: MakeLoader, make_method: MakeMethod
+) -> None:
+    def drawn(seed: int) -> list[float]:
+        method, found = make_method(), list[float]()
+
+        def prepare(batch: Batch, rng: torch.Generator) -> Batch:
+            found.append(torch.rand((), generator=rng).item())
+            return batch
+
+        method.prepare = prepare  # type: ignore[method-assign]
+        train(method, make_loader(), Phase(local=Local(epochs=EPOCHS)), Phase(local=Local()), seed=seed)
+        return found
+
+    first = drawn(1)
+    assert len(first) == len(set(first)) == (EPOCHS + 1) * 3
+    assert drawn(1) == first
+    assert not set(drawn(2)) & set(first)
+
+
+def test_every_epoch_has_an_order_of_its_own(make_loader: MakeLoader, make_method: MakeMethod) -> None:
+    loader, seeds = make_loader(), list[int]()
+
+    class Watched(type(loader)):  # type: ignore[misc]
+        def epoch(self, seed: int) -> Iterator[Batch]:
+            seeds.append(seed)
+            yield from super().epoch(seed)
+
+    train(make_method(), Watched(**vars(loader)), Phase(local=Local(epochs=EPOCHS)), Phase(local=Local()))
+    assert len(seeds) == len(set(seeds)) == EPOCHS + 1
+
+
 def test_a_step_keeps_its_order(make_loader: MakeLoader, make_method: MakeMethod) -> None:
     method, told = make_method(), []
     hooks = ("prepare", "before_step", "training_step", "after_backward", "after_step")
     for hook in hooks:
         spy_on(method, hook, partial(lambda name, _: told.append(name), hook))
     train(method, make_loader(4), Phase(local=Local(), terms=(Told(told),)))
-    assert told == ["begin", *hooks[:3], "term", hooks[3], "gradient", hooks[4], "epoch", "end"]
+    assert told == ["begin", *hooks[:3], "term", hooks[3], "gradient", "moved", hooks[4], "epoch", "end"]
 
 
 def test_the_clock_is_told_after_every_step_with_the_loss(make_loader: MakeLoader, make_method: MakeMethod) -> None:
@@ -278,11 +320,26 @@ class Told(LocalTerm):
     def after_backward(self, method: Method) -> None:
         self.told.append("gradient")
 
+    def after_step(self, method: Method) -> None:
+        self.told.append("moved")
+
     def after_epoch(self, method: Method) -> None:
         self.told.append("epoch")
 
     def end(self, method: Method) -> None:
         self.told.append("end")
+
+
+class Steeper(LocalTerm):
+    """A term that makes gradients steeper."""
+
+    def __init__(self, *, factor: float) -> None:
+        self.factor = factor
+
+    def after_backward(self, method: Method) -> None:
+        for parameter in method.parameters():
+            if parameter.grad is not None:
+                parameter.grad.mul_(self.factor)
 
 
 def spy_on(method: Method, hook: str, look: Callable[[Method], object]) -> None:
