@@ -99,7 +99,7 @@ def test_ctrl_c_ends_every_process_of_a_network_and_the_same_command_takes_it_up
             # Coordinator, SuperLink, and an agent, a node and a helper for each site; nodes start by and by.
             wait_until(lambda: len(processes_of(tmp_path)) >= 9)
             started.send_signal(signal.SIGINT)
-            assert started.wait(60) == 130
+            assert started.wait(300) == 130
             assert processes_of(tmp_path) == []
 
 

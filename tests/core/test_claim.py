@@ -49,7 +49,7 @@ def test_the_claim_of_a_killed_process_is_free(tmp_path: Path) -> None:
 def test_a_patient_one_waits_until_the_claim_is_free(tmp_path: Path) -> None:
     with another_process(tmp_path / "lock") as child:
         os.kill(child, signal.SIGKILL)  # not waited for: it ends while the claim is asked for
-        with claimed(tmp_path / "lock", BUSY, patience_s=10):
+        with claimed(tmp_path / "lock", BUSY, patience_s=60):
             pass
 
 

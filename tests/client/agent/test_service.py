@@ -35,7 +35,7 @@ def test_a_service_reports_keeps_its_processes_and_leaves_none(home: AgentHome, 
         agent.send_signal(signal.SIGTERM)
         assert agent.stderr is not None
         told = agent.stderr.read()
-        assert agent.wait(60) == 0
+        assert agent.wait(120) == 0
     assert not any(Path(f"/proc/{pid}").exists() for pid in children)
     assert "fw_secret" not in told
     assert "the agent has ended, and every process of it" in told

@@ -103,9 +103,9 @@ def test_the_next_item_is_begun_while_the_last_one_is_used() -> None:
             yield number
 
     for number in ahead(items()):
-        assert begun.acquire(timeout=10)
+        assert begun.acquire(timeout=60)
         if number < 3:
-            assert begun.acquire(timeout=10)  # the one after is under way before this one is given back
+            assert begun.acquire(timeout=60)  # the one after is under way before this one is given back
             begun.release()
 
 

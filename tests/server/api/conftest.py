@@ -106,7 +106,7 @@ class Coordinator:
         if role is not None:
             headers = {"Authorization": f"Bearer {self.keys[role]}", **headers}
         # Plain HTTP: certificates, which take a while to read, are of no use here.
-        return httpx.request(method, self.url + path, headers=headers, timeout=30, verify=False, **arguments)
+        return httpx.request(method, self.url + path, headers=headers, timeout=DEADLINE_S, verify=False, **arguments)
 
     def enrol(self, site: str) -> str:
         """Invite and enrol a site, and give its key."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from waiting import wait_until
 
 from fedward_core import registry
 from fedward_core.arrays import digest, read_arrays
@@ -23,10 +24,7 @@ def weights(folder: Path) -> str:
 
 
 def reach(coordinator: Any, run: str, rounds: int) -> None:
-    deadline = time.monotonic() + 60
-    while coordinator.kinds(run).count("round_finished") < rounds:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_until(lambda: coordinator.kinds(run).count("round_finished") >= rounds)
 
 
 @pytest.fixture(scope="module")
