@@ -21,6 +21,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -38,8 +39,8 @@ from fedward_models.backbones.backbone import Backbone
 from fedward_models.backbones.robust_cnn.config import RobustCNNConfig
 from fedward_models.backbones.vit.config import ViTConfig
 from fedward_models.building import seeded
-from fedward_models.corruptions.corrupt import corruption_errors
-from fedward_models.corruptions.error import mean_error
+from fedward_models.corruptions.corrupt import CORRUPTIONS, corruption_errors
+from fedward_models.corruptions.error import mean_corruption_error, mean_error
 from fedward_models.frozen import FOLDERS, FrozenWeights, file_digest
 from fedward_models.method import Batch, Clock
 from fedward_models.methods.supervised.config import SupervisedConfig, TeacherConfig
@@ -96,6 +97,7 @@ def main() -> None:
     show(rows, ("clean", "corrupted", *shift), n=len(data["test"].pixels), chance=0.1)
     for figure in ("clean", "corrupted", *shift):
         show_pairs(rows, figure, PAIRS)
+    _show_corruptions(rows)
     _show_cost(data["train"])
 
 
@@ -175,6 +177,28 @@ def _backbone(arm: str) -> RobustCNNConfig | ViTConfig:
 def _right(method: Supervised, batch: Batch) -> Tensor:
     assert batch.labels is not None
     return method.logits(batch.images).argmax(dim=1) == batch.labels
+
+
+def _show_corruptions(rows: list[dict[str, Any]]) -> None:
+    """Errors at each severity, and two means of them: the plain one, and that relative to the plain corner."""
+    arms = [arm for arm in (PLAIN, ROBUST, TRANSFORMER) if any(row["arm"] == arm for row in rows)]
+    found = {arm: _mean_errors([row["by_corruption"] for row in rows if row["arm"] == arm]) for arm in arms}
+    print(f"\n| error in %, severities {SEVERITIES} | {' | '.join(arms)} |\n|---|{'---|' * len(arms)}")
+    for name in CORRUPTIONS:
+        print(f"| {name} | {' | '.join(', '.join(f'{e:.1f}' for e in found[arm][name]) for arm in arms)} |")
+    print(f"| mean | {' | '.join(f'{mean_error(found[arm]):.1f}' for arm in arms)} |")
+    if PLAIN in found:
+        reference = {name: fmean(errors) for name, errors in found[PLAIN].items()}
+        relative = (f"{mean_corruption_error(found[arm], reference):.1f}" for arm in arms)
+        print(f"| mean corruption error, {PLAIN} = 100 | {' | '.join(relative)} |")
+
+
+def _mean_errors(seeds: list[dict[str, list[float]]]) -> dict[str, list[float]]:
+    """In percent, by corruption and severity."""
+    return {
+        name: [100 * fmean(errors) for errors in zip(*(seed[name] for seed in seeds), strict=True)]
+        for name in CORRUPTIONS
+    }
 
 
 def _show_cost(data: Labelled) -> None:

@@ -39,7 +39,7 @@ def test_every_arm_is_asked_about_corruptions_and_other_sources_of_digits(
     monkeypatch.setattr(robust_cnn, "_data", lambda _: {"train": labelled(100, 3, 1), "test": labelled(20, 3, 2)})
     digits = {"large": labelled(130, 1, 3), "small": labelled(15, 1, 4)}
     monkeypatch.setattr(robust_cnn, "_sites", lambda _: digits)
-    arms = ["patch_7_few", "cnn_from_vit"]
+    arms = ["conv_3_many", "patch_7_few", "cnn_from_vit"]
     words = ["--data", "x", "--digits", "x", "--seeds", "0", "--steps", "1", "--arms", *arms, "--out", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", ["trial", *words])
     robust_cnn.main()
@@ -51,4 +51,9 @@ def test_every_arm_is_asked_about_corruptions_and_other_sources_of_digits(
         assert row["by_site"].keys() == {"small"}
         assert row["shifted"] == row["by_site"]["small"]
         assert {"clean", "corrupted", "source", "n"} <= row.keys()
-    assert "| arm | seeds | clean | corrupted | source | shifted | |" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "| arm | seeds | clean | corrupted | source | shifted | |" in printed
+    assert "| error in %, severities (1, 3, 5) | conv_3_many | patch_7_few |" in printed
+    plain = ", ".join(f"{100 * error:.1f}" for error in found[0]["by_corruption"]["fog"])
+    assert f"| fog | {plain} | " in printed
+    assert "| mean corruption error, conv_3_many = 100 | 100.0 | " in printed
