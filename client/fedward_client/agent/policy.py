@@ -72,7 +72,7 @@ class SitePolicy(Frozen):
         max_rounds: Rounds of all stages together that a run may ask for.
         max_epochs: Passes over the data in one round that a run may ask for.
         min_sites: A run must count at least so many sites in each round: of fewer, an average tells too much.
-        gpus: Numbers of the GPUs that runs may use, or ``all``; an empty list for none.
+        gpus: Numbers of the GPUs that runs may use, as ``nvidia-smi`` counts them, or ``all``; an empty list for none.
         min_free_disk_gb: Below so much free disk, the site takes part in no new run.
         run_as: The user that client apps run as; used where the agent runs as root, and otherwise refused.
         job_datasets: Datasets that the site's own jobs may use, or ``all``.
