@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fedward_core.errors import CheckpointError
-from fedward_core.events import EventKind
+from fedward_core.events import Event, EventKind
 from fedward_server.rounds.recorder import Recorder
 
 
@@ -25,7 +25,7 @@ def room_for(size: int) -> Iterator[None]:
 
 
 def test_an_event_for_which_there_is_no_room_is_told_of_and_leaves_whole_lines(tmp_path: Path) -> None:
-    path, heard = tmp_path / "events.jsonl", []
+    path, heard = tmp_path / "events.jsonl", list[Event]()
     recorder = Recorder(path, heard.append)
     recorder.tell(EventKind.RUN_STARTED)
     with room_for(path.stat().st_size + 10), pytest.raises(CheckpointError, match=r"cannot write 'events\.jsonl'"):

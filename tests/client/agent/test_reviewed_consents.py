@@ -13,6 +13,7 @@ from fedward_client.agent.home import AgentHome
 from fedward_client.agent.key import SiteKey
 from fedward_client.agent.permissions import Permissions
 from fedward_client.agent.reporter import Reporter
+from fedward_client.agent.rules import refusal
 from fedward_core.errors import SpecError
 from fedward_core.fleet import Proposal
 from fedward_core.packages import Package
@@ -32,11 +33,10 @@ def reporter(home: AgentHome, script: Any, monkeypatch: pytest.MonkeyPatch) -> R
 def judged(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The runs whose consents are reviewed, in order."""
     runs: list[str] = []
-    judge = module.refusal
 
     def noted(proposal: Proposal, *given: Any, **named: Any) -> str:
         runs.append(proposal.run)
-        return judge(proposal, *given, **named)
+        return refusal(proposal, *given, **named)
 
     monkeypatch.setattr(module, "refusal", noted)
     return runs

@@ -11,7 +11,7 @@ import pytest
 from flwr.app import ConfigRecord, Error, Message, RecordDict
 from flwr.common.constant import ErrorCode
 from flwr.proto.node_pb2 import NodeInfo
-from flwr.supercore.inflatable.inflatable_utils import ObjectPullError, ObjectUnavailableError
+from flwr.supercore.inflatable.inflatable_utils import ObjectPullError, ObjectUnavailableError, pull_objects
 from flwr.supercore.task_identity import TaskIdentity
 from flwr.superlink.grid import http_grid
 
@@ -109,11 +109,10 @@ def test_pieces_are_waited_for_until_the_moment_that_was_named_but_a_little_at_l
 
 def test_flower_is_told_how_long_to_wait_for_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[dict[str, Any]] = []
-    flowers = http_grid.pull_objects
 
     def noted(**given: Any) -> dict[str, bytes]:
         told.append(given)
-        return flowers(**{**given, "max_time": 0.01})
+        return pull_objects(**{**given, "max_time": 0.01})
 
     monkeypatch.setattr(http_grid, "pull_objects", noted)
     deployed_run.connect(SlowLine([0.0]), job_in(tmp_path))  # type: ignore[arg-type]
@@ -122,6 +121,6 @@ def test_flower_is_told_how_long_to_wait_for_pieces(tmp_path: Path, monkeypatch:
         raise ObjectUnavailableError("it")
 
     with pytest.raises(ObjectPullError):
-        http_grid.pull_objects(object_ids=["it"], pull_object_fn=never)
+        vars(http_grid)["pull_objects"](object_ids=["it"], pull_object_fn=never)
     assert told[0]["max_time"] == math.inf
     assert "= pull_objects(\n                        object_ids=[" in inspect.getsource(http_grid)
