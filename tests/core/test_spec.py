@@ -259,7 +259,7 @@ def test_stages_that_contradict_themselves_are_refused(stages: list[Any], messag
     assert message in refused({**SPEC, "stages": stages})
 
 
-@pytest.mark.parametrize("name", ["", "Upper", "two words", "../up", "a/b", "a\n", "-a", "_a", "ä"])
+@pytest.mark.parametrize("name", ["", "Upper", "two words", "../up", "a/b", "a\n", "-a", "_a", "ä", "a" * 101])
 def test_a_name_that_could_not_be_a_folder_is_refused(name: str) -> None:
     assert "  name: " in refused({**SPEC, "name": name})
     assert "  stages.0.name: " in refused({**SPEC, "stages": [{**STAGE, "name": name}]})

@@ -11,8 +11,8 @@ from fedward_core.config import Config, chosen_from
 if TYPE_CHECKING:
     from fedward_core.spec.stage import Stage
 
-# Of a run or a stage, from end to end: it becomes a folder's name.
-NAME = r"^[a-z0-9][a-z0-9_-]*$"
+# Of a run or a stage, from end to end: it becomes a folder's name, with a few signs more behind it.
+NAME = r"^[a-z0-9][a-z0-9_-]{0,99}$"
 
 
 class MethodConfig(Config):

@@ -23,7 +23,7 @@ class CreateRunRequest(Frozen):
 
     study: str
     spec: dict[str, Any]
-    run: str | None = Field(default=None, pattern=NAME, max_length=100)
+    run: str | None = Field(default=None, pattern=NAME)
     engine: str | None = None
     workers: int = Field(default=1, ge=1, le=256)
 

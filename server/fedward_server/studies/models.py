@@ -23,7 +23,7 @@ class CreateStudyRequest(Frozen):
         classes: The study's classes in the order of their label numbers; left out, each spec names its own.
     """
 
-    name: str = Field(pattern=NAME, max_length=100)
+    name: str = Field(pattern=NAME)
     data: str | None = None
     sites: tuple[SiteName, ...] = ()
     enrolled: bool = False
