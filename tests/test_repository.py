@@ -16,7 +16,8 @@ from fedward_core.spec import Spec
 
 ROOT = Path(__file__).parent.parent
 REGISTERED = sorted(entry for entry in distribution("fedward").entry_points if entry.group.startswith("fedward."))
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "benchmarks").glob("*.md")])
+MANUALS = ("benchmarks", "docs", "examples")
+PAGES = sorted([*ROOT.glob("*.md"), *(page for folder in MANUALS for page in (ROOT / folder).rglob("*.md"))])
 VAGUE = {"utils", "util", "helpers", "helper", "misc", "common", "manager"}
 
 IMPORT_ALL = """
