@@ -22,8 +22,9 @@ from fedward_server.rounds.exchange import Answer, Errand, Loss
 POLL_S, LONGEST_POLL_S = 0.1, 1.0  # decided here: short beside a round
 LOOKING = 0.25  # decided here: the part of its time in which the SuperLink is asked; each site is a call of a look
 LOOK_S = 2.0
-# Messages outlive the round by so much, for answers that were whole in time while that of a slow site was waited for.
-GRACE_S = 60.0
+# Decided here: by so much messages outlive a round, for answers that were whole in time while that of a slow site was
+# waited for; and by no more than a part of it, or a site that returns would find orders of several rounds.
+GRACE_S, GRACE = 60.0, 0.25
 # As long as Flower may keep a node away that comes back after a crash, and a little.
 RETURN_S = 75.0
 
@@ -83,7 +84,8 @@ class DeployedExchange:
 
     @property
     def _ttl_s(self) -> float:
-        return self._job.spec.cohort.round_deadline_s + GRACE_S
+        deadline_s = self._job.spec.cohort.round_deadline_s
+        return deadline_s + min(GRACE * deadline_s, GRACE_S)
 
     def send(self, errands: Mapping[str, Errand]) -> None:
         """Send each site its errand; the first ones must ask for cards, and are the same for all sites."""

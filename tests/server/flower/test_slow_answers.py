@@ -58,7 +58,7 @@ class SlowLine:
     def __init__(self, now: list[float]) -> None:
         self.now = now
         self.patient = PatientGrid(self)
-        self._sent: dict[str, Message] = {}
+        self._sent: dict[str, tuple[Message, float]] = {}
 
     def get_nodes(self) -> Iterable[NodeInfo]:
         return [NodeInfo(node_id=node, last_activated_at="1") for node in SITES]
@@ -66,17 +66,17 @@ class SlowLine:
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         for message in messages:
             message.metadata.__dict__["_message_id"] = f"m{len(self._sent)}"
-            self._sent[message.metadata.message_id] = message
+            self._sent[message.metadata.message_id] = message, self.now[0] + message.metadata.ttl
         return []
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
-        answers = (self._answer(self._sent[message_id]) for message_id in message_ids)
+        answers = (self._answer(*self._sent[message_id]) for message_id in message_ids)
         return [answer for answer in answers if answer is not None]
 
-    def _answer(self, message: Message) -> Message | None:
+    def _answer(self, message: Message, until_s: float) -> Message | None:
         order = Order.model_validate_json(str(message.content.config_records["order"]["json"]))
         site = SITES[message.metadata.dst_node_id]
-        if order.work is Work.TRAIN and site == "north" and self.now[0] < TRAINED_S:
+        if order.work is Work.TRAIN and site == "north" and not TRAINED_S <= self.now[0] < until_s:
             return None
         if order.work is Work.TRAIN and site == "south":
             self.now[0] += self.patient.piece_patience_s
