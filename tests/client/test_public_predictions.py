@@ -4,11 +4,13 @@ import hashlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
 
+from fedward_client import site_work
 from fedward_client.private_store import FilePrivateStore
 from fedward_client.site_work import SiteSettings, answer
 from fedward_core.arrays import digest
@@ -100,6 +102,19 @@ def test_no_predictions_are_sent_before_the_last_round(settings: SiteSettings) -
     longer = settings.spec.stages[0].model_copy(update={"rounds": ROUNDS + 1})
     _, groups = answer(order, shared, replace(settings, spec=settings.spec.model_copy(update={"stages": (longer,)})))
     assert groups == {}
+
+
+@pytest.mark.parametrize(("stage", "sent"), [(0, set()), (1, {PUBLIC})])
+def test_a_stage_that_predicts_no_classes_is_not_asked_what_it_predicts(
+    stage: int, sent: set[str], settings: SiteSettings
+) -> None:
+    values = settings.spec.model_dump(mode="json")
+    before = {"name": "before", "method": "mae", "backbone": "vit", "rounds": 1}
+    spec = Spec.parse({**values, "stages": [before, *values["stages"]]})
+    order = Order(run="r", work=Work.EVALUATE, stage=stage, round=spec.stages[stage].rounds - 1)
+    program = Mock(predict_public=Mock(return_value={}))
+    assert site_work._on_public(program, order, {}, Mock(), spec).keys() == sent
+    assert program.predict_public.call_count == len(sent)
 
 
 @pytest.mark.parametrize("work", [Work.DESCRIBE, Work.TRAIN, Work.EVALUATE])

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import hashlib
 import io
 import json
 import tempfile
@@ -44,7 +45,8 @@ def test_a_run_is_carried_out_and_its_artifacts_downloaded(shared_coordinator: A
         "spec.json",
         "stages/only/final.safetensors",
     }
-    assert digests.keys() == set(archive.namelist()) - {"digests.json"}
+    named = set(archive.namelist()) - {"digests.json"}
+    assert digests == {name: hashlib.sha256(archive.read(name)).hexdigest() for name in named}
     models = json.loads(archive.read("models.json"))
     assert models["only"]["final"] == {"present": True}
     assert "set evaluate.best" in models["only"]["best"]["reason"]
@@ -102,6 +104,7 @@ def test_a_download_leaves_no_file_behind_whatever_part_is_asked_for(wanted: str
 
 def test_a_stream_ends_when_its_key_is_taken_back(shared_coordinator: Any) -> None:
     shared_coordinator.submit("long-1", 100_000)
+    shared_coordinator.call("POST", "/runs/long-1/pause")  # nothing happens in it, and it does not end
     key = shared_coordinator.call("POST", "/keys", json={"name": "listener", "role": "reader"}).json()["key"]
     headers, url = {"Authorization": f"Bearer {key}"}, f"{shared_coordinator.url}/runs/long-1/events/stream"
     with httpx.stream("GET", url, headers=headers, timeout=60) as stream:
@@ -114,6 +117,7 @@ def test_a_stream_ends_when_its_key_is_taken_back(shared_coordinator: Any) -> No
 
 def test_one_key_follows_only_so_many_streams_at_a_time(shared_coordinator: Any) -> None:
     shared_coordinator.submit("many-1", 100_000)
+    shared_coordinator.call("POST", "/runs/many-1/pause")  # nothing happens in it, and it does not end
     url, keys = f"{shared_coordinator.url}/runs/many-1/events/stream", shared_coordinator.keys
     headers = {role: {"Authorization": f"Bearer {key}"} for role, key in keys.items()}
     limits = httpx.Limits(max_connections=None)
@@ -165,6 +169,8 @@ def test_a_run_that_is_stopped_ends_cancelled_and_may_be_stopped_again(shared_co
     shared_coordinator.submit("stopped-2", 1)
     assert shared_coordinator.call("POST", "/runs/stopped-2/stop").json()["state"] == "cancelled"
     shared_coordinator.wait("stopped-1", "running")
+    early = shared_coordinator.call("GET", "/runs/stopped-1/artifacts/download")
+    assert (early.status_code, early.json()["error"]["code"]) == (409, "conflict")
     assert shared_coordinator.call("POST", "/runs/stopped-1/stop").json()["state"] == "stopping"
     run = shared_coordinator.wait("stopped-1", "cancelled")
     assert run["reason"] == "stopped on request"
@@ -190,6 +196,10 @@ def test_a_run_that_fails_says_why_without_a_path(shared_coordinator: Any, tmp_p
         ({"stages": []}, "stages"),
         ({"cohort": {"sites": ["hill", "north", "valley"]}}, "valley"),
         ({"cohort": {"min_sites": 4}}, "min_sites"),
+        (
+            {"stages": [{"name": "only", "method": "rehearsal", "rounds": 1, "aggregate": "trimmed_mean"}]},
+            "needs the updates of 5 sites",
+        ),
         ({"sed": 1}, "seed"),
     ],
 )

@@ -206,6 +206,13 @@ def test_a_site_fills_no_run_with_its_noes(journey: Journey, monkeypatch: pytest
     assert [event["facts"]["reason"] for event in told] == ["", "no, 0"]
 
 
+def test_a_site_that_a_run_does_not_ask_for_answers_nothing_in_its_own_name_or_in_another(journey: Journey) -> None:
+    journey.wait("recruiting")
+    journey.keys["far"] = journey.hub.site("far")
+    assert journey.answer("far", takes_part=True).status_code == 404
+    assert journey.events("site_answered") == {}
+
+
 def test_a_run_that_recruits_can_be_paused_resumed_and_stopped(journey: Journey) -> None:
     journey.wait("recruiting")
     assert journey.act("pause").json()["state"] == "paused"
