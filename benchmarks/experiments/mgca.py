@@ -9,7 +9,9 @@ then those of its training texts, kept as <out>/pieces.txt, since built-in ones 
 finished arm is a line of <out>/mgca.jsonl and is not run again.
 
     untrained      the towers as they are initialised
-    images         the same image encoder by masked autoencoding, without reports
+    images         the same image encoder by masked autoencoding, without reports; its patch tokens' mean is probed, and
+                   of all other arms the class token
+    images_0       the same without training
     pairs          only which report belongs to which image
     pairs_tokens   and which word to which place
     pairs_protos   pairs and prototypes
@@ -70,6 +72,7 @@ FORM: dict[str, Any] = {"hidden": 256, "width": 32, "prototypes": 32}
 ARMS: dict[str, dict[str, float]] = {
     "untrained": {},
     "images": {},
+    "images_0": {},
     "pairs": {"token_weight": 0, "prototype_weight": 0},
     "pairs_tokens": {"prototype_weight": 0},
     "pairs_protos": {"token_weight": 0},
@@ -77,6 +80,7 @@ ARMS: dict[str, dict[str, float]] = {
     "masked": {},
     "shuffled": {},
 }
+UNTRAINED, IMAGES_ALONE = ("untrained", "images_0"), ("images", "images_0")
 CONTROLS = ("untrained", "images", "pairs", "masked", "shuffled")
 SHARES = (1, 10, 100)  # per cent of the labels
 PROMPTS = {
@@ -134,8 +138,8 @@ def main() -> None:
     chance = float(labels.bincount().max() / len(labels))  # always naming the most frequent class
     for share in SHARES:
         show(rows, (f"probe_{share}",), n=len(labels), chance=chance)
-        show_pairs(rows, f"probe_{share}", [("mgca", control) for control in CONTROLS])
-    named = [row for row in rows if row["arm"] != "images"]
+        show_pairs(rows, f"probe_{share}", [*(("mgca", control) for control in CONTROLS), IMAGES_ALONE])
+    named = [row for row in rows if row["arm"] not in IMAGES_ALONE]
     show(named, ("zero_shot",), n=len(labels), chance=chance)
     show_pairs(named, "zero_shot", [("mgca", control) for control in CONTROLS if control != "images"])
     for figure, guessed in (("retrieval_asked", 1 / BATCH), ("pointing", 0.5)):
@@ -159,10 +163,9 @@ def _trial(arguments: argparse.Namespace) -> Trial:
 
 def _run(arm: str, seed: int, steps: int, trial: Trial) -> dict[str, Any]:
     started = time.monotonic()
-    method = _mae(seed) if arm == "images" else _mgca(seed, trial, **ARMS[arm])
-    figures = (
-        {} if arm == "untrained" else train(method, _steps(arm, seed, steps, trial.data["train"]), lr=LR, seed=seed)
-    )
+    method = _mae(seed) if arm in IMAGES_ALONE else _mgca(seed, trial, **ARMS[arm])
+    batches = _steps(arm, seed, steps, trial.data["train"])
+    figures = {} if arm in UNTRAINED else train(method, batches, lr=LR, seed=seed)
     scores = _scores(method, trial, seed)
     rounded = {name: round(value, 4) for name, value in figures.items()}
     return scores | {"seconds": round(time.monotonic() - started)} | rounded
