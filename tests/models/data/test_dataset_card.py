@@ -6,8 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from fedward_core.cards import Split
+from fedward_core.seeds import derive_seed
 from fedward_core.spec import Dataset
 from fedward_models.data.card import describe
+from fedward_models.data.site_data import forget, read_site
+from fedward_models.data.splitting.splits import deal_splits
 
 Writer = Callable[..., Path]
 
@@ -55,11 +58,18 @@ def test_the_digest_follows_the_content_only(write_site: Writer, tmp_path: Path,
 
 
 def test_splits_that_are_drawn_stay_the_same_and_differ_from_site_to_site(write_site: Writer, dataset: Dataset) -> None:
-    from fedward_models.data.site_data import _read, read_site  # noqa: PLC0415 - to read anew
-
     data = write_site("north")
     write_site("coast")
     first = read_site(data, "north", dataset).splits
-    _read.cache_clear()
+    forget()
     assert (read_site(data, "north", dataset).splits == first).all()
     assert (read_site(data, "coast", dataset).splits != first).any()
+
+
+def test_splits_are_drawn_by_dataset_and_site_alone_whatever_the_seed_of_a_run(
+    write_site: Writer, dataset: Dataset
+) -> None:
+    content = read_site(write_site("north"), "north", dataset)
+    classes = content.classes_of(np.arange(len(content.images)))
+    drawn = deal_splits(content.patients, classes, derive_seed(0, "chest", "north", "splits"))
+    assert (content.splits == drawn).all()

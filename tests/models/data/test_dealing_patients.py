@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from fedward_core.arrays import Array
 from fedward_core.cards import Split
+from fedward_core.seeds import derive_seed
 from fedward_models.data.splitting.splits import CYCLE, choose_fraction, deal_parts, deal_splits
 
 
@@ -59,6 +60,16 @@ def test_twenty_patients_of_a_class_are_dealt_fourteen_three_three() -> None:
         dealt = splits[labels == number].tolist()
         assert [dealt.count(split) for split in Split] == [14, 3, 3]
     assert [CYCLE.count(split) for split in Split] == [14, 3, 3]
+
+
+def test_who_is_tested_stays_the_same_from_release_to_release() -> None:
+    """Else a model would be tested on patients that it was trained on before an update."""
+    patients, labels = np.array([f"p{number:02}" for number in range(20)]), np.repeat(np.arange(2), 10)
+    classes = labels[:, None] == np.arange(2)
+    splits = deal_splits(patients, classes, derive_seed(0, "chest", "north", "splits"))
+    assert np.flatnonzero(splits == Split.TEST).tolist() == [4, 9, 16, 18]
+    assert np.flatnonzero(splits == Split.VALIDATION).tolist() == [5, 12]
+    assert choose_fraction(patients, classes, 0.3, seed=7).tolist() == [1, 3, 8, 12, 13, 15]
 
 
 def test_three_patients_are_enough_to_test() -> None:
