@@ -50,6 +50,20 @@ class FilePrivateStore:
         for old in paths[: -self._keep]:
             old.unlink(missing_ok=True)
 
+    def newest(self) -> PrivateEntry:
+        """The entry that was written last, of the highest round; its parent is told by the first digits.
+
+        Raises:
+            PrivateStateError: There is none.
+            CheckpointError: It is damaged.
+        """
+        paths = sorted(self._paths(), key=lambda path: (_round_of(path), path.stat().st_mtime_ns))
+        if not paths:
+            raise PrivateStateError("the folder holds no private state: name that of one site and one stage")
+        arrays, facts = read_arrays(paths[-1])
+        parent = paths[-1].stem.rpartition("-")[2]
+        return PrivateEntry(round=_round_of(paths[-1]), parent=parent, arrays=arrays, facts=facts)
+
     @property
     def last_round(self) -> int | None:
         """The highest round of which there is an entry; None if there is none."""

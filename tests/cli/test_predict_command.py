@@ -98,6 +98,48 @@ def test_whoever_predicts_with_a_personalised_model_is_told_whose_it_is_not(
     assert "not the model" not in predict(trained(), "--data", hospitals, "--out", tmp_path / "other").output
 
 
+def test_a_site_predicts_with_its_own_model_from_what_it_has_kept(
+    trained: Any, hospitals: Path, tmp_path: Path
+) -> None:
+    """The figures are those that the site told of itself after the last round, and another site's are not."""
+    run, data = trained(personalise="fedbn", **VIT), alone(hospitals, tmp_path)
+    told = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
+    (event,) = (one for one in told if one["kind"] == "evaluated" and one["site"] == "north")
+    expected = event["facts"]["metrics"]["loss"]["value"]
+
+    def loss_with(name: str, *kept: object) -> float:
+        found = predict(run, "--data", data, "--out", tmp_path / name, "--json", *kept)
+        assert found.exit_code == 0, found.output
+        assert ("not the model of any site" in " ".join(found.stderr.split())) == (not kept)
+        return float(json.loads(found.stdout)["north"]["loss"]["value"])
+
+    assert loss_with("own", "--kept", run / "sites" / "north" / "train") == pytest.approx(expected, abs=1e-6)
+    assert loss_with("other", "--kept", run / "sites" / "river" / "train") != pytest.approx(expected, abs=1e-6)
+    assert loss_with("average") != pytest.approx(expected, abs=1e-6)
+
+
+def test_what_a_site_has_kept_goes_with_its_own_data_and_a_personalised_stage(
+    trained: Any, hospitals: Path, tmp_path: Path
+) -> None:
+    run, data, out = trained(personalise="fedbn", **VIT), alone(hospitals, tmp_path), tmp_path / "out"
+    kept = ("--kept", run / "sites" / "north" / "train")
+    assert predict(run, "--data", hospitals, "--out", out, *kept).exit_code == 2
+    assert predict(run, "--data", data, "--out", out, "--best", *kept).exit_code == 2
+    for other, message in ((trained(), "is not personalised"), (run, "holds no private state")):
+        place = kept if other != run else ("--kept", run / "sites" / "north")
+        refused = predict(other, "--data", data, "--out", out, *place)
+        assert refused.exit_code == 1
+        assert message in " ".join(refused.output.replace("│", " ").split())
+    assert not out.exists()
+
+
+def alone(hospitals: Path, folder: Path) -> Path:
+    """A folder with the data of one site."""
+    (data := folder / "data").mkdir()
+    shutil.copy(hospitals / "north.npz", data)
+    return data
+
+
 def test_labels_of_other_classes_are_not_compared(trained: Any, hospitals: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(trained(), tmp_path / "run"))
     text = (run / "spec.yaml").read_text()

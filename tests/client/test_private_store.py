@@ -63,6 +63,19 @@ def test_the_last_round_is_that_of_the_entries(tmp_path: Path) -> None:
     assert store.last_round == 100_000
 
 
+def test_the_newest_entry_is_of_the_last_round_and_the_last_that_was_written_of_it(tmp_path: Path) -> None:
+    store = FilePrivateStore(tmp_path, keep=4)
+    with pytest.raises(PrivateStateError, match="holds no private state"):
+        store.newest()
+    for written, one in enumerate((entry(3, "a" * 64), entry(7, "b" * 64), entry(7, "a" * 64), entry(6, "c" * 64))):
+        store.write(one)
+        for path in tmp_path.glob(f"*{one.round:05d}-{one.parent[:16]}*"):
+            os.utime(path, ns=(written, written))
+    found = store.newest()
+    assert (found.round, found.parent, found.facts) == (7, "a" * 16, {"steps": 7})
+    assert store.read(found.round, found.parent).facts == found.facts
+
+
 def test_a_parent_that_is_no_digest_leads_nowhere_else(tmp_path: Path) -> None:
     store = FilePrivateStore(tmp_path / "private" / "stage")
     for use in (store.write, lambda entry: store.read(entry.round, entry.parent)):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.markup import escape
 
+from fedward_cli.commands.opening import Kept, open_model
 from fedward_cli.display.consoles import output, tell
 from fedward_cli.display.tables import folding
 from fedward_cli.options import AsJson, BestWeights, DataFolder, FinishedRun, StageName
@@ -31,6 +32,7 @@ def explain(
     images: Annotated[int, typer.Option("--images", min=1, help="How many images of each site.")] = 4,
     stage: StageName = None,
     best: BestWeights = False,
+    kept: Kept = None,
     split: Annotated[Split, typer.Option("--split", help="Which images of each site.")] = Split.TEST,
     as_json: AsJson = False,
 ) -> None:
@@ -42,13 +44,10 @@ def explain(
     """
     from fedward_models.data import sites_in  # torch
     from fedward_models.inference.explaining import explain_site
-    from fedward_models.inference.finished_model import open_finished
 
     if out.exists():
         raise CheckpointError(f"'{out}' exists: choose a new folder")
-    model = open_finished(run, stage, "best" if best else "final")
-    if model.caveat:
-        tell(f"{model.caveat}.")
+    model = open_model(run, stage, best=best, kept=kept, data=data)
     found = [
         explanation
         for site in sites_in(data)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
+from fedward_cli.commands.opening import Kept, open_model
 from fedward_cli.display.consoles import output, tell
 from fedward_cli.display.tables import folding
 from fedward_cli.options import AsJson, BestWeights, DataFolder, FinishedRun, StageName
@@ -29,6 +30,7 @@ def predict(
     out: Annotated[Path, _FOLDER],
     stage: StageName = None,
     best: BestWeights = False,
+    kept: Kept = None,
     split: Annotated[Split, typer.Option("--split", help="Which images of each site.")] = Split.TEST,
     as_json: AsJson = False,
 ) -> None:
@@ -40,14 +42,11 @@ def predict(
     For example `fedward predict runs/quickstart --data hospitals/ --out predicted`
     """
     from fedward_models.data import sites_in  # torch
-    from fedward_models.inference.finished_model import open_finished
     from fedward_models.inference.predicting import predict_site
 
     if out.exists():
         raise CheckpointError(f"'{out}' exists: choose a new folder")
-    model = open_finished(run, stage, "best" if best else "final")
-    if model.caveat:
-        tell(f"{model.caveat}.")
+    model = open_model(run, stage, best=best, kept=kept, data=data)
     found = [predict_site(model, data, site, split) for site in sites_in(data)]
     settings = model.spec.evaluate
     report = {each.site: each.figures(bootstrap=settings.bootstrap, seed=model.spec.seed) for each in found}

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from fedward_core.arrays import Arrays, read_arrays
 from fedward_core.errors import CheckpointError, PrivateStateError, SpecError
-from fedward_core.order import Order, Work
+from fedward_core.order import Base, Order, Work
 from fedward_core.plan import StagePlan
 from fedward_core.spec import Spec, Stage
 from fedward_core.store import PrivateEntry
@@ -36,6 +36,7 @@ class FinishedModel:
         plan: The stage's form: classes, channels, notes.
         method: The model in evaluation mode, on the CPU.
         weights: Which of the stage's weights these are.
+        is_of_a_site: Whether it is one site's own, with the parts that stayed there.
     """
 
     spec: Spec
@@ -43,6 +44,7 @@ class FinishedModel:
     plan: StagePlan
     method: Method
     weights: Weights = "final"
+    is_of_a_site: bool = False
 
     @property
     def stage(self) -> Stage:
@@ -59,7 +61,7 @@ class FinishedModel:
     @property
     def caveat(self) -> str:
         """What whoever uses the model must know; empty unless parts of it stayed at the sites."""
-        if self.stage.personalise is None:
+        if self.stage.personalise is None or self.is_of_a_site:
             return ""
         return (
             "Parts of the model are each site's own and stayed there. In their place stand averages: this is not the "
@@ -79,17 +81,21 @@ class FinishedModel:
             )
 
 
-def open_finished(run: Path, stage: str | None = None, weights: Weights = "final") -> FinishedModel:
-    """Open what a run has trained, as a site that took no part in it would evaluate it.
+def open_finished(
+    run: Path, stage: str | None = None, weights: Weights = "final", *, kept: PrivateEntry | None = None
+) -> FinishedModel:
+    """Open what a run has trained, as a site that took no part in it would evaluate it, or as one that did.
 
     Args:
         run: The folder of a run, or of an unpacked download from a coordinator.
         stage: The stage's name; the last one by default.
         weights: Those after the last round, or those after the best evaluated one.
+        kept: What a site has kept to itself after the stage's last round, for that site's own model.
 
     Raises:
         CheckpointError: The stage has no such weights yet, they are no stage's, or they were never trained.
-        SpecError: The folder is no run's, the run has no such stage, or it trains no network.
+        SpecError: The folder is no run's, the run has no such stage, it trains no network, or no site kept any of it.
+        UpdateError: What was kept is of another stage or run.
     """
     spec = read_spec(run)
     index = _index(spec, stage)
@@ -100,9 +106,11 @@ def open_finished(run: Path, stage: str | None = None, weights: Weights = "final
         raise CheckpointError(f"stage '{spec.stages[index].name}' has no {weights} weights: {_WHY_ABSENT[weights]}")
     arrays, facts = read_arrays(path)
     plan = _plan(facts, path.name)
-    method = _method(spec, index, plan, arrays)
+    method = _method(spec, index, plan, arrays) if kept is None else _method_of_site(spec, index, plan, arrays, kept)
     _refuse_untrained(method, spec, index, plan)
-    return FinishedModel(spec=spec, index=index, plan=plan, method=method.eval(), weights=weights)
+    return FinishedModel(
+        spec=spec, index=index, plan=plan, method=method.eval(), weights=weights, is_of_a_site=kept is not None
+    )
 
 
 def read_spec(run: Path) -> Spec:
@@ -139,8 +147,20 @@ def _plan(facts: Mapping[str, Any], name: str) -> StagePlan:
 
 def _method(spec: Spec, index: int, plan: StagePlan, arrays: Arrays) -> Method:
     order = Order(run=spec.name, work=Work.EVALUATE, stage=index, round=spec.stages[index].rounds, plan=plan)
-    nowhere = Site(name="", data=Path(), store=_NoStore())
-    return TorchProgram(spec, index).personal(order, arrays, nowhere)
+    return TorchProgram(spec, index).personal(order, arrays, _site(None))
+
+
+def _method_of_site(spec: Spec, index: int, plan: StagePlan, arrays: Arrays, kept: PrivateEntry) -> Method:
+    stage, base = spec.stages[index], Base(round=kept.round, parent=kept.parent)
+    if stage.personalise is None:
+        raise SpecError(f"stage '{stage.name}' is not personalised: its model is that of every site, so leave this out")
+    order = Order(run=spec.name, work=Work.EVALUATE, stage=index, round=kept.round, base=base, plan=plan)
+    travelled, _ = plan.partition(stage.share_at(kept.round)).split(arrays)
+    return TorchProgram(spec, index).personal(order, travelled, _site(kept))
+
+
+def _site(kept: PrivateEntry | None) -> Site:
+    return Site(name="", data=Path(), store=_Kept(kept))
 
 
 def _refuse_untrained(method: Method, spec: Spec, index: int, plan: StagePlan) -> None:
@@ -153,11 +173,16 @@ def _refuse_untrained(method: Method, spec: Spec, index: int, plan: StagePlan) -
         )
 
 
-class _NoStore:
-    """The private state of a site that took no part: it has none."""
+class _Kept:
+    """The private state of a site whose stage is over, or that took no part in it and has none."""
+
+    def __init__(self, entry: PrivateEntry | None) -> None:
+        self._entry = entry
 
     def read(self, round_: int, parent: str) -> PrivateEntry:  # noqa: ARG002 - the signature of the family
-        raise PrivateStateError("a finished model builds on no private state")
+        if self._entry is None:
+            raise PrivateStateError("a finished model builds on no private state")
+        return self._entry
 
     def write(self, entry: PrivateEntry) -> None:  # noqa: ARG002 - the signature of the family
         raise PrivateStateError("a finished model keeps no private state")
