@@ -15,7 +15,7 @@ from fedward_core.engine import Job
 from fedward_core.events import Listener
 from fedward_core.process import Process
 from fedward_core.spec import Spec
-from fedward_server.attempt import ALREADY_RUNNING, DIED, main
+from fedward_server.attempt import ALREADY_RUNNING, DIED, LOCK_POLL_S, main
 from fedward_server.engines.attempts import AttemptDiedError, AttemptJob, Outcome, Status
 from fedward_server.engines.inline import InlineEngine
 from fedward_server.engines.subprocess_attempts import SubprocessAttempts
@@ -89,11 +89,20 @@ def test_an_attempt_waits_for_the_workers_of_one_that_was_killed(
     with folder.lock.open("w") as worker:
         fcntl.flock(worker, fcntl.LOCK_EX)
         handle = attempts.start(folder, job(folder.path, rounds=1))
-        time.sleep(2.0)
+        wait_until(lambda: is_open(folder.lock, handle["pid"]))
+        time.sleep(3 * LOCK_POLL_S)
         assert attempts.poll(handle) is Status.ALIVE
         assert not folder.events.exists()
     wait_until(lambda: attempts.poll(handle) is Status.ENDED)
     assert attempts.outcome(folder) == Outcome(state="completed")
+
+
+def is_open(path: Path, pid: int) -> bool:
+    """Whether a process has a file open."""
+    try:
+        return any(entry.resolve() == path for entry in Path(f"/proc/{pid}/fd").iterdir())
+    except FileNotFoundError:  # of what it closes at this moment
+        return False
 
 
 def test_an_attempt_of_which_a_process_died_leaves_no_outcome(
