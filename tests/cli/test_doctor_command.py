@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.metadata import distribution
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -185,6 +186,12 @@ def test_a_simulated_approval_is_a_fault_where_tls_is_on(home: AgentHome) -> Non
 def test_the_clock_is_compared_with_the_coordinators(ahead_s: float, state: str, weather: Weather) -> None:
     weather.ahead_s = ahead_s
     assert doctor(FEDWARD_URL=weather.url)[1]["clock"]["state"] == state
+
+
+def test_every_extra_that_a_command_may_lack_is_looked_for() -> None:
+    declared = distribution("fedward").metadata.get_all("Provides-Extra") or []
+    named = {extra for extras in machine.PARTS.values() for extra in extras.split(" and ")}
+    assert named == set(declared) - {"distributed", "bench", "dev"}
 
 
 @pytest.mark.parametrize(("took_s", "state"), [(0, "fault"), (30, "well")])

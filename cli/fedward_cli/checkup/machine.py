@@ -13,7 +13,7 @@ from fedward_core import __version__
 OLDEST_PYTHON = (3, 11)
 # Decided here: a run of a small model keeps some hundred megabytes; below a gigabyte the site refuses new runs.
 LEAST_DISK_GB, AMPLE_DISK_GB = 1.0, 10.0
-PARTS = {"flwr": "server and client", "torch": "models", "fastapi": "server"}
+PARTS = {"flwr": "server and client", "torch": "models", "fastapi": "server", "ray": "simulation", "onnx": "export"}
 
 
 def examine_machine(place: Path, port: int) -> Iterator[Finding]:
