@@ -1,7 +1,8 @@
 """How what goes wrong reaches a person: a sentence in a panel, and an exit code that scripts can read.
 
 0    all went well
-1    a message can explain it: any FedwardError, a file that cannot be read or written, or a package that is missing
+1    a message can explain it: any FedwardError, a file that cannot be read or written, too little memory, or a package
+     that is missing
 2    the command was called the wrong way
 130  Ctrl-C
 """
@@ -22,6 +23,7 @@ from fedward_core.errors import FedwardError
 
 FAILED = 1
 INTERRUPTED = 130
+OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ESTALE}  # writing to an open file names none
 
 
 class PoliteGroup(TyperGroup):
@@ -31,7 +33,7 @@ class PoliteGroup(TyperGroup):
         """Run the command that was chosen."""
         try:
             return super().invoke(ctx)
-        except (FedwardError, ModuleNotFoundError, OSError) as error:
+        except (FedwardError, ModuleNotFoundError, OSError, MemoryError) as error:
             words = _words(error)
             if not words:
                 raise
@@ -62,10 +64,12 @@ def _words(error: Exception) -> str:
         return str(error)
     if isinstance(error, ModuleNotFoundError):
         return _missing(error.name or "")
+    if isinstance(error, MemoryError):
+        return "the memory of this machine does not suffice: take smaller images, volumes or batches, or fewer workers"
     assert isinstance(error, OSError)
     if error.filename:
         return f"{error.strerror}: '{error.filename}'"
-    return str(error.strerror) if error.errno == errno.ENOSPC else ""
+    return str(error.strerror) if error.errno in OF_THE_DISK else ""
 
 
 def _missing(module: str) -> str:
