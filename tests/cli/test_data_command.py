@@ -74,7 +74,7 @@ def test_a_file_that_cannot_be_used_is_told_on_one_line(bench: Any) -> None:
     name = f"{'ward/' * 60}missing.png"
     site.joinpath("labels.csv").write_text(f"file,label\n{name},normal\n" + _write_pictures(site))
     (line,) = (line for line in bench.call("data", "inspect", site.parent).stdout.splitlines() if "missing" in line)
-    assert line == f"west: {name}: missing or damaged: expected a PNG or JPEG file that decodes"
+    assert line == f"west: {name}: not there: names begin at the table's folder and have / between folders"
 
 
 def test_inspect_names_files_that_cannot_be_used(bench: Any) -> None:

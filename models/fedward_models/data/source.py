@@ -103,7 +103,10 @@ def _sources(data: Path) -> list[Source]:
 def _listed_sources(table: Path) -> list[Source]:
     if not table.exists():
         return []
-    names = {row.get("site", "") for row in _rows(table)} - {""}
+    of_rows = [row.get("site", "") for row in _rows(table)]
+    names = set(of_rows) - {""}
+    if names and "" in of_rows:  # as where a spreadsheet shows one cell for the rows of a site
+        raise DataError(f"{of_rows.count('')} rows of the labels.csv of all sites name no site: name it in every row")
     if unfit := sorted(name for name in names if not _can_be_folder(name)):
         raise DataError(f"labels.csv names a site '{unfit[0]}', which no folder can be called: leave '/' out of names")
     return [Source(site=name, path=table, shared=True) for name in names]

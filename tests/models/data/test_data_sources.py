@@ -36,6 +36,15 @@ def test_what_a_system_hides_is_no_site(write_site: Writer, write_table: Writer,
     assert sites_in(tmp_path) == ("river",)
 
 
+def test_rows_of_no_site_are_refused_rather_than_lost(write_table: Writer, tmp_path: Path) -> None:
+    """A spreadsheet that joins cells names a site in the first of its rows only."""
+    write_table(
+        [{"file": f"{number}.png", "label": "0", "site": site} for number, site in enumerate(("river", "", " "))]
+    )
+    with pytest.raises(DataError, match=r"2 rows of the labels\.csv of all sites name no site"):
+        sites_in(tmp_path)
+
+
 @pytest.mark.parametrize("site", ["../coast", "coast/west", "..", "."])
 def test_a_site_whose_name_is_a_path_is_refused(site: str, write_table: Writer, tmp_path: Path) -> None:
     write_table([{"file": "a.png", "label": "0", "site": site}])

@@ -169,6 +169,12 @@ def test_a_row_without_a_file_is_bad(tmp_path: Path, dataset: Dataset) -> None:
     assert [file.reason for file in bad] == ["its row names no file"] * 2
 
 
+def test_a_file_that_is_not_there_is_told_from_a_damaged_one(tmp_path: Path, dataset: Dataset) -> None:
+    lines = ["file,label,patient,split", *TYPED, "ward\\20.png,normal,p99,train"]
+    (bad,) = read_site(write_text(tmp_path, "\n".join(lines)), "hill", dataset).bad
+    assert bad.reason == "not there: names begin at the table's folder and have / between folders"
+
+
 def test_a_name_that_no_file_can_have_is_that_of_a_bad_file(tmp_path: Path, dataset: Dataset) -> None:
     """A quote that is not closed makes one cell of many rows."""
     lines = ["file,label,patient,split", *TYPED, f'"{"x" * 5000},normal,p99,train']

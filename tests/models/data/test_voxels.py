@@ -177,6 +177,19 @@ def test_a_series_where_a_volume_is_expected_is_unusable(tmp_path: Path) -> None
         read_nifti(tmp_path / "fmri.nii")
 
 
+def test_a_series_takes_no_memory_before_it_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hours of scans, of which one volume is asked for."""
+    image = nibabel.Nifti1Image(np.zeros((5, 6, 4, 2), np.float32), AFFINE)  # type: ignore[no-untyped-call]
+    nibabel.save(image, tmp_path / "fmri.nii.gz")
+
+    def read(*_: object, **__: object) -> None:
+        raise AssertionError("read")
+
+    monkeypatch.setattr(nibabel.arrayproxy.ArrayProxy, "__array__", read)
+    with pytest.raises(UnusableFileError, match="4 axes of float32"):
+        read_nifti(tmp_path / "fmri.nii.gz")
+
+
 def test_a_nifti_file_without_an_affine_is_unusable(tmp_path: Path) -> None:
     image = nibabel.Nifti1Image(head(), None)  # type: ignore[no-untyped-call]
     image.header["sform_code"] = image.header["qform_code"] = 0

@@ -144,6 +144,8 @@ def _read_files(
 def _read_file(folder: Path, row: Row, column: str, dataset: Dataset, pile: Pile) -> Facts:
     if not row[column].strip():
         raise UnusableFileError("its row names no file")
+    if not _is_there(folder / row[column]):
+        raise UnusableFileError("not there: names begin at the table's folder and have / between folders")
     report = _report(folder, row) if dataset.kind is DataKind.REPORT else None
     decoded = decode_file(folder / row[column], dataset)
     mask = None
@@ -153,6 +155,17 @@ def _read_file(folder: Path, row: Row, column: str, dataset: Dataset, pile: Pile
         mask = resize_mask(mask, dataset.image_px, keep_proportions=dataset.keep_proportions)
     pile.add(decoded.pixels)
     return Facts(row=row, size=decoded.size, spacing_mm=decoded.spacing_mm, mask=mask, report=report)
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is such a file, or may be one in a folder that is locked, as whoever opens it will tell."""
+    try:
+        path.stat()
+    except PermissionError:
+        return True
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _report(folder: Path, row: Row) -> str:

@@ -30,29 +30,27 @@ def read_nifti_scan(path: Path) -> Scan:
 
     try:
         image: Any = nibabel.load(path)
-        _refuse_cut_off(image, path)
-        values = np.asanyarray(image.dataobj)
+        shape = _three_axes(image, path)
+        values = np.asanyarray(image.dataobj).reshape(shape)
     except UnusableFileError:
         raise
     except (OSError, EOFError, ValueError, zlib.error, nibabel.filebasedimages.ImageFileError) as error:
         raise UnusableFileError("missing or damaged: expected a NIfTI file that decodes") from error
-    return Scan(values=_three_axes(values).astype(np.float32), affine=_affine(image))
+    return Scan(values=values.astype(np.float32), affine=_affine(image))
 
 
-def _refuse_cut_off(image: Any, path: Path) -> None:
-    """Before memory is asked for that a damaged header makes up."""
-    if math.prod(image.shape) > MOST_DEFLATED * path.stat().st_size:
-        raise UnusableFileError("cut off: its header tells of more voxels than it can hold")
-
-
-def _three_axes(values: Array) -> Array:
-    while values.ndim > 3 and values.shape[-1] == 1:
-        values = values[..., 0]
-    if values.ndim != 3 or values.dtype.kind not in "iuf":
+def _three_axes(image: Any, path: Path) -> tuple[int, ...]:
+    """The shape of one volume, by the header alone: before a series, or what damage makes up, takes memory."""
+    shape, kind = image.shape, image.get_data_dtype()
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    if len(shape) != 3 or kind.kind not in "iuf":
         raise UnusableFileError(
-            f"{values.ndim} axes of {values.dtype.name}: expected three axes of numbers; take one volume of a series"
+            f"{len(shape)} axes of {kind.name}: expected three axes of numbers; take one volume of a series"
         )
-    return values
+    if math.prod(shape) > MOST_DEFLATED * path.stat().st_size:
+        raise UnusableFileError("cut off: its header tells of more voxels than it can hold")
+    return tuple(shape)
 
 
 def _affine(image: Any) -> Array:
