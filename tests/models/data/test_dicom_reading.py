@@ -1,16 +1,26 @@
 """DICOM files and series, written as scanners write them."""
 
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from pydicom import FileDataset, dcmread
 from pydicom.dataset import Dataset as Header
 from pydicom.dataset import FileMetaDataset
+from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import (
+    CTImageStorage,
+    ExplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    RLELossless,
+    generate_uid,
+)
 
 from fedward_core.arrays import Array
 from fedward_core.cards import DataKind
@@ -179,6 +189,34 @@ def test_enhanced_files_are_no_slices(write_dicom: Writer) -> None:
     folder = write_dicom("head/a.dcm", np.stack([RAMP, RAMP])).parent
     with pytest.raises(UnusableFileError, match="several frames in one file"):
         read_dicom_series(folder)
+
+
+def test_jpeg_2000_is_decoded_as_it_was(write_dicom: Writer) -> None:
+    """As most archives keep their films and slices."""
+    content = BytesIO()
+    Image.fromarray(RAMP.astype(np.uint16)).save(content, "JPEG2000", irreversible=False, no_jp2=True)
+    elements: dict[str, Any] = {"TransferSyntaxUID": JPEG2000Lossless, "PixelData": encapsulate([content.getvalue()])}
+    path = write_dicom("a.dcm", RAMP.astype(np.uint16), **elements)
+    assert (read_dicom_frames(path, (0.0, 500.0)) == read_dicom_frames(write_dicom("b.dcm", RAMP), (0.0, 500.0))).all()
+
+
+def test_run_lengths_are_decoded_as_they_were(write_dicom: Writer) -> None:
+    path = write_dicom("a.dcm", RAMP)
+    expected = read_dicom_frames(path, None)
+    header = dcmread(path)
+    header.compress(RLELossless)
+    header.save_as(path)
+    assert (read_dicom_frames(path, None) == expected).all()
+
+
+def test_jpeg_comes_out_as_rgb(write_dicom: Writer) -> None:
+    """Of an ultrasound machine, say: luma and colour differences in the file."""
+    colours = np.broadcast_to(np.array([200, 60, 20], dtype=np.uint8), (16, 16, 3))
+    content = BytesIO()
+    Image.fromarray(colours).save(content, "JPEG", quality=95)
+    elements: dict[str, Any] = {"TransferSyntaxUID": JPEGBaseline8Bit, "PixelData": encapsulate([content.getvalue()])}
+    path = write_dicom("a.dcm", colours, PhotometricInterpretation="YBR_FULL_422", **elements)
+    assert np.abs(read_dicom_frames(path, None)[0].astype(int) - colours).max() <= 3
 
 
 @pytest.mark.parametrize("bits", [8, 16])
