@@ -93,7 +93,8 @@ def inspect(
 ) -> None:
     """Count images, patients and classes of each site and split, and list files that cannot be used.
 
-    The table names files and the picture shows images: both are for the eyes of those who may see the data.
+    The table names files and the picture shows images: both are for the eyes of those who may see the data. Splits that
+    the data lack are drawn as for a dataset of the folder's name.
 
     For example `fedward data inspect hospitals/ --classes normal,pneumonia --picture hospitals.png`
     """
