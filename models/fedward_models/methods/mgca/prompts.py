@@ -39,7 +39,7 @@ def check_prompts(prompts: Sequence[str], pieces: WordPieces, *, task: Task) -> 
     """Refuse prompts of which nothing, or not all, would be read.
 
     Raises:
-        SpecError: A prompt has no words that the text tower knows letters of, or more pieces than it takes.
+        SpecError: A prompt has no words in ASCII letters, or more pieces than the text tower reads.
     """
     if silent := [prompt for prompt in prompts if not words_of(prompt)]:
         raise SpecError(
