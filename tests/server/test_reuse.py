@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from fedward_core.arrays import write_arrays
 from fedward_core.cards import Contract, DatasetCard
 from fedward_core.engine import Job
 from fedward_core.spec import Spec
@@ -38,7 +40,7 @@ def shelf(tmp_path: Path, *, stages: list[dict[str, Any]] = STAGES, **spec: Any)
 @pytest.fixture
 def finished(tmp_path: Path) -> Path:
     path = tmp_path / "final.safetensors"
-    path.write_bytes(b"weights")
+    write_arrays(path, {"w": np.ones(3, np.float32)})
     shelf(tmp_path).put(0, (card(),), path)
     return path
 
@@ -46,7 +48,7 @@ def finished(tmp_path: Path) -> Path:
 def test_a_run_that_begins_alike_takes_the_stage(finished: Path, tmp_path: Path) -> None:
     other = [STAGES[0], {**STAGES[1], "rounds": 9}]
     assert shelf(tmp_path, stages=other, name="other").take(0, (card(),), tmp_path / "taken")
-    assert (tmp_path / "taken").read_bytes() == b"weights"
+    assert (tmp_path / "taken").read_bytes() == finished.read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -72,6 +74,18 @@ def test_the_last_stage_is_never_taken_because_sites_evaluate_it(finished: Path,
 
 
 def test_the_last_stage_of_one_run_may_be_the_beginning_of_another(tmp_path: Path) -> None:
-    (tmp_path / "final").write_bytes(b"weights")
+    write_arrays(tmp_path / "final", {"w": np.ones(3, np.float32)})
     shelf(tmp_path, stages=STAGES[:1]).put(0, (card(),), tmp_path / "final")
+    assert shelf(tmp_path).take(0, (card(),), tmp_path / "taken")
+
+
+def test_a_stage_that_was_damaged_on_the_shelf_is_computed_once_more_and_put_there_again(
+    finished: Path, tmp_path: Path
+) -> None:
+    """Else no run that begins so could ever go on, and none would say where the damage is."""
+    (kept,) = (tmp_path / "shelf").iterdir()
+    kept.write_bytes(kept.read_bytes()[:-1])
+    assert not shelf(tmp_path).take(0, (card(),), tmp_path / "taken")
+    assert not (tmp_path / "taken").exists()
+    shelf(tmp_path).put(0, (card(),), finished)
     assert shelf(tmp_path).take(0, (card(),), tmp_path / "taken")

@@ -8,9 +8,11 @@ import json
 import shutil
 from pathlib import Path
 
+from fedward_core.arrays import read_arrays
 from fedward_core.atomic import replacing
 from fedward_core.cards import DatasetCard
 from fedward_core.engine import Job
+from fedward_core.errors import CheckpointError
 
 
 class StageShelf:
@@ -24,9 +26,9 @@ class StageShelf:
         self._job = job
 
     def take(self, index: int, cards: tuple[DatasetCard, ...], final: Path) -> bool:
-        """Copy a finished stage to ``final`` if it is on the shelf, except the last stage, which sites evaluate."""
+        """Copy a finished stage to ``final`` if it lies whole on the shelf; never the last, which sites evaluate."""
         source, is_last = self._path(index, cards), index == len(self._job.spec.stages) - 1
-        if source is None or not source.exists() or is_last:
+        if source is None or is_last or not _is_whole(source):
             return False
         _copy(source, final)
         return True
@@ -50,6 +52,18 @@ class StageShelf:
         }
         key = hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()
         return self._job.reuse / f"{key[:32]}.safetensors"
+
+
+def _is_whole(source: Path) -> bool:
+    """Whether a stage lies there; a damaged one is taken off, so that it is computed once more and put there again."""
+    if not source.exists():
+        return False
+    try:
+        read_arrays(source)
+    except CheckpointError:
+        source.unlink(missing_ok=True)
+        return False
+    return True
 
 
 def _copy(source: Path, target: Path) -> None:
