@@ -97,11 +97,11 @@ def parts_of(arm: Spec, seed: int, plan: Plan) -> tuple[Part, ...]:
     """The runs of an arm with a seed.
 
     Raises:
-        SpecError: The arm is to be trained alone, and a site to be held out: nobody else has a model for it.
+        SpecError: A site is to be held out, and nobody else trains a model for it.
         DataError: The images of all sites cannot be pooled.
     """
     whole = job_of_arm(arm, seed, plan)
-    if plan.hold_out_each and arm.name in plan.alone:
+    if arm.name in plan.alone and (plan.hold_out_each or arm.cohort.hold_out):
         raise SpecError(f"arm '{arm.name}' trains each site alone, so there is no model for a site that is held out")
     if arm.name in plan.alone:
         return tuple(_alone(whole, site) for site in whole.sites)
@@ -153,19 +153,22 @@ def _alone(whole: Job, site: str) -> Part:
 
 
 def _without(whole: Job, site: str) -> Part:
-    few = min(whole.spec.cohort.min_sites, len(whole.sites) - 1)
-    cohort = whole.spec.cohort.model_copy(update={"hold_out": (site,), "min_sites": few})
+    held_out = tuple(sorted({site, *whole.spec.cohort.hold_out}))
+    few = min(whole.spec.cohort.min_sites, len(whole.sites) - len(held_out))
+    if few < 1:
+        raise SpecError(f"arm '{whole.spec.name}' has nobody to train without {', '.join(held_out)}: add sites")
+    cohort = whole.spec.cohort.model_copy(update={"hold_out": held_out, "min_sites": few})
     return Part(job=_part_of(whole, cohort, sites=whole.sites, folder=f"without-{site}"), sites=(site,))
 
 
 def _pooled(whole: Job, plan: Plan, held_out: str | None = None) -> Part:
     from fedward_models.data.splitting.pooling import POOLED  # few commands need the zoo
 
-    kept = tuple(site for site in whole.sites if site != held_out)
-    folder = "all" if held_out is None else f"without-{held_out}"
+    kept = tuple(site for site in whole.spec.cohort.training(whole.sites) if site != held_out)
+    folder = "-".join(("without", *sorted(set(whole.sites) - set(kept)))) if kept != whole.sites else "all"
     sites = tuple(sorted((*whole.sites, POOLED)))
     cohort = Cohort(sites=sites, hold_out=whole.sites, min_sites=1, round_deadline_s=whole.spec.cohort.round_deadline_s)
-    job = _part_of(whole, cohort, sites=sites, folder="" if held_out is None else folder)
+    job = _part_of(whole, cohort, sites=sites, folder="" if held_out is None else f"without-{held_out}")
     data = pooled_folder(plan.pooled_images / folder, plan.data, kept=kept, sites=whole.sites)
     return Part(job=replace(job, data=data), sites=whole.sites if held_out is None else (held_out,), sends=False)
 
