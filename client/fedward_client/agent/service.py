@@ -2,8 +2,9 @@
 
     main thread      SuperNode and client apps, as the instructions say, and the site's own jobs
     second thread    reports to the coordinator, publishes cards, answers proposals
+    third thread     has cards made of datasets that have changed, while there are any
 
-Each tells the other what it must know by a queue and by one value that is replaced as a whole.
+Each tells the others what they must know by a queue or by one value that is replaced as a whole.
 """
 
 import logging
