@@ -361,6 +361,23 @@ def test_a_listing_names_the_patient_of_a_series_whatever_lies_beside_its_slices
     assert table.read_text(encoding="utf-8").splitlines()[1:] == ["head,,secret"]
 
 
+def test_clips_are_series_scans_videos_and_dicom_files_of_several_frames(write_dicom: Writer) -> None:
+    """A still among the films of an examination makes no series of their folder."""
+    folder = write_head(write_dicom).parent
+    write_dicom("echo/film.dcm", np.stack([RAMP, RAMP]))
+    write_dicom("echo/still.dcm", RAMP)
+    for name in ("a.mp4", "b.nii.gz"):
+        (folder / name).write_bytes(b"")
+    table, _ = list_files(folder, DataKind.CLIP)
+    assert table.read_text(encoding="utf-8").splitlines()[1:] == [
+        "a.mp4,,",
+        "b.nii.gz,,",
+        "echo/film.dcm,echo,secret",
+        "echo/still.dcm,echo,secret",
+        "head,,secret",
+    ]
+
+
 @pytest.mark.parametrize("content", [b"", b"\0" * 128 + b"DICM" + b"\1" * 40, b"\0" * 128 + b"DICM\2\0\0\0UL"])
 def test_a_listing_knows_no_patient_of_a_damaged_file(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.dcm").write_bytes(content)

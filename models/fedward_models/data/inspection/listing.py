@@ -8,11 +8,11 @@ from fedward_core.atomic import replacing
 from fedward_core.cards import DataKind
 from fedward_core.errors import DataError
 from fedward_models.data.reading import video
-from fedward_models.data.reading.dicom_file import dicom_files, is_dicom, patient_of
+from fedward_models.data.reading.dicom_file import dicom_files, has_frames, is_dicom, patient_of
+from fedward_models.data.reading.nifti import is_nifti
 from fedward_models.data.source import TABLE
 
 PICTURES = frozenset({".jpeg", ".jpg", ".png"})
-NIFTI = (".nii", ".nii.gz")
 
 
 def list_files(folder: Path, kind: DataKind) -> tuple[Path, int]:
@@ -23,7 +23,8 @@ def list_files(folder: Path, kind: DataKind) -> tuple[Path, int]:
 
     Args:
         folder: The site's folder; the table is written into it.
-        kind: What to look for: images, volumes (NIfTI files and folders of DICOM slices) or clips.
+        kind: What to look for: images; volumes, which are NIfTI files and folders of DICOM slices; or clips, which are
+            videos, DICOM files of several frames, and volumes.
 
     Returns:
         The table, and how many files it lists.
@@ -67,13 +68,17 @@ def _images(folder: Path) -> list[Path]:
 
 
 def _volumes(folder: Path) -> list[Path]:
-    files = _files(folder, lambda path: path.name.lower().endswith(NIFTI))
     series = {path.parent for path in _files(folder, is_dicom)} - {folder}
-    return sorted([*files, *series])
+    return sorted([*_files(folder, is_nifti), *series])
 
 
 def _clips(folder: Path) -> list[Path]:
-    return _files(folder, lambda path: path.suffix.lower() in video.SUFFIXES or is_dicom(path))
+    """A folder with DICOM files of several frames holds clips, stills among them; one without is itself a series."""
+    files = _files(folder, is_dicom)
+    of_clips = {path.parent for path in files if has_frames(path)}
+    series = {path.parent for path in files} - {folder, *of_clips}
+    videos = _files(folder, lambda path: path.suffix.lower() in video.SUFFIXES or is_nifti(path))
+    return sorted([*videos, *series, *(path for path in files if path.parent in of_clips)])
 
 
 def _files(folder: Path, wanted: Callable[[Path], bool]) -> list[Path]:

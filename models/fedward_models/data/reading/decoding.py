@@ -10,11 +10,9 @@ from fedward_core.spec import Dataset
 from fedward_models.data.reading import dicom_file, video
 from fedward_models.data.reading.dicom_series import read_dicom_axes, read_dicom_scan
 from fedward_models.data.reading.found import Decoded, UnusableFileError
-from fedward_models.data.reading.nifti import read_nifti_scan
+from fedward_models.data.reading.nifti import is_nifti, read_nifti_scan
 from fedward_models.data.reading.pixels import decode, resize_array
 from fedward_models.data.reading.voxels import Scan, canonical, contrast_of, on_grid, to_levels
-
-_NIFTI = (".nii", ".nii.gz")
 
 
 def grid_of(dataset: Dataset) -> tuple[int, ...]:
@@ -49,7 +47,7 @@ def read_scan(path: Path) -> Scan:
     """
     if path.is_dir():
         return read_dicom_scan(path)
-    if path.name.lower().endswith(_NIFTI):
+    if is_nifti(path):
         return read_nifti_scan(path)
     raise UnusableFileError(
         "no volume: expected a .nii or .nii.gz file, or the folder of a DICOM series, a file a slice"
@@ -84,7 +82,7 @@ def _volume(path: Path, dataset: Dataset) -> Decoded:
 
 
 def _clip(path: Path, dataset: Dataset) -> Decoded:
-    if path.is_dir() or path.name.lower().endswith(_NIFTI):
+    if path.is_dir() or is_nifti(path):
         return _slices(path, dataset)
     if dicom_file.is_dicom(path):
         frames = dicom_file.read_dicom_frames(path, dataset.window)

@@ -80,6 +80,14 @@ def patient_of(path: Path) -> str:
         return ""
 
 
+def has_frames(path: Path) -> bool:
+    """Whether a file says that it holds several frames; one that cannot be read does not."""
+    try:
+        return num_frames(_dataset_at(path, stop_before_pixels=True, specific_tags=["NumberOfFrames"])) > 1
+    except ValueError:  # of a header that breaks the standard too
+        return False
+
+
 def read_header(path: Path) -> "Header":
     """Read a file that shows something.
 

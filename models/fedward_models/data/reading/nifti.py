@@ -11,8 +11,14 @@ from fedward_core.arrays import Array
 from fedward_models.data.reading.found import UnusableFileError
 from fedward_models.data.reading.voxels import Scan, Volume, canonical
 
+SUFFIXES = (".nii", ".nii.gz")
 MOST_DEFLATED = 1032  # bytes that one byte of a .nii.gz can stand for (zlib, "Technical Details")
 MILLIMETRES = {1: 1000.0, 3: 0.001}  # by the code of a header's unit: metres, micrometres; all else is millimetres
+
+
+def is_nifti(path: Path) -> bool:
+    """Whether a file calls itself NIfTI."""
+    return path.name.lower().endswith(SUFFIXES)
 
 
 def read_nifti(path: Path) -> Volume:
