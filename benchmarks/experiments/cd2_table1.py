@@ -198,7 +198,7 @@ def spec_of(method: str, seed: int, rounds: int, *, augment: bool) -> Spec:
         "optimizer_state": "reset",
         "augment": augment,
     }
-    common = {"method": "supervised", "local": local}
+    common = {"method": {"name": "supervised", "head_init": "uniform"}, "local": local}
     first = {**common, "name": "train", "backbone": "lenet", "rounds": rounds, "personalise": PERSONAL[method]}
     stages = [first]
     if method == "lg_fedavg":

@@ -105,10 +105,23 @@ def test_a_new_head_knows_nothing() -> None:
     assert len(torch.unique(method.logits(images()))) == 9
 
 
+def test_a_head_may_begin_as_torch_fills_its_layers() -> None:
+    method = build(vit(width=192, heads=3), head_init="uniform")
+    bound = method.backbone.num_features**-0.5
+    assert 0.95 * bound < float(method.head.weight.detach().abs().max()) <= bound
+    assert not method.head.get_parameter("bias").any()
+
+
+def test_how_a_head_usually_begins_stays_out_of_a_specs_text() -> None:
+    assert "head_init" not in SupervisedConfig().model_dump()
+    assert SupervisedConfig(head_init="uniform").model_dump()["head_init"] == "uniform"
+
+
+@pytest.mark.parametrize("head_init", ["small", "uniform"])
 @pytest.mark.parametrize("task", list(Task))
-def test_a_head_that_was_never_trained_is_not_evaluated(task: Task) -> None:
+def test_a_head_that_was_never_trained_is_not_evaluated(task: Task, head_init: str) -> None:
     """SSL-FL, Sec. 9, check 19: users of the published code saw the accuracy of chance."""
-    method = build(contract=contract(task))
+    method = build(contract=contract(task), head_init=head_init)
     with pytest.raises(UntrainedError, match="head was never trained"):
         method.check_trained()
     optimizer = torch.optim.AdamW(method.parameters(), lr=1e-6)

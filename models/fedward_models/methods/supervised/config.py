@@ -58,6 +58,9 @@ class SupervisedConfig(MethodConfig):
         clips: How shorter clips are drawn from each clip, and how many are averaged in testing; None to take them
             whole.
         teacher: Whose predictions are learned beside the labels; None to learn from these alone.
+        head_init: ``small`` draws the weights of the head with a deviation of 2e-5, as fine-tuning in SSL-FL does;
+            ``uniform`` up to 1/sqrt(features), as torch's layers do, for networks that train from scratch at high
+            rates, such as LG-FedAvg's. Its bias starts at 0.
     """
 
     implementation: ClassVar[str] = "fedward_models.methods.supervised.supervised:Supervised"
@@ -72,6 +75,7 @@ class SupervisedConfig(MethodConfig):
     clips: ClipSettings | None = None
     # Left out of a spec's text where there is none, so that older specs keep their digests.
     teacher: TeacherConfig | None = Field(default=None, exclude_if=lambda value: value is None)
+    head_init: Literal["small", "uniform"] = Field(default="small", exclude_if=lambda value: value == "small")
 
     @model_validator(mode="after")
     def _check_mixing(self) -> Self:

@@ -52,6 +52,8 @@ class Supervised(Method):
         self.config, self.backbone, self.task = config, backbone, contract.task
         self.num_classes = len(contract.classes)
         self.head = _head(backbone.num_features, self.num_classes, contract.task)
+        if config.head_init == "small":
+            nn.init.trunc_normal_(self.head.weight, std=_HEAD_STD)
         # Last, so that the student begins as it would without one.
         self.teacher = Teacher(config.teacher, student=backbone, contract=contract) if config.teacher else None
 
@@ -109,7 +111,8 @@ class Supervised(Method):
             UntrainedError: The head is as it was built.
         """
         head = self.head.get_parameter("weight").detach(), self.head.get_parameter("bias").detach()
-        if not head[1].any() and float(head[0].abs().max()) < 10 * _HEAD_STD:
+        small = self.config.head_init == "uniform" or float(head[0].abs().max()) < 10 * _HEAD_STD
+        if small and not head[1].any():
             raise UntrainedError(
                 "the classifier's head was never trained, so every class would get the same probability: train a stage "
                 "of supervised for a step at a rate above zero, or evaluate a checkpoint of one"
@@ -192,7 +195,6 @@ class Supervised(Method):
 def _head(num_features: int, num_classes: int, task: Task) -> nn.Linear | nn.Conv2d:
     segments = task is Task.SEGMENTATION
     head = nn.Conv2d(num_features, num_classes, 1) if segments else nn.Linear(num_features, num_classes)
-    nn.init.trunc_normal_(head.weight, std=_HEAD_STD)
     nn.init.constant_(head.get_parameter("bias"), 0)
     return head
 
