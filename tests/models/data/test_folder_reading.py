@@ -1,5 +1,6 @@
 """Image files listed in a table."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fedward_core.cards import Split
+from fedward_core.cards import DataKind, Split
 from fedward_core.errors import DataError
 from fedward_core.spec import Dataset
 from fedward_models.data.card import describe
@@ -173,6 +174,25 @@ def test_a_file_that_is_not_there_is_told_from_a_damaged_one(tmp_path: Path, dat
     lines = ["file,label,patient,split", *TYPED, "ward\\20.png,normal,p99,train"]
     (bad,) = read_site(write_text(tmp_path, "\n".join(lines)), "hill", dataset).bad
     assert bad.reason == "not there: names begin at the table's folder and have / between folders"
+
+
+@pytest.mark.parametrize("column", ["file", "mask", "report_file"])
+@pytest.mark.parametrize("place", ["pipe.png", "pipe.dcm", "/dev/zero"])
+def test_what_has_no_end_is_not_read(tmp_path: Path, dataset: Dataset, column: str, place: str) -> None:
+    """Opening a pipe that nobody writes to waits forever, and a device may be read forever."""
+    rows = [f"{index:02d}.png,,,report" for index in range(20)]
+    cells = {"file": "00.png", "mask": "", "report_file": "", column: place}
+    lines = [
+        "file,mask,report_file,report",
+        *rows[1:],
+        f"{cells['file']},{cells['mask']},{cells['report_file']},report",
+    ]
+    data = write_text(tmp_path, "\n".join(lines))
+    if not place.startswith("/"):
+        os.mkfifo(data / "hill" / place)
+    study = dataset.model_copy(update={"kind": DataKind.REPORT})
+    (bad,) = read_site(data, "hill", study).bad
+    assert bad.reason == "a pipe or a device: expected files"
 
 
 def test_a_name_that_no_file_can_have_is_that_of_a_bad_file(tmp_path: Path, dataset: Dataset) -> None:

@@ -15,6 +15,7 @@ are; the rest is converted.
 
 import hashlib
 import os
+import stat
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -75,10 +76,9 @@ def listed_paths(source: Source) -> list[Path]:
     """Everything that a site's data is read from: the table, and each file and slice that it lists."""
     rows = read_rows(source)
     column = _file_column(rows, source.site)
-    others = [row[key] for row in rows for key in ("mask", "report_file") if row.get(key)]
     folder = source.path.parent
     listed = [path for row in rows for path in _files_at(folder / row[column])]
-    return [source.path, *listed, *(folder / name for name in others)]
+    return [source.path, *listed, *(folder / name for row in rows for name in _names_beside(row))]
 
 
 def usable_paths(source: Source, bad: Collection[str]) -> list[Path]:
@@ -91,6 +91,11 @@ def usable_paths(source: Source, bad: Collection[str]) -> list[Path]:
     rows = read_rows(source)
     column = _file_column(rows, source.site)
     return [source.path.parent / row[column] for row in rows if row[column] not in bad]
+
+
+def _names_beside(row: Row) -> list[str]:
+    """The mask and the report that a row names beside its file."""
+    return [row[key] for key in ("mask", "report_file") if row.get(key)]
 
 
 def _files_at(path: Path) -> list[Path]:
@@ -146,6 +151,8 @@ def _read_file(folder: Path, row: Row, column: str, dataset: Dataset, pile: Pile
         raise UnusableFileError("its row names no file")
     if not _is_there(folder / row[column]):
         raise UnusableFileError("not there: names begin at the table's folder and have / between folders")
+    if any(_is_endless(folder / name) for name in (row[column], *_names_beside(row))):
+        raise UnusableFileError("a pipe or a device: expected files")
     report = _report(folder, row) if dataset.kind is DataKind.REPORT else None
     decoded = decode_file(folder / row[column], dataset)
     mask = None
@@ -166,6 +173,15 @@ def _is_there(path: Path) -> bool:
     except (OSError, ValueError):
         return False
     return True
+
+
+def _is_endless(path: Path) -> bool:
+    """Whether neither a file nor a folder is there, but something whose end a reader might never come to."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 def _report(folder: Path, row: Row) -> str:
@@ -225,8 +241,7 @@ def _digest(folder: Path, rows: list[Row], column: str) -> str:
 
 def _contents(folder: Path, row: Row, column: str) -> Iterator[bytes]:
     """The SHA-256 of each file of a row."""
-    names = [row[column], *(row[key] for key in ("mask", "report_file") if row.get(key))]
-    for path in (inner for name in names for inner in _files_at(folder / name)):
+    for path in (inner for name in (row[column], *_names_beside(row)) for inner in _files_at(folder / name)):
         yield _content(path)
 
 
