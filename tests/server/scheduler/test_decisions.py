@@ -282,8 +282,13 @@ def test_a_run_whose_sites_have_agreed_waits_for_its_turn(in_office: Any) -> Non
         async with office.database.writing() as session:
             answer = {"run": "asking", "site": "north", "takes_part": True, "reason": "", "answered_s": 0.0}
             session.add(AnswerRow(**answer))
-        for _ in range(4):
-            await office.step_to("recruiting", "asking")
+        for _ in range(2):
+            async with office.database.writing() as session:
+                (await run_named(session, "run-1")).due_s = time.time() + 30  # it would always come first
+                (await run_named(session, "asking")).due_s = 0.0
+            assert await office.scheduler.step()
+            async with office.database.reading() as session:
+                assert (await run_named(session, "asking")).state == RunState.RECRUITING
         office.attempts.alive, office.attempts.ending = False, Outcome(state="stopped")
         await office.step_to("paused")
         assert (await office.step_to("starting", "asking")).cohort == ["north"]
