@@ -17,11 +17,11 @@ from pathlib import Path
 
 from fedward_client.agent.errors import AgentError
 from fedward_client.agent.policy import Offer
+from fedward_client.agent.stamps import Stamps
 from fedward_core.cards import DatasetCard
 from fedward_core.fleet import Cards
 from fedward_core.processes import end_child, start_child
 
-TABLE = "labels.csv"
 TIMEOUT_S = 3600.0  # decided here: a million images on a slow disk
 
 log = logging.getLogger(__name__)
@@ -40,15 +40,17 @@ class Catalogue:
         self._folder = folder
         self._site = site
         self._log = log
+        self._stamps = Stamps()
         self._state: object = None
         self.cards = Cards(cards=(), digest="")
 
     def refresh(self, offers: Mapping[str, Offer]) -> None:
         """Link the datasets and make their cards anew, if anything about them has changed since the last time.
 
+        Files that change beside a table that does not are noticed within minutes: see :class:`Stamps`.
         A dataset that cannot be used has no card; the reason stands in the log.
         """
-        state = {name: (offer, _stamp(offer.path)) for name, offer in offers.items()}
+        state = {name: (offer, self._stamps.of(offer.path)) for name, offer in offers.items()}
         if state == self._state:
             return
         self._link(offers)
@@ -97,15 +99,6 @@ def _remove(entry: Path) -> None:
 
 def _digest(cards: tuple[DatasetCard, ...]) -> str:
     return hashlib.sha256("\n".join(card.model_dump_json() for card in cards).encode()).hexdigest()
-
-
-def _stamp(path: Path) -> tuple[int, int] | None:
-    """What changes with a dataset's content; None where there is nothing."""
-    try:
-        status = (path / TABLE if path.is_dir() else path).stat()
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_size
 
 
 def _run(command: list[str], log: Path) -> None:
