@@ -76,6 +76,9 @@ class SiteData:
 def read_site(data: Path, site: str, dataset: Dataset) -> SiteData:
     """Read a site. It is decoded once, and again only where its files or the study's settings change.
 
+    A process that has it open goes on with what it has while the ``.npz`` file or the table is the same: it sees files
+    that change beside a table after :func:`forget`, and any other process does at once.
+
     Raises:
         DataError: No such site, no images, or images, labels or splits that cannot be used.
     """

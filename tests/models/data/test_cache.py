@@ -93,6 +93,7 @@ def test_a_changed_picture_of_a_table_is_decoded(
     first = read_anew(data, "hill", dataset)
     (data / "hill" / "b.png").write_bytes(b"no image any more")
     assert len(first.images) == 3
+    assert read_site(data, "hill", dataset) is first  # a run goes on with the images that it began with
     assert len(read_anew(data, "hill", dataset).bad) == 1
 
 
