@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.experiments.pretraining import CPU
+from benchmarks.experiments.pretraining import CPU, FASTEST
 from fedward_core.spec import Local
 from fedward_models.method import Batch, Method
 from fedward_models.training.fit import fit
@@ -57,9 +57,11 @@ class LabelledSteps:
 
 
 def train(method: Method, steps: LabelledSteps, *, seed: int, local: dict[str, Any]) -> dict[str, float]:
-    """Train for one round; the mean figures over all steps."""
-    phase = Phase(local=Local.model_validate({"batch_size": steps.batch_size, "device": "cpu", **local}))
-    return fit(method, steps, (phase,), round_=0, rounds=1, seed=seed, device=CPU).figures
+    """Train for one round, on a GPU if there is one, and return to the CPU; the mean figures over all steps."""
+    phase = Phase(local=Local.model_validate({"batch_size": steps.batch_size, **local}))
+    figures = fit(method, steps, (phase,), round_=0, rounds=1, seed=seed, device=FASTEST).figures
+    method.to(CPU)
+    return figures
 
 
 def mean_over(data: Labelled, measure: Callable[[Batch], Tensor], *, batch_size: int = 250) -> float:
