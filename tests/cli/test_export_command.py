@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from fedward_cli.main import app
+from fedward_client.private_store import FilePrivateStore
 from fedward_core.arrays import read_arrays, write_arrays
 from fedward_core.cards import Split
 from fedward_core.errors import CheckpointError
@@ -182,6 +183,22 @@ def test_a_personalised_model_is_said_to_be_that_of_no_site(trained: Any, tmp_pa
     run = trained(personalise="fedbn", **VIT)
     assert export(run, "--format", "safetensors", "--out", tmp_path / "home").exit_code == 0
     assert "the model of any site" in (tmp_path / "home" / "README.md").read_text()
+
+
+def test_a_site_takes_its_own_model_home_from_what_it_has_kept(trained: Any, tmp_path: Path) -> None:
+    run = trained(personalise="fedbn", **VIT)
+    place = run / "sites" / "north" / "train"
+    kept = FilePrivateStore(place).newest()
+    own, average = open_finished(run, kept=kept).method.state_dict(), open_finished(run).method.state_dict()
+    arguments = (run, "--format", "safetensors", "--out", tmp_path / "home", "--kept", place)
+    assert export(*arguments).exit_code == 0
+    found = load_file(tmp_path / "home" / "model.safetensors")
+    assert all(torch.equal(found[name], own[name]) for name in own)
+    assert not all(torch.equal(found[name], average[name]) for name in own)
+    card = (tmp_path / "home" / "README.md").read_text()
+    assert "the own model of one site" in card
+    assert "the model of any site" not in card
+    assert export(*arguments, "--best").exit_code == 2
 
 
 def test_a_folder_that_exists_is_never_written_to(trained: Any, tmp_path: Path) -> None:

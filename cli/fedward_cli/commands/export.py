@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.markup import escape
 
+from fedward_cli.commands.opening import Kept, open_model
 from fedward_cli.display.consoles import tell
 from fedward_cli.options import BestWeights, FinishedRun, StageName
 
@@ -22,6 +23,7 @@ def export(
     ] = None,
     stage: StageName = None,
     best: BestWeights = False,
+    kept: Kept = None,
     data: Annotated[
         Path | None,
         typer.Option("--data", help="With --site: standardise by that site's training images.", file_okay=False),
@@ -36,11 +38,10 @@ def export(
     """
     from fedward_models.export.exporting import export as write  # torch
     from fedward_models.export.facts import read_facts
-    from fedward_models.inference.finished_model import open_finished
 
     if (data is None) != (site is None):
         raise typer.BadParameter("--data and --site say together by whose images pixels are standardised: give both")
-    model = open_finished(run, stage, "best" if best else "final")
+    model = open_model(run, stage, best=best, kept=kept)
     standardisation = _standardisation(data, site, model.spec) if data and site else model.spec.dataset.standardisation
     out = out or Path(f"{run.resolve().name}-{model.stage.name}-{form}")
     write(model, read_facts(run, model.stage.name), out, form=form, standardisation=standardisation)

@@ -22,8 +22,17 @@ Kept = Annotated[
 ]
 
 
-def open_model(run: Path, stage: str | None, *, best: bool, kept: Path | None, data: Path) -> "FinishedModel":
+def open_model(
+    run: Path, stage: str | None, *, best: bool, kept: Path | None, data: Path | None = None
+) -> "FinishedModel":
     """Open the model of a stage, or with what a site has kept the site's own.
+
+    Args:
+        run: The folder of a run, or of an unpacked download of one.
+        stage: Its name; the last one where there is none.
+        best: Whether to take the weights after the best evaluated round.
+        kept: The folder with what the site has kept.
+        data: The data of all sites that the model is used for, where it is used for some.
 
     Raises:
         FedwardError: There is no such model.
@@ -34,7 +43,7 @@ def open_model(run: Path, stage: str | None, *, best: bool, kept: Path | None, d
 
     if kept is not None and best:
         raise typer.BadParameter("--kept is of the last round, and --best of another one: leave one of them out")
-    if kept is not None and len(sites_in(data)) > 1:
+    if kept is not None and data is not None and len(sites_in(data)) > 1:
         raise typer.BadParameter("--kept is what one site has kept, and --data holds several: give that site's own")
     entry = FilePrivateStore(kept).newest() if kept is not None else None
     model = open_finished(run, stage, "best" if best else "final", kept=entry)

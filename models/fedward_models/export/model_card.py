@@ -138,6 +138,11 @@ def _limits(model: FinishedModel) -> str:
         claims.append(_calibration(model.plan.contract.task))
     if model.caveat:
         claims.append(f"{model.caveat}, and the figures above are those of the sites' own models, not of this one.")
+    if model.is_of_a_site:
+        claims.append(
+            "It is the own model of one site, with the parts that it had kept to itself. The figures above are those "
+            "of all sites' own models, and not of this one alone."
+        )
     if model.weights == "best":
         claims.append("The figures above are those after the last round, and not of these weights.")
     return "".join(f"- {claim}\n" for claim in claims)
