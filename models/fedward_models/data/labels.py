@@ -108,6 +108,8 @@ def check_labels(labels: Array, *, site: str, task: Task, classes: tuple[str, ..
 def refuse_names_of_patients(labels: Array, patients: Array, *, site: str) -> None:
     """Refuse labels that tell patients apart, such as the names of their folders: classes leave the site on its card.
 
+    Where patients are not named, several images of one have several owners, and such labels look like classes.
+
     Args:
         labels: (N,) numbers of classes that the site itself names or numbers, or (N, K) zeros and ones.
         patients: (N,), whose the images are.
