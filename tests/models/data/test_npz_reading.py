@@ -158,6 +158,18 @@ def test_labels_follow_the_names_of_their_classes_and_not_the_order_of_a_file(
     assert content.labels.tolist() == [2, 0] * 12
 
 
+def test_texts_that_are_kept_as_bytes_are_text(write_site: Writer, unnamed: Dataset) -> None:
+    """As programs write them that know no other texts, e.g. through HDF5."""
+    patients = np.array(["Müller", *map(str, range(23))])
+    names = np.char.encode(["a", "b", "ö"], "utf-8")
+    content = read_site(write_site(classes=names, patient=np.char.encode(patients, "utf-8")), "north", unnamed)
+    assert content.contract.classes == ("a", "b", "ö")
+    assert content.patients.tolist() == patients.tolist()
+    data = write_site("latin", patient=np.char.encode(patients, "latin-1"))
+    with pytest.raises(DataError, match="texts that are no UTF-8"):
+        read_site(data, "latin", unnamed)
+
+
 def test_other_words_for_all_classes_change_no_number(write_site: Writer, dataset: Dataset) -> None:
     content = read_site(write_site(classes=np.array(["Befund 0", "Befund 1", "Befund 2"])), "north", dataset)
     assert content.labels is not None

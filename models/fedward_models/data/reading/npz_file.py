@@ -74,9 +74,11 @@ def load_npz(source: Source) -> dict[str, Array]:
     """
     try:
         with source.path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in PER_IMAGE + PER_FILE if name in archive.files}
+            arrays = {name: _with_text(archive[name]) for name in PER_IMAGE + PER_FILE if name in archive.files}
     except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"site '{source.site}': the .npz file is damaged, or holds Python objects") from error
+        raise DataError(
+            f"site '{source.site}': the .npz file is damaged, or holds Python objects, or texts that are no UTF-8"
+        ) from error
     found = [key for key in EXAMPLES if key in arrays]
     if not found:
         raise DataError(f"site '{source.site}': the .npz file has no array 'images', 'volumes' or 'clips'")
@@ -84,6 +86,11 @@ def load_npz(source: Source) -> dict[str, Array]:
         _check_examples(arrays[key], key, source.site)
     _check_shapes(arrays, found[0], source.site)
     return arrays
+
+
+def _with_text(array: Array) -> Array:
+    """Bytes, as other programs keep texts, as the text that they stand for."""
+    return np.char.decode(array, "utf-8") if array.dtype.kind == "S" else array
 
 
 def num_examples(arrays: Arrays) -> int:
