@@ -77,6 +77,17 @@ def test_a_difference_is_told_with_its_reason(
     assert all(any(character.isdigit() for character in entry.reason) for entry in advice)
 
 
+def test_a_site_without_training_images_hides_no_difference_between_others(
+    write_site: Writer, dataset: Dataset
+) -> None:
+    bright = np.random.default_rng(0).integers(100, 256, (24, 8, 8), dtype=np.uint8)
+    for site, changes in (("north", {}), ("river", {"images": bright}), ("south", {"split": np.full(24, "test")})):
+        data = write_site(site, **{"split": SPLIT, **changes})
+    found = compare_sites(data, dataset)
+    assert np.isnan(found.intensity_distances[2]).all()
+    assert "fedbn" in " ".join(entry.advice for entry in found.advice)
+
+
 def test_a_much_larger_site_is_told(write_site: Writer, dataset: Dataset) -> None:
     write_site("north", split=np.array(["train"] * 2 + ["test"] * 22))
     data = write_site("river", split=SPLIT)

@@ -50,7 +50,7 @@ class Heterogeneity:
         class_distances: (S, S), half the sum of differences between the shares of classes (total variation), in [0, 1];
             NaN for a site of which no count is shown.
         intensity_distances: (S, S), how far levels must move on average to turn one site's histogram into another's
-            (Wasserstein-1), as a part of the range from black to white.
+            (Wasserstein-1), as a part of the range from black to white; NaN for a site without training images.
         advice: What follows, most important first.
     """
 
@@ -124,7 +124,7 @@ def _advice(sizes: Array, counts: Array | None, classes: Array, intensities: Arr
     found = (
         *(_on_rare_classes(counts) if counts is not None else ()),
         *_on_classes(float(np.nanmax(classes, initial=0.0))),
-        *_on_intensities(float(intensities.max())),
+        *_on_intensities(float(np.nanmax(intensities, initial=0.0))),
         *_on_sizes(sizes),
     )
     alike = Advice(advice="begin with plain averaging (weighted_mean)", reason="no difference is above its threshold")
