@@ -43,6 +43,18 @@ def test_parts_are_sites_with_the_classes_of_the_whole(write_site: Writer, tmp_p
     assert read_site(tmp_path / "parts", "north-2", unnamed).contract.classes == ("a", "b", "c")
 
 
+def test_labels_that_are_no_class_numbers_are_refused(write_site: Writer, tmp_path: Path) -> None:
+    names = np.array(["normal", "ill", "worse"] * 8)
+    data = write_site(labels=names)
+    with pytest.raises(DataError, match="expected class numbers: their names are 'classes'"):
+        split_site(data, "north", 2, tmp_path / "parts", seed=0)
+    with pytest.raises(DataError, match="one class number for each image"):
+        split_dirichlet(data, "north", 2, tmp_path / "parts", alpha=1.0)
+    with pytest.raises(DataError, match="numbers of something else"):
+        split_site(write_site(labels=np.full(24, 20261126)), "north", 2, tmp_path / "parts", seed=0)
+    assert not (tmp_path / "parts").exists()
+
+
 def test_parts_are_alike_in_each_class_and_split(write_site: Writer, tmp_path: Path) -> None:
     splits = np.repeat(["train", "val", "test"], 8)
     paths = split_site(write_site(split=splits, patient=None), "north", 2, tmp_path / "parts", seed=0)
@@ -81,5 +93,5 @@ def test_skewed_parts_hold_every_image_once(write_site: Writer, tmp_path: Path) 
 
 
 def test_a_site_without_class_numbers_cannot_be_skewed(write_site: Writer, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="expected 'labels' with one class for each image"):
+    with pytest.raises(DataError, match="expected 'labels' with one class number for each image"):
         split_dirichlet(write_site(labels=None), "north", 2, tmp_path / "parts", alpha=1.0)

@@ -6,7 +6,7 @@ import numpy as np
 
 from fedward_core.arrays import Array, Arrays
 from fedward_core.errors import DataError
-from fedward_models.data.labels import counted_classes
+from fedward_models.data.labels import counted_classes, numbered_classes
 from fedward_models.data.patients import known_patients
 from fedward_models.data.reading.npz_file import PER_IMAGE, load_npz, num_examples, write_npz
 from fedward_models.data.source import locate
@@ -25,14 +25,14 @@ def split_site(data: Path, site: str, parts: int, out: Path, seed: int) -> tuple
         seed: Shuffles patients.
 
     Raises:
-        DataError: The site has no ``.npz`` file, or fewer patients than parts.
+        DataError: The site has no ``.npz`` file, labels that are no class numbers, or fewer patients than parts.
         CheckpointError: A file cannot be written.
     """
     arrays = _load(data, site)
     patients = known_patients(arrays.get("patient", np.arange(num_examples(arrays))))
     if len(np.unique(patients)) < parts:
         raise DataError(f"site '{site}' has {len(np.unique(patients))} patients, too few for {parts} parts")
-    dealt = deal_parts(patients, _groups(arrays), parts, seed)
+    dealt = deal_parts(patients, _groups(arrays, site), parts, seed)
     return _write(arrays, [np.flatnonzero(dealt == part) for part in range(parts)], site, out)
 
 
@@ -50,8 +50,8 @@ def split_dirichlet(  # noqa: PLR0913 - split_site with the strength of the skew
     """
     arrays = _load(data, site)
     labels = arrays.get("labels")
-    if labels is None or labels.ndim != 1:
-        raise DataError(f"site '{site}': expected 'labels' with one class for each image, to skew them")
+    if labels is None or labels.ndim != 1 or labels.dtype.kind not in "iub":
+        raise DataError(f"site '{site}': expected 'labels' with one class number for each image, to skew them")
     return _write(arrays, dirichlet_split(labels, parts, alpha, seed), site, out)
 
 
@@ -62,11 +62,13 @@ def _load(data: Path, site: str) -> dict[str, Array]:
     return load_npz(source)
 
 
-def _groups(arrays: Arrays) -> Array:
+def _groups(arrays: Arrays, site: str) -> Array:
     """(N, groups) booleans: each image's classes within its split, so that every part has all of both."""
     count = num_examples(arrays)
     labels = arrays.get("labels", arrays.get("masks", np.zeros(count, dtype=np.int64)))
-    classes = counted_classes(labels, int(labels.max(initial=0)) + 1)
+    if labels.dtype.kind not in "iub":
+        raise DataError(f"site '{site}': labels are {labels.dtype}, expected class numbers: their names are 'classes'")
+    classes = counted_classes(labels, len(numbered_classes(int(labels.max(initial=0)) + 1)))
     splits = arrays.get("split", np.zeros(count))
     within = splits[:, None] == np.unique(splits)
     return np.asarray(classes[:, :, None] & within[:, None, :]).reshape(count, -1)
