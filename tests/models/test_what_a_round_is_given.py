@@ -106,3 +106,16 @@ def test_a_site_draws_the_same_patients_at_every_evaluation_and_another_site_oth
         ask(site, Work.EVALUATE, 0, 1)
     one, again, other, _ = given.seeds
     assert one == again != other
+
+
+def test_the_patients_whose_labels_are_used_are_those_of_the_runs_seed_in_every_round_and_stage(
+    given: Given, hospitals: list[Site]
+) -> None:
+    few = {"name": "films", "image_px": 16, "label_fraction": 0.5}
+    ask(hospitals[0], Work.TRAIN, 0, 1, dataset=few)
+    ask(hospitals[0], Work.TRAIN, 0, stage=1, dataset=few)
+    for seed in (1, 2):
+        ask(hospitals[0], Work.TRAIN, 0, seed=seed, dataset=few)
+    used = [frozenset(loader.patients) for loader in given.loaders]
+    assert len(set(used[:3])) == 1
+    assert len(set(used)) > 1
