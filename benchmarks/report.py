@@ -2,9 +2,10 @@
 
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 
@@ -52,12 +53,19 @@ def machine() -> str:
     """The machine, how busy it is, and the versions, in three lines of Markdown."""
     cores = len(os.sched_getaffinity(0))
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    versions = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
+    versions = ", ".join(_versions())
     return (
         f"- {_processor()}, {cores} cores, {memory:.0f} GiB, {platform.system()} {platform.release()}\n"
         f"- load before the start: {os.getloadavg()[0]:.2f}\n"
         f"- Python {platform.python_version()}, {versions}"
     )
+
+
+def _versions() -> Iterator[str]:
+    """Of the packages that are installed; not every benchmark needs all."""
+    for package in PACKAGES:
+        with suppress(PackageNotFoundError):
+            yield f"{package} {version(package)}"
 
 
 def _processor() -> str:
