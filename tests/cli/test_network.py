@@ -26,6 +26,7 @@ from fedward_client.agent.home import AgentHome
 from fedward_client.agent.membership import Enrolled, write_enrolled
 from fedward_core.arrays import read_arrays
 from fedward_core.engine import Job
+from fedward_core.cards import DataKind
 from fedward_core.errors import DataError
 from fedward_core.fleet import Membership
 from fedward_core.spec import Spec
@@ -174,7 +175,7 @@ def test_hospitals_that_enrolled_at_another_port_are_named_with_what_to_do(tmp_p
     membership = Membership(site="hill", key="fw_secret", fleet=":1", node_authentication=False)
     write_enrolled(home, Enrolled(url="http://127.0.0.1:8080", membership=membership))
     with pytest.raises(NetworkError, match=r"enrolled at http://127\.0\.0\.1:8080.*start it at that port"):
-        Network(tmp_path, 9090).enrol(Site(name="hill", path=tmp_path), "simulated")
+        Network(tmp_path, 9090).enrol(Site(name="hill", path=tmp_path), "simulated", DataKind.IMAGE)
 
 
 def test_sites_that_share_a_table_cannot_be_a_network(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from fedward_cli.network.run_events import follow_to_the_end
 from fedward_client.agent.errors import AgentError
 from fedward_client.agent.user import check_user
 from fedward_core.arrays import digest, read_arrays
+from fedward_core.cards import DataKind
 from fedward_core.engine import Job
 from fedward_core.spec import Spec
 from fedward_models.data import generate, sites_in
@@ -42,8 +43,8 @@ SPEC = Spec.parse(
 class AnotherUsersNetwork(Network):
     """A network whose sites run client apps as another user."""
 
-    def enrol(self, site: Site, dataset: str) -> None:
-        super().enrol(site, dataset)
+    def enrol(self, site: Site, dataset: str, kind: DataKind) -> None:
+        super().enrol(site, dataset, kind)
         with self._agent_home(site.name).policy.open("a", encoding="utf-8") as policy:
             policy.write(f"run_as: {USER}\n")
 
