@@ -25,8 +25,8 @@ from fedward_cli.simulation.execution import execute, job_for
 from fedward_client.agent.home import AgentHome
 from fedward_client.agent.membership import Enrolled, write_enrolled
 from fedward_core.arrays import read_arrays
-from fedward_core.engine import Job
 from fedward_core.cards import DataKind
+from fedward_core.engine import Job
 from fedward_core.errors import DataError
 from fedward_core.fleet import Membership
 from fedward_core.spec import Spec
