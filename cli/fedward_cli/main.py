@@ -22,6 +22,7 @@ from fedward_cli.commands import (
     sites,
     studies,
     up,
+    weights,
     zoo,
 )
 from fedward_cli.display.consoles import show_every_sign
@@ -54,6 +55,7 @@ app.add_typer(data.app, name="data", rich_help_panel=_HERE)
 app.command("server", rich_help_panel=_COORDINATOR)(server.server)
 app.add_typer(runs.app, name="run", rich_help_panel=_COORDINATOR)
 app.add_typer(studies.app, name="study", rich_help_panel=_COORDINATOR)
+app.add_typer(weights.app, name="weights", rich_help_panel=_COORDINATOR)
 app.add_typer(sites.app, name="site", rich_help_panel=_COORDINATOR)
 app.add_typer(keys.app, name="key", rich_help_panel=_COORDINATOR)
 app.add_typer(agent.app, name="agent", rich_help_panel=_HOSPITAL)

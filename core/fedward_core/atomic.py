@@ -25,10 +25,10 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         if durable:
-            _flush(temporary)
+            flush_to_disk(temporary)
         temporary.replace(path)
         if durable:
-            _flush(path.parent)
+            flush_to_disk(path.parent)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(
             f"cannot write '{path.name}': {_reason(error)}. The previous file is untouched."
@@ -47,7 +47,8 @@ def drop_leftovers(folder: Path) -> None:
                 part.unlink(missing_ok=True)
 
 
-def _flush(path: Path) -> None:
+def flush_to_disk(path: Path) -> None:
+    """Wait until a file, or the names in a folder, would survive a loss of power."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -4,8 +4,9 @@
     POST /api/v1/fleet/heartbeats      Heartbeat    -> Instructions   every few seconds
     PUT  /api/v1/fleet/cards           Cards        -> (nothing)      when the site's datasets have changed
     POST /api/v1/fleet/answers         Answer       -> (nothing)      to a proposal, by the site's own policy
+    GET  /api/v1/weights/<sha256>                   -> a file         frozen weights, where its policy says so
 
-Weights travel through Flower, not here.
+Weights that are trained travel through Flower, not here.
 """
 
 from typing import Annotated, Any

@@ -4,9 +4,10 @@
                                |
     $FEDWARD_WEIGHTS/mae-vit-large.safetensors                        at each site and where a run is planned
 
-A file is looked up as ``<name>.safetensors`` in the folders of the environment variable ``FEDWARD_WEIGHTS``, separated
-as in ``PATH``; where it is not set, in ``weights/`` beneath the working folder. The digest is that of the whole file,
-as ``sha256sum`` prints it, so where a file was found changes no result.
+A file is looked up in the folders of the environment variable ``FEDWARD_WEIGHTS``, separated as in ``PATH``; where it
+is not set, in ``weights/`` beneath the working folder. It lies there as ``<sha256>.safetensors``, as an agent keeps
+what it has fetched, or as ``<name>.safetensors``. The digest is that of the whole file, as ``sha256sum`` prints it, so
+where a file was found changes no result.
 
 Only safetensors are read. A checkpoint that Python pickled can run code of its author when it is opened; convert it
 once, away from patients' data:
@@ -21,12 +22,14 @@ built from them.
 import hashlib
 import json
 import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 from safetensors import SafetensorError, safe_open
 
+from fedward_core.arrival import DIGEST, SUFFIX
 from fedward_core.config import Frozen
 from fedward_core.errors import CheckpointError, without_folder
 
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
     from fedward_core.arrays import Array  # numpy is slow to import, and settings that name weights need none
 
 FOLDERS = "FEDWARD_WEIGHTS"
-_SUFFIX = ".safetensors"
+_BENEATH = "weights"  # the working folder
 # A zip archive, as torch writes it, or a bare pickle of protocol 2 to 5.
 _PICKLES = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 _PICKLE_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
@@ -49,7 +52,7 @@ class FrozenWeights(Frozen):
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    sha256: str = Field(pattern=DIGEST)
 
     def note(self, what: str) -> str:
         """The sentence by which a plan identifies them, e.g. of a teacher."""
@@ -109,20 +112,62 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def find_file(name: str) -> Path | None:
-    """The file of a name in the first of the folders that has one; None where none has."""
-    folders = (Path(folder) for folder in os.environ.get(FOLDERS, "weights").split(os.pathsep) if folder)
-    return next((path for folder in folders if (path := folder / name).is_file()), None)
+def frozen_in(values: object) -> tuple[FrozenWeights, ...]:
+    """Every frozen weights that a configuration names, wherever they stand in it, e.g. in a spec; each once."""
+    return tuple(dict.fromkeys(_frozen_in(values)))
 
 
-def _find(weights: FrozenWeights) -> Path:
-    if path := find_file(f"{weights.name}{_SUFFIX}"):
-        return path
+def is_here(weights: FrozenWeights, also: Path) -> bool:
+    """Whether a file would be found, and is the right one: all of it is read.
+
+    Args:
+        weights: Which.
+        also: The folder of :func:`folders_with`.
+    """
+    try:
+        return file_digest(_find(weights, also)) == weights.sha256
+    except (CheckpointError, OSError):
+        return False
+
+
+def folders_with(folder: Path) -> dict[str, str]:
+    """The environment of processes that look files up in a folder too, after those of this process."""
+    return {FOLDERS: os.pathsep.join((os.environ.get(FOLDERS, _BENEATH), str(folder)))}
+
+
+def find_file(name: str, *also: Path) -> Path | None:
+    """The file of a name in the first of the folders that has one; None where none has.
+
+    Args:
+        name: The file's name.
+        also: Folders beside those of the environment, after them.
+    """
+    known = (Path(folder) for folder in os.environ.get(FOLDERS, _BENEATH).split(os.pathsep) if folder)
+    return next((path for folder in (*known, *also) if (path := folder / name).is_file()), None)
+
+
+def _frozen_in(values: object) -> Iterator[FrozenWeights]:
+    if isinstance(values, FrozenWeights):
+        yield values
+    elif isinstance(values, BaseModel):
+        for _, value in values:
+            yield from _frozen_in(value)
+    elif isinstance(values, Mapping):
+        yield from _frozen_in(tuple(values.values()))
+    elif isinstance(values, list | tuple):
+        for value in values:
+            yield from _frozen_in(value)
+
+
+def _find(weights: FrozenWeights, *also: Path) -> Path:
+    for name in (weights.sha256, weights.name):
+        if path := find_file(f"{name}{SUFFIX}", *also):
+            return path
     for suffix in _PICKLE_SUFFIXES:
         if path := find_file(f"{weights.name}{suffix}"):
             _refuse_pickle(path)
     raise CheckpointError(
-        f"no frozen weights '{weights.name}{_SUFFIX}' on this machine: put the file with sha256 {weights.sha256} into "
+        f"no frozen weights '{weights.name}{SUFFIX}' on this machine: put the file with sha256 {weights.sha256} into "
         f"the folder that {FOLDERS} names, or into 'weights' beneath the working folder"
     )
 

@@ -5,6 +5,7 @@
 <home>/runs/<id>/       one folder a run
 <home>/superlink/       what Flower's server keeps for enrolled sites
 <home>/stages/<study>/  finished stages of a study's runs, for those that begin alike
+<home>/weights/         frozen weights that sites fetch, by their digests
 <home>/studies/         empty folders of studies without data
 """
 
@@ -52,6 +53,11 @@ class Home:
     def stages(self, study: str) -> Path:
         """Finished stages of a study's runs. Studies share none, as they may have members of their own."""
         return self.path / "stages" / study
+
+    @property
+    def weights(self) -> Path:
+        """Frozen weights that sites fetch."""
+        return self.path / "weights"
 
     def empty(self, study: str) -> Path:
         """The empty folder that stands for the data of a study without any."""

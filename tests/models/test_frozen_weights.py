@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 from torch import nn
 
 from fedward_core.errors import CheckpointError
-from fedward_models.frozen import FrozenWeights, file_digest, noted_beside, read_frozen
+from fedward_models.frozen import FrozenWeights, file_digest, is_here, noted_beside, read_frozen
 from fedward_models.layers.frozen_module import FrozenModule
 
 SOME_DIGEST = "0" * 64
@@ -46,6 +46,23 @@ def test_without_the_environment_the_folder_weights_is_searched(folder: Path, mo
     monkeypatch.chdir(folder)
     (folder / "weights").mkdir()
     assert "weight" in read_frozen(written(folder / "weights"))
+
+
+def test_a_file_that_has_its_digest_for_a_name_is_found_before_another_of_the_name(folder: Path) -> None:
+    right = written(folder)
+    (folder / "teacher.safetensors").rename(folder / f"{right.sha256}.safetensors")
+    assert "weight" in read_frozen(right)
+    (folder / "teacher.safetensors").write_bytes(b"another")
+    assert "weight" in read_frozen(right)
+
+
+def test_a_file_is_here_if_it_would_be_found_and_its_bytes_are_right(folder: Path) -> None:
+    (also := folder / "also").mkdir()
+    right = written(also)
+    other = FrozenWeights(name=right.name, sha256=SOME_DIGEST)
+    assert (is_here(right, also), is_here(right, folder), is_here(other, also)) == (True, False, False)
+    (folder / "teacher.pth").write_bytes(b"PK\x03\x04")
+    assert not is_here(right, folder)
 
 
 def test_a_missing_file_is_asked_for_by_name_and_digest_without_a_path(folder: Path) -> None:

@@ -10,6 +10,7 @@ import typer
 from fedward_cli.display.consoles import tell
 from fedward_cli.network.proxies import HERE
 from fedward_cli.options import finite
+from fedward_core.arrival import MOST_GB
 from fedward_core.atomic import replacing
 
 if TYPE_CHECKING:
@@ -43,6 +44,12 @@ FleetAddress = Annotated[
 Heartbeat = Annotated[
     float, typer.Option("--heartbeat", min=0.1, callback=finite, help="Seconds between two reports of a site.")
 ]
+LargestWeights = Annotated[
+    float,
+    typer.Option(
+        "--weights-gb", min=0.001, callback=finite, help="The largest file of frozen weights to take, in gigabytes."
+    ),
+]
 KeyFile = Annotated[
     Path | None,
     typer.Option("--key-file", help="Where the administrator's first key goes, in place of standard output."),
@@ -65,6 +72,7 @@ def server(
     database: DatabaseAddress = "",
     fleet: FleetAddress = "",
     heartbeat: Heartbeat = 5.0,
+    weights_gb: LargestWeights = MOST_GB,
     key_file: KeyFile = None,
 ) -> None:
     """Start a coordinator that takes runs through REST and carries them out, here or at the sites that have enrolled.
@@ -93,6 +101,7 @@ def server(
             tls=tls,
             fleet_address=fleet,
             heartbeat_s=heartbeat,
+            weights_gb=weights_gb,
         )
         tell(f"The coordinator listens at {address}/api/v1. Ctrl-C ends it.")
         if tls is None and host not in HERE:

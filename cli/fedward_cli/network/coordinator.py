@@ -20,6 +20,7 @@ from fedward_core.atomic import replacing
 from fedward_core.errors import FedwardError
 
 TIMEOUT_S = 30.0
+KEEPING_S = 600.0  # a file of gigabytes has to reach a slow disk before the answer comes
 DEFAULT_URL = "http://127.0.0.1:8080"
 AWAY = {502, 503, 504}  # from the coordinator while its database is away, or from a proxy before one that is
 
@@ -101,6 +102,16 @@ class Coordinator:
             for piece in answer.iter_bytes():
                 file.write(piece)
 
+    def upload(self, path: str, file: Path) -> Any:
+        """Send a file.
+
+        Raises:
+            CoordinatorError: The coordinator cannot be reached, or refuses.
+        """
+        patience = httpx.Timeout(TIMEOUT_S, read=KEEPING_S)
+        with file.open("rb") as content, self._answer("PUT", path, content=content, timeout=patience) as answer:
+            return _values(answer)
+
     def events(self, run: str, after: int) -> Iterator[dict[str, Any]]:
         """Events of a run behind a sequence number, as they happen, to its end.
 
@@ -121,9 +132,8 @@ class Coordinator:
     @contextmanager
     def _answer(self, method: str, path: str, **arguments: Any) -> Iterator[httpx.Response]:
         try:
-            with httpx.stream(
-                method, self._url + path, headers=self._headers, timeout=TIMEOUT_S, verify=self._trust, **arguments
-            ) as answer:
+            arguments = {"headers": self._headers, "timeout": TIMEOUT_S, "verify": self._trust, **arguments}
+            with httpx.stream(method, self._url + path, **arguments) as answer:
                 if answer.status_code in AWAY:
                     raise UnreachableError(_refusal(answer))
                 if not answer.is_success:

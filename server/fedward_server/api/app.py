@@ -8,6 +8,7 @@ from fastapi import APIRouter, FastAPI
 from sqlalchemy import URL
 
 from fedward_core import __version__
+from fedward_core.arrival import GIGABYTE, MOST_GB
 from fedward_core.proc import BOOT
 from fedward_core.registry import load
 from fedward_server.api import health, proxy
@@ -28,7 +29,7 @@ from fedward_server.home import Home
 from fedward_server.keys import routes as key_routes
 from fedward_server.keys.keyring import Keyring
 from fedward_server.runs import routes as run_routes
-from fedward_server.runs.shares import MOST_DOWNLOADS, MOST_STREAMS, Shares
+from fedward_server.runs.shares import MOST_DOWNLOADS, MOST_STREAMS, MOST_UPLOADS, Shares
 from fedward_server.scheduler.leadership import Leadership
 from fedward_server.scheduler.scheduler import Scheduler
 from fedward_server.scheduler.work import Work
@@ -40,6 +41,8 @@ from fedward_server.sites.network import RECRUIT_S, Network
 from fedward_server.sites.service import OFFLINE_S
 from fedward_server.studies import routes as study_routes
 from fedward_server.tls import TLSFiles
+from fedward_server.weights import routes as weights_routes
+from fedward_server.weights.shelf import Shelf
 
 PREFIX = "/api/v1"
 KEEPER = "fedward_server.flower.superlink_keeper:SuperLinkKeeper"  # named, as importing it imports Flower
@@ -50,6 +53,7 @@ ROUTERS = (
     site_routes.router,
     fleet_routes.router,
     run_routes.router,
+    weights_routes.router,
 )
 
 
@@ -63,6 +67,7 @@ def create_app(  # noqa: PLR0913 - the settings of a coordinator, each by its na
     fleet_address: str = "",
     heartbeat_s: float = HEARTBEAT_S,
     recruit_s: float = RECRUIT_S,
+    weights_gb: float = MOST_GB,
     keeper: Keeper | None = None,
 ) -> FastAPI:
     """The coordinator of a home folder.
@@ -76,6 +81,7 @@ def create_app(  # noqa: PLR0913 - the settings of a coordinator, each by its na
         fleet_address: ``host:port`` where SuperNodes connect; left out, the port at which a site enrols.
         heartbeat_s: How often agents report; at most a third of the time after which a silent one counts as offline.
         recruit_s: How long sites may take to answer a run that asks for them.
+        weights_gb: The size of the largest file of frozen weights that is taken, in gigabytes.
         keeper: Keeps Flower's SuperLink alive; left out, as a process of this machine.
 
     Raises:
@@ -104,6 +110,8 @@ def create_app(  # noqa: PLR0913 - the settings of a coordinator, each by its na
             app.state.keyring, app.state.fleet, app.state.writing = Keyring(), fleet, asyncio.Lock()
             app.state.streams = Shares("streams of events", MOST_STREAMS)
             app.state.downloads = Shares("downloads", MOST_DOWNLOADS)
+            app.state.uploads = Shares("uploads", MOST_UPLOADS)
+            app.state.shelf = Shelf(home.weights, int(weights_gb * GIGABYTE))
             async with (
                 open_upstream(tls) as app.state.upstream,
                 keeping_superlink(fleet, tables),
@@ -134,7 +142,7 @@ def _serving_routes(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[No
         routes.include_router(router)
     app.include_router(routes)
     app.include_router(proxy.router)
-    app.add_middleware(BodyLimit, prefix=PREFIX)
+    app.add_middleware(BodyLimit, prefix=PREFIX, streamed=f"{PREFIX}{weights_routes.router.prefix}/")
     return app
 
 

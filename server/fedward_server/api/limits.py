@@ -1,4 +1,7 @@
-"""How much a request to ``/api/v1`` may hold: specs and cards are small, and whatever is read is held in memory."""
+"""How much a request to ``/api/v1`` may hold: specs and cards are small, and whatever is read is held in memory.
+
+Files that go to disk piece by piece are measured by the route that takes them.
+"""
 
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -12,17 +15,19 @@ class BodyLimit:
     Args:
         app: What answers the others.
         prefix: Whose requests are limited.
+        streamed: Beneath it, where what is PUT goes to disk.
         limit: In bytes.
     """
 
-    def __init__(self, app: ASGIApp, prefix: str, limit: int = MAX_BODY_BYTES) -> None:
+    def __init__(self, app: ASGIApp, prefix: str, *, streamed: str, limit: int = MAX_BODY_BYTES) -> None:
         self._app = app
         self._prefix = prefix
+        self._streamed = streamed
         self._limit = limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
-        if scope["type"] != "http" or not scope["path"].startswith(self._prefix):
+        if scope["type"] != "http" or not scope["path"].startswith(self._prefix) or self._is_streamed(scope):
             await self._app(scope, receive, send)
             return
         length = _told_length(scope)
@@ -32,6 +37,9 @@ class BodyLimit:
             await self._refuse(scope, receive, send)
         else:  # the web server holds the sender to the length that was told
             await self._app(scope, receive, send)
+
+    def _is_streamed(self, scope: Scope) -> bool:
+        return bool(scope["method"] == "PUT" and scope["path"].startswith(self._streamed))
 
     async def _count(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Read a body of unknown length, and hand it on in one piece."""

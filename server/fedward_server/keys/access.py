@@ -31,15 +31,20 @@ Keys = Annotated[Keyring, Depends(keyring_of)]
 Shown = Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
 
 
-def at_least(
-    role: Role,
-) -> Callable[[Database, Keyring, HTTPAuthorizationCredentials | None], Coroutine[Any, Any, ApiKey]]:
+async def any_key(database: Tables, keyring: Keys, shown: Shown) -> ApiKey:
+    """A dependency that lets pass whoever has a key, of a person or a site."""
+    if shown is None:
+        raise UnauthorizedError("an API key is needed: send it as 'Authorization: Bearer fw_...'")
+    return await keyring.recognise(database, shown.credentials)
+
+
+ANY_KEY = Depends(any_key)
+
+
+def at_least(role: Role) -> Callable[[ApiKey], Coroutine[Any, Any, ApiKey]]:
     """A dependency that lets pass who has a role, or one that includes it."""
 
-    async def check(database: Tables, keyring: Keys, shown: Shown) -> ApiKey:
-        if shown is None:
-            raise UnauthorizedError("an API key is needed: send it as 'Authorization: Bearer fw_...'")
-        key = await keyring.recognise(database, shown.credentials)
+    async def check(key: Annotated[ApiKey, ANY_KEY]) -> ApiKey:
         if not key.role.includes(role):
             raise ForbiddenError(f"key '{key.name}' has the role {key.role}, this needs {role}")
         return key

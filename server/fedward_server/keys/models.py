@@ -13,9 +13,9 @@ class Role(StrEnum):
     """What a key allows. Of people's roles, each may do all that those before it may; an agent speaks for its site."""
 
     READER = "reader"  # see studies, sites, runs and results
-    RESEARCHER = "researcher"  # submit, stop, pause and resume runs
-    ADMIN = "admin"  # make studies and keys, invite and revoke sites
-    AGENT = "agent"  # report one site, and nothing else
+    RESEARCHER = "researcher"  # submit, stop, pause and resume runs, add frozen weights
+    ADMIN = "admin"  # make studies and keys, invite and revoke sites, remove frozen weights
+    AGENT = "agent"  # report one site and fetch frozen weights, and nothing else
 
     def includes(self, other: "Role") -> bool:
         """Whether this role may do what the other may."""

@@ -10,6 +10,8 @@ from fedward_server.keys.models import ApiKey
 MOST_STREAMS = 50
 # Decided here: each may take as much disk as the weights of a run, for as long as whoever asked takes to read it.
 MOST_DOWNLOADS = 4
+# Decided here: as many.
+MOST_UPLOADS = 4
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """Who may do what, and the one shape of every error."""
 
 import json
+import re
 import subprocess
 import sys
 from typing import Any
@@ -36,6 +37,10 @@ ROUTES = [
     ("GET", "/datasets", READER),
     ("POST", "/sites/invitations", ADMIN),
     ("DELETE", "/sites/none", ADMIN),
+    ("GET", "/weights", READER),
+    ("PUT", "/weights/none", RESEARCHER),
+    ("GET", "/weights/none", AGENT),
+    ("DELETE", "/weights/none", ADMIN),
 ]
 OF_AGENTS = [("POST", "/fleet/heartbeats"), ("PUT", "/fleet/cards"), ("POST", "/fleet/answers")]
 OF_ANYBODY = {("GET", "/api/v1/health"), ("POST", "/api/v1/fleet/enrolments")}
@@ -75,7 +80,7 @@ def test_every_route_that_needs_a_key_is_in_the_matrix(tmp_path: Any) -> None:
     document = create_app(Home(tmp_path)).openapi()
     found = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
     listed = {(method, f"/api/v1{path}") for method, path, *_ in [*ROUTES, *OF_AGENTS]}
-    generic = {(m, p.replace("{run}", "none").replace("{name}", "none")) for m, p in found}
+    generic = {(method, re.sub(r"\{\w+\}", "none", path)) for method, path in found}
     assert generic - listed == OF_ANYBODY
     assert json.dumps(document)
 

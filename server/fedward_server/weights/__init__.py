@@ -1,0 +1,1 @@
+"""Frozen weights that sites fetch by digest: added once, kept as files, and named by specs."""
