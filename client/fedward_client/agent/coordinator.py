@@ -3,7 +3,8 @@
 import json
 import ssl
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from types import TracebackType
@@ -12,7 +13,7 @@ from typing import Self, TypeVar
 import httpx
 from pydantic import ValidationError
 
-from fedward_client.agent.errors import AgentError, CoordinatorAwayError, RefusedError
+from fedward_client.agent.errors import AgentError, CoordinatorAwayError, NotThereError, RefusedError
 from fedward_core.config import Frozen
 from fedward_core.fleet import REASON_CHARS, Answer, Cards, Enrolment, Heartbeat, Instructions, Membership
 
@@ -36,7 +37,7 @@ class Coordinator:
 
     def __init__(self, url: str, *, key: str = "", authority: Path | None = None) -> None:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        base = f"{url.rstrip('/')}/api/v1/fleet"
+        base = f"{url.rstrip('/')}/api/v1"
         self._client = httpx.Client(base_url=base, headers=headers, timeout=TIMEOUT_S, verify=_trust(authority))
         self._clock_off_s: float | None = None
 
@@ -47,19 +48,31 @@ class Coordinator:
 
     def enrol(self, enrolment: Enrolment) -> Membership:
         """Take up an invitation."""
-        return _read(Membership, self._ask("POST", "/enrolments", enrolment))
+        return _read(Membership, self._ask("POST", "/fleet/enrolments", enrolment))
 
     def report(self, heartbeat: Heartbeat) -> Instructions:
         """Give a sign of life, and hear what the coordinator asks for."""
-        return _read(Instructions, self._ask("POST", "/heartbeats", heartbeat))
+        return _read(Instructions, self._ask("POST", "/fleet/heartbeats", heartbeat))
 
     def publish(self, cards: Cards) -> None:
         """Tell of the site's datasets, in counts."""
-        self._ask("PUT", "/cards", cards)
+        self._ask("PUT", "/fleet/cards", cards)
 
     def answer(self, answer: Answer) -> None:
         """Answer a proposal."""
-        self._ask("POST", "/answers", answer)
+        self._ask("POST", "/fleet/answers", answer)
+
+    @contextmanager
+    def weights(self, sha256: str) -> Iterator[tuple[int | None, Iterator[bytes]]]:
+        """A file of frozen weights: its size, if that is told, and its pieces; to be used within the block.
+
+        Raises:
+            NotThereError: The coordinator has none with this digest.
+        """
+        with self._answer("GET", f"/weights/{sha256}") as answer:
+            _check(answer, b"" if answer.is_success else _whole(answer))
+            length = answer.headers.get("Content-Length", "")
+            yield int(length) if length.isdecimal() else None, answer.iter_bytes()
 
     def close(self) -> None:
         """End the connection."""
@@ -75,17 +88,19 @@ class Coordinator:
 
     def _ask(self, method: str, path: str, body: Frozen) -> bytes:
         asked_s = time.time()
+        with self._answer(method, path, body.model_dump(mode="json")) as answer:
+            content = _whole(answer)
+        self._compare_clocks(answer, asked_s)
+        _check(answer, content)
+        return content
+
+    @contextmanager
+    def _answer(self, method: str, path: str, body: object = None) -> Iterator[httpx.Response]:
         try:
-            with self._client.stream(method, path, json=body.model_dump(mode="json")) as answer:
-                content = _whole(answer)
+            with self._client.stream(method, path, json=body) as answer:
+                yield answer
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise CoordinatorAwayError(f"the coordinator does not answer ({error or type(error).__name__})") from None
-        self._compare_clocks(answer, asked_s)
-        if answer.is_client_error:
-            raise RefusedError(_reason(answer.status_code, content))
-        if not answer.is_success:
-            raise CoordinatorAwayError(f"the coordinator cannot answer now (HTTP {answer.status_code})")
-        return content
 
     def _compare_clocks(self, answer: httpx.Response, asked_s: float) -> None:
         """The coordinator told its time between question and answer: a slow answer is no clock that is off."""
@@ -118,6 +133,20 @@ def _read(kind: type[T], content: bytes) -> T:
         raise CoordinatorAwayError(
             "the answer is not that of a coordinator of this release: is the address right?"
         ) from None
+
+
+def _check(answer: httpx.Response, content: bytes) -> None:
+    """Refuse an answer that gives nothing of what was asked for.
+
+    Raises:
+        RefusedError: The coordinator says no.
+        CoordinatorAwayError: It cannot answer now.
+    """
+    if answer.is_client_error:
+        refused = NotThereError if answer.status_code == httpx.codes.NOT_FOUND else RefusedError
+        raise refused(_reason(answer.status_code, content))
+    if not answer.is_success:
+        raise CoordinatorAwayError(f"the coordinator cannot answer now (HTTP {answer.status_code})")
 
 
 def _whole(answer: httpx.Response) -> bytes:

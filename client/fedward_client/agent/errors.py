@@ -5,6 +5,7 @@ FedwardError
     PolicyError      the site's policy cannot be read; nothing is allowed until it can
     CoordinatorAwayError  the coordinator does not answer, or cannot at the moment: ask again
     RefusedError     the coordinator says no
+      NotThereError  as it has no such thing
 """
 
 from fedward_core.errors import FedwardError
@@ -24,3 +25,7 @@ class CoordinatorAwayError(AgentError):
 
 class RefusedError(AgentError):
     """The coordinator says no; asking again will not help."""
+
+
+class NotThereError(RefusedError):
+    """The coordinator has no such thing."""

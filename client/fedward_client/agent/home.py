@@ -7,6 +7,7 @@
 <home>/ca.pem             the certificate of the authority that signed the coordinator's, where it is not a public one
 <home>/consents/<run>     runs that the site takes part in, with the specs that it agreed to
 <home>/catalogue/         links to the datasets
+<home>/weights/           frozen weights: those that a person put here, and those that were fetched, by their digests
 <home>/private/<run>/     private state of runs
 <home>/jobs/<id>/         the site's own jobs, and what they have trained
 <home>/slot/              who trains now
@@ -68,6 +69,11 @@ class AgentHome:
     def catalogue(self) -> Path:
         """Links to the datasets."""
         return self.path / "catalogue"
+
+    @property
+    def weights(self) -> Path:
+        """Frozen weights that runs have needed."""
+        return self.path / "weights"
 
     @property
     def private(self) -> Path:

@@ -74,6 +74,7 @@ class SitePolicy(Frozen):
         min_sites: A run must count at least so many sites in each round: of fewer, an average tells too much.
         gpus: Numbers of the GPUs that runs may use, as ``nvidia-smi`` counts them, or ``all``; an empty list for none.
         min_free_disk_gb: Below so much free disk, the site takes part in no new run.
+        fetch_weights: Whether frozen weights that a run names and the site lacks are fetched from the coordinator.
         run_as: The user that client apps run as; used where the agent runs as root, and otherwise refused.
         job_datasets: Datasets that the site's own jobs may use, or ``all``.
         simulated: Whether the data is made up. What a simulated site approves has no force where TLS is on.
@@ -89,6 +90,7 @@ class SitePolicy(Frozen):
     min_sites: int = Field(default=2, ge=1)
     gpus: Literal["all"] | tuple[int, ...] = "all"
     min_free_disk_gb: float = Field(default=1.0, ge=0)
+    fetch_weights: bool = False
     run_as: str = ""
     job_datasets: Literal["all"] | tuple[str, ...] = "all"
     simulated: bool = False

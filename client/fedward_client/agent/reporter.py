@@ -22,10 +22,13 @@ from fedward_client.agent.errors import CoordinatorAwayError, RefusedError
 from fedward_client.agent.home import AgentHome
 from fedward_client.agent.machine import free_disk_bytes, gpu_names, versions
 from fedward_client.agent.permissions import Permissions
-from fedward_client.agent.rules import Terms, refusal
+from fedward_client.agent.rules import UNREADABLE, Terms, refusal
+from fedward_client.agent.supply import Supply
 from fedward_core.errors import FedwardError, SpecError
 from fedward_core.fleet import Answer, Heartbeat, Instructions, Proposal
 from fedward_core.packages import installed_packages
+from fedward_core.spec import Spec
+from fedward_models.frozen import frozen_in
 
 # Decided here: a coordinator that comes back is noticed within a minute.
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
@@ -58,6 +61,7 @@ class Reporter:
         self._permissions = permissions
         self._catalogue = catalogue
         self._counting = Counting(catalogue)
+        self._supply = Supply(home.weights, coordinator)
         self._consents = Consents(home.consents)
         self._heard: SimpleQueue[Instructions] = SimpleQueue()
         self._agreed: SimpleQueue[Proposal] = SimpleQueue()
@@ -70,6 +74,7 @@ class Reporter:
         pause_s = 0.0
         while not stop.wait(pause_s):
             pause_s = self.step()
+        self._supply.close()
 
     def step(self) -> float:
         """Report once, and do what follows from the reply. A fault is logged and tried again: the site goes on.
@@ -119,13 +124,21 @@ class Reporter:
         self._warn_of_clock()
         if instructions.send_cards and self._catalogue.cards.digest:  # else they are still being made
             self._coordinator.publish(self._catalogue.cards)
+        self._supply.drop_all_but({proposal.run for proposal in instructions.proposals})
         for proposal in instructions.proposals:
-            self._answer(proposal)
+            self._answer(proposal, instructions.interval_s)
         return instructions
 
-    def _answer(self, proposal: Proposal) -> None:
-        """Say yes or no. A consent is kept before it is told, so that the first order already finds it."""
+    def _answer(self, proposal: Proposal, interval_s: float) -> None:
+        """Say yes or no, or nothing yet. A consent is kept before it is told, so that the first order already finds it.
+
+        A proposal without an answer comes again with the next report, as long as the run asks.
+        """
         reason = self._refusal(proposal)
+        if reason is None and proposal.expires_s - time.time() < interval_s:
+            reason = "the site is still fetching the run's frozen weights: submit or resume it once they are there"
+        if reason is None:
+            return
         if not reason:
             self._consents.give(proposal)
             self._reviewed = None  # the policy may have been another one when it was judged
@@ -133,13 +146,24 @@ class Reporter:
         log.info("run %r: %s", proposal.run, reason or "the site takes part")
         self._tell(proposal, reason)
 
-    def _refusal(self, proposal: Proposal) -> str:
-        """Why the site does not take part; empty if it does. One run that cannot be judged holds up no other."""
+    def _refusal(self, proposal: Proposal) -> str | None:
+        """Why the site does not take part; empty if it does, None while its frozen weights are looked for.
+
+        One run that cannot be judged holds up no other.
+        """
         try:
-            return self._permissions.refusal(proposal)
+            return self._permissions.refusal(proposal) or self._lack(proposal)
         except Exception:
             log.exception("run %r cannot be judged, and is refused", proposal.run)
             return "the site's agent cannot judge the run: its own log says why"
+
+    def _lack(self, proposal: Proposal) -> str | None:
+        """Why the site lacks frozen weights that a run needs; empty if it has them, None while that is not known."""
+        terms = self._permissions.terms()
+        if terms is None:
+            return UNREADABLE
+        wanted = frozen_in(Spec.parse(proposal.spec))
+        return self._supply.reason(proposal.run, wanted, terms.policy, proposal.expires_s)
 
     def _review_consents(self, terms: Terms) -> None:
         """Withdraw consents that today's policy would not give; one that cannot be read withdraws nothing.

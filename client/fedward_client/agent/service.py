@@ -3,6 +3,7 @@
     main thread      SuperNode and client apps, as the instructions say, and the site's own jobs
     second thread    reports to the coordinator, publishes cards, answers proposals
     third thread     has cards made of datasets that have changed, while there are any
+    fourth thread    looks for frozen weights that a proposal needs, and fetches them, while there is one
 
 Each tells the others what they must know by a queue or by one value that is replaced as a whole.
 """
@@ -30,6 +31,7 @@ from fedward_client.flower.app_settings import AppSettings
 from fedward_client.jobs.runner import JobRunner
 from fedward_core.fleet import Instructions
 from fedward_core.spec import Spec
+from fedward_models.frozen import folders_with
 
 REPORTER_PATIENCE_S = 5.0  # it may be waiting for an answer of the coordinator's
 
@@ -106,12 +108,15 @@ class AgentService:
             link=_link(self._home, self._enrolled),
             home=self._home.path,
             approvals=self._permissions,
-            environment=visible_devices(self._policy.gpus),
+            environment=self._environment(),
         )
 
     def _jobs(self) -> JobRunner:
-        site, environment = self._enrolled.membership.site, visible_devices(self._policy.gpus)
-        return JobRunner(self._home, site, environment)
+        return JobRunner(self._home, self._enrolled.membership.site, self._environment())
+
+    def _environment(self) -> dict[str, str]:
+        """Of whatever trains here."""
+        return {**visible_devices(self._policy.gpus), **folders_with(self._home.weights)}
 
     @contextmanager
     def _reporting(self) -> Iterator[Reporter]:

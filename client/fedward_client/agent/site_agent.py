@@ -106,6 +106,8 @@ class SiteAgent:
             own.append(self._settings.slot)
         read = [folder for folder in (self._settings.consents, self._settings.data) if folder is not None]
         home = AgentHome(self._home)
+        if not home.weights.is_symlink():  # what a link leads to may be for others, too
+            read.append(home.weights)
         closed = [home.policy, home.approvals, home.membership, home.key, home.jobs, *self._home.glob("*.log")]
         hand_over(self._home, self._settings.run_as, own=own, read=read, closed=closed)
 

@@ -2,7 +2,7 @@
 
 home            0711, root's         everybody passes through, and lists nothing
 key.pem, jobs   0600, 0700, root's   and the agent's other files; datasets that lie here stay as they are
-consents        0750, root's         the user's group reads
+consents        0750, root's         the user's group reads; weights too
 private, work   0700, the user's
 """
 

@@ -61,6 +61,9 @@ def _handler(script: Script) -> type[BaseHTTPRequestHandler]:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             path = self.path.removeprefix("/api/v1/fleet/")
             script.heard.append((self.command, path, self.headers.get("Authorization", ""), body))
+            self.answer(path)
+
+        def answer(self, path: str) -> None:
             status, answer = script.answers.get(path, (204, None))
             content = b"" if answer is None else json.dumps(answer).encode()
             self.send_response(status)
@@ -70,6 +73,9 @@ def _handler(script: Script) -> type[BaseHTTPRequestHandler]:
 
         def do_PUT(self) -> None:
             self.do_POST()
+
+        def do_GET(self) -> None:
+            self.answer(self.path)
 
         def log_request(self, code: int | str = "-", size: int | str = "-") -> None: ...
 

@@ -1,18 +1,46 @@
 """Client apps as a user of their own, which only root can arrange."""
 
+import hashlib
 import os
 import pwd
+import shutil
 import stat
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save
 
 from fedward_client.agent.errors import AgentError
+from fedward_client.agent.node import Link
+from fedward_client.agent.site_agent import SiteAgent
 from fedward_client.agent.user import check_user, hand_over
+from fedward_client.flower.app_settings import AppSettings
+from fedward_core.arrival import Arrival
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can change to another user")
+
+
+class Nothing:
+    """Approves nothing."""
+
+    def approves(self, app: str) -> bool:
+        return False
+
+
+@pytest.fixture
+def private_umask() -> Iterator[Path]:
+    """A folder that other users can pass through, while what is made anew is its maker's alone, as under systemd."""
+    made = Path(tempfile.mkdtemp(prefix="fedward-"))
+    made.chmod(0o711)
+    before = os.umask(0o077)
+    yield made
+    os.umask(before)
+    shutil.rmtree(made)
 
 
 def mode_of(path: Path) -> int:
@@ -51,6 +79,25 @@ def test_a_link_that_the_user_left_gives_it_nothing_else(tmp_path: Path) -> None
     hand_over(home, "nobody", own=[home / "private"], read=[])
     assert (home / "key.pem").stat().st_uid == 0
     assert (home / "private" / "link").lstat().st_uid == pwd.getpwnam("nobody").pw_uid
+
+
+@needs_root
+def test_the_user_reads_weights_that_the_agent_has_fetched_since(private_umask: Path) -> None:
+    (home := private_umask / "agent").mkdir()
+    places = {name: home / name for name in ("data", "private", "consents")}
+    settings = AppSettings(site="north", run_as="nobody", **places)
+    SiteAgent(settings, link=Link(superlink=""), home=home, approvals=Nothing())._hand_over()
+    content = save({"weight": np.zeros(3, np.float32)})
+    with Arrival(home / "weights", hashlib.sha256(content).hexdigest()) as arrival:
+        arrival.add(content)
+        arrival.keep()
+    (file,) = (home / "weights").iterdir()
+    nobody, somebody = pwd.getpwnam("nobody"), 12345
+    for user, group, reads in ((nobody.pw_uid, nobody.pw_gid, True), (somebody, somebody, False)):
+        done = subprocess.run(
+            ["/bin/cat", file], user=user, group=group, extra_groups=(), capture_output=True, check=False
+        )
+        assert (done.returncode == 0) is reads
 
 
 @needs_root

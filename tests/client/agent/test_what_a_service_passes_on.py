@@ -13,6 +13,7 @@ from fedward_client.agent.key import SiteKey
 from fedward_client.agent.machine import gpu_names, visible_devices
 from fedward_client.agent.service import AgentService
 from fedward_client.jobs.slot import SLOT
+from fedward_models.frozen import folders_with
 
 DEMONSTRATION = "d" * 64
 
@@ -77,8 +78,10 @@ BY_NUMBER = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}  # as nvidia-smi counts them, by
 def test_orders_and_jobs_see_the_gpus_that_the_policy_gives(gpus: str, seen: dict[str, str], home: AgentHome) -> None:
     home.policy.write_text(f"gpus: {gpus}\n")
     service = AgentService(home)
-    assert service._agent()._environment == seen == visible_devices(service._policy.gpus)
-    assert service._jobs()._environment == {**seen, SLOT: str(home.slot)}
+    assert seen == visible_devices(service._policy.gpus)
+    environment = {**seen, **folders_with(home.weights)}
+    assert service._agent()._environment == environment
+    assert service._jobs()._environment == {**environment, SLOT: str(home.slot)}
 
 
 def test_client_apps_are_told_where_consents_and_the_slot_lie(home: AgentHome) -> None:
