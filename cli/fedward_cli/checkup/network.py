@@ -4,7 +4,6 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -12,6 +11,7 @@ import httpx
 
 from fedward_cli.checkup.finding import Finding, fault, warning, well
 from fedward_core import __version__
+from fedward_core.clocks import ahead_s
 
 TIMEOUT_S = 10.0
 DAY_S = 86400.0
@@ -81,17 +81,14 @@ def _version(theirs: str) -> Finding:
 
 
 def _clock(answer: httpx.Response) -> Finding:
-    """The coordinator told its time between question and answer: a slow answer is no clock that is off."""
+    now_s = time.time()
     try:
-        told_s = parsedate_to_datetime(answer.headers["Date"]).timestamp()
+        ahead = ahead_s(answer.headers["Date"], asked_s=now_s - answer.elapsed.total_seconds(), heard_s=now_s)
     except (KeyError, ValueError):
         return warning("clock", "cannot be compared: a proxy on the way tells no time, or none that can be read")
-    now_s = time.time()
-    asked_s = now_s - answer.elapsed.total_seconds()
-    ahead_s = max(asked_s - told_s, 0.0) or min(now_s - told_s, 0.0)
-    words = f"is {abs(ahead_s):.0f} s {'ahead of' if ahead_s > 0 else 'behind'} the coordinator's"
-    if ahead_s > MOST_AHEAD_S or -ahead_s > MOST_BEHIND_S:
+    words = f"is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} the coordinator's"
+    if ahead > MOST_AHEAD_S or -ahead > MOST_BEHIND_S:
         return fault("clock", f"{words}, and Flower refuses that: set it by a time server")
-    if abs(ahead_s) > USUAL_S:
+    if abs(ahead) > USUAL_S:
         return warning("clock", f"{words}: set it by a time server")
     return well("clock", "agrees with the coordinator's")

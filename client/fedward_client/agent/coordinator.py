@@ -5,7 +5,6 @@ import ssl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -14,6 +13,7 @@ import httpx
 from pydantic import ValidationError
 
 from fedward_client.agent.errors import AgentError, CoordinatorAwayError, NotThereError, RefusedError
+from fedward_core.clocks import ahead_s
 from fedward_core.config import Frozen
 from fedward_core.fleet import REASON_CHARS, Answer, Cards, Enrolment, Heartbeat, Instructions, Membership
 
@@ -103,10 +103,8 @@ class Coordinator:
             raise CoordinatorAwayError(f"the coordinator does not answer ({error or type(error).__name__})") from None
 
     def _compare_clocks(self, answer: httpx.Response, asked_s: float) -> None:
-        """The coordinator told its time between question and answer: a slow answer is no clock that is off."""
         with suppress(KeyError, ValueError):  # a proxy on the way may tell no time, or none that can be read
-            told_s = parsedate_to_datetime(answer.headers["Date"]).timestamp()
-            self._clock_off_s = max(asked_s - told_s, 0.0) or min(time.time() - told_s, 0.0)
+            self._clock_off_s = ahead_s(answer.headers["Date"], asked_s=asked_s, heard_s=time.time())
 
 
 def in_one_line(text: str) -> str:
