@@ -1,9 +1,8 @@
 """Trials of the zoo are run by hand, and would break unseen; and what their tables call evidence must be some."""
 
-import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -18,6 +17,8 @@ from fedward_models.methods.mgca.config import MGCAConfig
 from fedward_models.methods.mgca.mgca import MGCA
 from fedward_models.towers.config import TextTowerConfig
 from fedward_models.towers.reports import clean_report
+
+RunTrial = Callable[..., list[dict[str, Any]]]
 
 
 def rows(**arms: list[float]) -> list[dict[str, Any]]:
@@ -92,20 +93,11 @@ def test_every_accuracy_that_is_judged_is_named_where_it_is_no_evidence(capsys: 
     assert "no evidence" not in first
 
 
-def run(module: ModuleType, out: Path, monkeypatch: pytest.MonkeyPatch, *words: str) -> list[dict[str, Any]]:
-    """What a trial records; nothing is timed more than once."""
-    monkeypatch.setattr(module, "median_ms", lambda work: (work(), 1.0)[1])
-    monkeypatch.setattr(sys, "argv", ["trial", "--out", str(out), "--seeds", "0", *words])
-    module.main()
-    (path,) = out.glob("*.jsonl")
-    return pretraining.records(path)
-
-
 def test_a_trial_of_prompts_tells_towers_zero_shot_and_bytes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    run_trial: RunTrial, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arms = ("--arms", "source", "zero_full", "evp", "linear")
-    found = run(evp, tmp_path, monkeypatch, "--steps", "1", "--tower-steps", "1", *arms)
+    found = run_trial(evp, "--steps", "1", "--tower-steps", "1", *arms)
     printed = capsys.readouterr().out
     (tower,) = {row["tower"] for row in found}
     source, zero, *_ = (f"{row['accuracy']:.3f} of 497" for row in found)
@@ -115,17 +107,17 @@ def test_a_trial_of_prompts_tells_towers_zero_shot_and_bytes(
 
 
 def test_a_trial_of_attacks_tells_them_and_goes_on_from_its_records(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    run_trial: RunTrial, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(fgsm_at, "ARMS", {name: fgsm_at.ARMS[name] for name in ("plain", "stride")})
     monkeypatch.setattr(fgsm_at, "QUERIES", 2)
-    found = run(fgsm_at, tmp_path, monkeypatch, "--steps", "1", "--arms", "plain", "stride")
+    found = run_trial(fgsm_at, "--steps", "1", "--arms", "plain", "stride")
     printed = capsys.readouterr().out
     assert [row["n"] for row in found] == [497, 497]
     assert "PGD with 20 steps of a quarter of it and 1 random start; Square with 2 queries" in printed
     assert "| stride over plain | 1 |" in printed
     assert all(f"0: {row['network']}" in printed for row in found)
-    assert run(fgsm_at, tmp_path, monkeypatch, "--steps", "1", "--arms", "plain", "stride") == found
+    assert run_trial(fgsm_at, "--steps", "1", "--arms", "plain", "stride") == found
 
 
 def test_on_cifar_10_the_attack_is_that_of_the_papers_tables(monkeypatch: pytest.MonkeyPatch) -> None:

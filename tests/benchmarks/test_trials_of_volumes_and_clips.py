@@ -1,33 +1,24 @@
 """The trials of MINiT and STS run from end to end, and record what their tables read."""
 
-import sys
-from pathlib import Path
-from types import ModuleType
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
-from benchmarks.experiments import minit, pretraining, sts
+from benchmarks.experiments import minit, sts
 from benchmarks.experiments.labelled import LabelledSteps, train
 
 from fedward_models.method import Method
 
-
-def run(module: ModuleType, out: Path, monkeypatch: pytest.MonkeyPatch, *words: str) -> list[dict[str, Any]]:
-    """What a trial records; nothing is timed more than once."""
-    monkeypatch.setattr(module, "median_ms", lambda work: (work(), 1.0)[1])
-    monkeypatch.setattr(sys, "argv", ["trial", "--out", str(out), "--seeds", "0", *words])
-    module.main()
-    (path,) = out.glob("*.jsonl")
-    return pretraining.records(path)
+RunTrial = Callable[..., list[dict[str, Any]]]
 
 
 def test_a_trial_of_volumes_tells_accuracy_and_where_maps_point(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    run_trial: RunTrial, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name, value in {"TRAIN": 24, "TEST": 8, "MAPPED": 4}.items():
         monkeypatch.setattr(minit, name, value)
-    ours, theirs, plain = run(minit, tmp_path, monkeypatch, "--steps", "1", "--arms", "minit", "nit", "cnn")
+    ours, theirs, plain = run_trial(minit, "--steps", "1", "--arms", "minit", "nit", "cnn")
     assert (ours["parameters"], theirs["parameters"], plain["parameters"]) == (108_176, 122_402, 69_906)
     assert 0 <= ours["planted_blocks"] <= 1
     assert theirs["planted_blocks"] is None
@@ -45,7 +36,7 @@ def test_every_second_subject_is_of_the_other_class_and_sites_are_larger_in_one(
 
 
 def test_a_trial_of_clips_gives_scratch_as_many_steps_in_all_and_asks_of_shuffled_frames(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    run_trial: RunTrial, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     taken: list[int] = []
 
@@ -54,7 +45,7 @@ def test_a_trial_of_clips_gives_scratch_as_many_steps_in_all_and_asks_of_shuffle
         return train(method, steps, **settings)
 
     monkeypatch.setattr("benchmarks.experiments.sts.train", noted)
-    found = run(sts, tmp_path, monkeypatch, "--steps", "2", "--arms", "scratch_plain", "frames_sts")
+    found = run_trial(sts, "--steps", "2", "--arms", "scratch_plain", "frames_sts")
     assert taken == [3, 1, 2]
     assert all({"joint", "digit", "direction", "direction_shuffled"} <= row.keys() for row in found)
     printed = capsys.readouterr().out
