@@ -28,11 +28,16 @@ from fedward_core.spec import Dataset
 from fedward_models.data import list_files
 from fedward_models.data.reading.decoding import decode_file
 from fedward_models.data.reading.dicom_file import is_dicom, read_dicom_frames
-from fedward_models.data.reading.dicom_series import read_dicom_scan, read_dicom_series
+from fedward_models.data.reading.dicom_series import read_dicom_scan
 from fedward_models.data.reading.found import UnusableFileError
+from fedward_models.data.reading.voxels import Volume, canonical
 
 Writer = Callable[..., Path]
 SERIES = generate_uid(entropy_srcs=["a series"])
+
+
+def volume_in(folder: Path) -> Volume:
+    return canonical(*read_dicom_scan(folder))
 
 
 @pytest.fixture
@@ -188,7 +193,7 @@ def test_each_frame_of_an_enhanced_file_has_its_own_rescaling(write_dicom: Write
 def test_enhanced_files_are_no_slices(write_dicom: Writer) -> None:
     folder = write_dicom("head/a.dcm", np.stack([RAMP, RAMP])).parent
     with pytest.raises(UnusableFileError, match="several frames in one file"):
-        read_dicom_series(folder)
+        volume_in(folder)
 
 
 def test_jpeg_2000_is_decoded_as_it_was(write_dicom: Writer) -> None:
@@ -311,7 +316,7 @@ def test_a_slice_that_is_named_by_its_uid_is_a_slice_and_what_lies_beside_is_non
         path.rename(path.with_name(f"1.2.840.{path.stem}"))
     (folder / "._1.2.840.0.dcm").write_bytes(b"\0\5\x16\7")  # what a Mac leaves on a foreign disk
     write_dicom("head/DICOMDIR", RAMP, PixelData=None)
-    assert (read_dicom_series(folder).values == HEAD).all()
+    assert (volume_in(folder).values == HEAD).all()
 
 
 # A head of 4 slices, 6 rows and 5 columns, 3 mm apart with pixels of 2 (rows) by 1 mm.
@@ -328,7 +333,7 @@ def write_head(write_dicom: Writer, order: tuple[int, ...] = (2, 0, 3, 1), **ele
 
 
 def test_slices_are_put_in_order_by_their_place(write_dicom: Writer) -> None:
-    volume = read_dicom_series(write_head(write_dicom))
+    volume = volume_in(write_head(write_dicom))
     assert (volume.values == HEAD).all()
     assert volume.spacing_mm == pytest.approx((3.0, 2.0, 1.0))
 
@@ -343,7 +348,7 @@ def test_sagittal_slices_come_out_like_axial_ones(write_dicom: Writer) -> None:
             ImagePositionPatient=[column, 0, 9],
             PixelSpacing=[3, 2],
         )
-    volume = read_dicom_series(write_dicom("x.dcm", RAMP).parent / "head")
+    volume = volume_in(write_dicom("x.dcm", RAMP).parent / "head")
     assert (volume.values == HEAD).all()
     assert volume.spacing_mm == pytest.approx((3.0, 2.0, 1.0))
 
@@ -386,14 +391,14 @@ def test_a_listing_knows_no_patient_of_a_damaged_file(tmp_path: Path, content: b
 
 
 def test_slices_are_rescaled(write_dicom: Writer) -> None:
-    volume = read_dicom_series(write_head(write_dicom, RescaleSlope=1, RescaleIntercept=-1000))
+    volume = volume_in(write_head(write_dicom, RescaleSlope=1, RescaleIntercept=-1000))
     assert (volume.values == HEAD - 1000).all()
 
 
 def test_one_slice_is_a_volume_as_thick_as_it_says(write_dicom: Writer) -> None:
-    assert read_dicom_series(write_head(write_dicom, (1,), SliceThickness=5)).spacing_mm == pytest.approx((5, 2, 1))
+    assert volume_in(write_head(write_dicom, (1,), SliceThickness=5)).spacing_mm == pytest.approx((5, 2, 1))
     with pytest.raises(UnusableFileError, match="one slice without a thickness"):
-        read_dicom_series(write_head(write_dicom, (1,)))
+        volume_in(write_head(write_dicom, (1,)))
 
 
 @pytest.mark.parametrize(
@@ -412,7 +417,7 @@ def test_slices_that_are_no_volume_are_unusable(write_dicom: Writer, elements: d
     folder = write_head(write_dicom)
     write_dicom("head/odd.dcm", HEAD[0], **{**AXIAL, "ImagePositionPatient": [0, 0, 12], **elements})
     with pytest.raises(UnusableFileError, match=reason):
-        read_dicom_series(folder)
+        volume_in(folder)
 
 
 @pytest.mark.parametrize("element", ["ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"])
@@ -429,13 +434,13 @@ def test_slices_of_another_size_are_unusable(write_dicom: Writer) -> None:
     folder = write_head(write_dicom)
     write_dicom("head/odd.dcm", RAMP, **{**AXIAL, "ImagePositionPatient": [0, 0, 12]})
     with pytest.raises(UnusableFileError, match="slices of different sizes"):
-        read_dicom_series(folder)
+        volume_in(folder)
 
 
 def test_a_folder_without_slices_is_unusable(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(UnusableFileError, match="the folder holds no DICOM file"):
-        read_dicom_series(tmp_path / "empty")
+        volume_in(tmp_path / "empty")
 
 
 def test_a_series_says_where_its_voxels_lie(write_dicom: Writer) -> None:

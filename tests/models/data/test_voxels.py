@@ -16,7 +16,7 @@ from fedward_core.spec import Dataset
 from fedward_models.data.reading import decoding
 from fedward_models.data.reading.decoding import decode_file
 from fedward_models.data.reading.found import UnusableFileError
-from fedward_models.data.reading.nifti import read_nifti
+from fedward_models.data.reading.nifti import read_nifti_scan
 from fedward_models.data.reading.voxels import Volume, canonical, contrast_of, on_grid, resample, to_levels
 
 AFFINE = np.diag([-2.0, -3.0, 4.0, 1.0])  # already to the left, the back and the head
@@ -24,6 +24,10 @@ AFFINE = np.diag([-2.0, -3.0, 4.0, 1.0])  # already to the left, the back and th
 
 def study(depth: int = 4, px: int = 8, **values: object) -> Dataset:
     return Dataset.model_validate({"name": "x", "kind": DataKind.VOLUME, "depth": depth, "image_px": px, **values})
+
+
+def volume_in(path: Path) -> Volume:
+    return canonical(*read_nifti_scan(path))
 
 
 def head() -> Array:
@@ -147,7 +151,7 @@ def test_what_is_no_number_is_black() -> None:
 def test_a_nifti_file_is_read_in_canonical_orientation(tmp_path: Path) -> None:
     image = nibabel.Nifti1Image(head().transpose(2, 1, 0), AFFINE)  # type: ignore[no-untyped-call]
     nibabel.save(image, tmp_path / "head.nii.gz")
-    volume = read_nifti(tmp_path / "head.nii.gz")
+    volume = volume_in(tmp_path / "head.nii.gz")
     assert (volume.values == head()).all()
     assert volume.spacing_mm == pytest.approx((4.0, 3.0, 2.0))
 
@@ -159,7 +163,7 @@ def test_voxels_are_measured_in_millimetres_whatever_unit_a_file_counts_in(
     image = nibabel.Nifti1Image(head().transpose(2, 1, 0), AFFINE * [length, length, length, 1])  # type: ignore[no-untyped-call]
     image.header.set_xyzt_units(unit)  # type: ignore[no-untyped-call]
     nibabel.save(image, tmp_path / "head.nii.gz")
-    volume = read_nifti(tmp_path / "head.nii.gz")
+    volume = volume_in(tmp_path / "head.nii.gz")
     assert (volume.values == head()).all()
     assert volume.spacing_mm == pytest.approx((4.0, 3.0, 2.0))
 
@@ -167,14 +171,14 @@ def test_voxels_are_measured_in_millimetres_whatever_unit_a_file_counts_in(
 def test_a_fourth_axis_of_one_is_no_fourth_axis(tmp_path: Path) -> None:
     image = nibabel.Nifti1Image(head().transpose(2, 1, 0)[..., None], AFFINE)  # type: ignore[no-untyped-call]
     nibabel.save(image, tmp_path / "head.nii")
-    assert read_nifti(tmp_path / "head.nii").values.shape == (4, 6, 5)
+    assert volume_in(tmp_path / "head.nii").values.shape == (4, 6, 5)
 
 
 def test_a_series_where_a_volume_is_expected_is_unusable(tmp_path: Path) -> None:
     image = nibabel.Nifti1Image(np.zeros((5, 6, 4, 2), np.float32), AFFINE)  # type: ignore[no-untyped-call]
     nibabel.save(image, tmp_path / "fmri.nii")
     with pytest.raises(UnusableFileError, match="4 axes of float32: expected three axes of numbers"):
-        read_nifti(tmp_path / "fmri.nii")
+        volume_in(tmp_path / "fmri.nii")
 
 
 def test_a_series_takes_no_memory_before_it_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,7 +191,7 @@ def test_a_series_takes_no_memory_before_it_is_refused(tmp_path: Path, monkeypat
 
     monkeypatch.setattr(nibabel.arrayproxy.ArrayProxy, "__array__", read)
     with pytest.raises(UnusableFileError, match="4 axes of float32"):
-        read_nifti(tmp_path / "fmri.nii.gz")
+        volume_in(tmp_path / "fmri.nii.gz")
 
 
 def test_a_nifti_file_without_an_affine_is_unusable(tmp_path: Path) -> None:
@@ -195,7 +199,7 @@ def test_a_nifti_file_without_an_affine_is_unusable(tmp_path: Path) -> None:
     image.header["sform_code"] = image.header["qform_code"] = 0
     nibabel.save(image, tmp_path / "bare.nii")
     with pytest.raises(UnusableFileError, match="it has no affine"):
-        read_nifti(tmp_path / "bare.nii")
+        volume_in(tmp_path / "bare.nii")
 
 
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
@@ -206,7 +210,7 @@ def test_a_header_that_makes_up_voxels_is_unusable_before_it_takes_memory(tmp_pa
     content[42:48] = np.array([30_000] * 3, dtype="<i2").tobytes()
     (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
     with pytest.raises(UnusableFileError, match="cut off"):
-        read_nifti(tmp_path / name)
+        volume_in(tmp_path / name)
 
 
 @pytest.mark.parametrize("keep", [0, 100, 400])
@@ -217,7 +221,7 @@ def test_a_damaged_nifti_file_is_unusable(tmp_path: Path, name: str, keep: int) 
     content = (tmp_path / name).read_bytes()
     (tmp_path / name).write_bytes(content[:keep])
     with pytest.raises(UnusableFileError, match="missing or damaged: expected a NIfTI file"):
-        read_nifti(tmp_path / name)
+        volume_in(tmp_path / name)
 
 
 def ball_of(*, radius_mm: float, spacing_mm: tuple[float, float, float], shape: tuple[int, int, int]) -> Volume:

@@ -13,7 +13,8 @@ from fedward_models.backbones.minit.config import MINiTConfig, NiTConfig
 from fedward_models.backbones.minit.minit import MINiT
 from fedward_models.backbones.minit.nit import NiT
 from fedward_models.building import seeded
-from fedward_models.data.reading.nifti import read_nifti
+from fedward_models.data.reading.nifti import read_nifti_scan
+from fedward_models.data.reading.voxels import canonical
 from fedward_models.explanations.attention import attention_rollout
 from fedward_models.explanations.contributions import block_contributions, for_class
 from fedward_models.explanations.gradients import grad_cam, integrated_gradients
@@ -146,7 +147,7 @@ def test_grad_cam_shows_where_a_convolution_answers() -> None:
 def test_a_map_keeps_its_orientation_and_spacing_through_a_file(tmp_path: Path) -> None:
     values = np.random.default_rng(0).random((4, 5, 6), dtype=np.float32)
     write_nifti(tmp_path / "map.nii.gz", values, spacing_mm=(3.0, 2.0, 1.0))
-    read = read_nifti(tmp_path / "map.nii.gz")
+    read = canonical(*read_nifti_scan(tmp_path / "map.nii.gz"))
     np.testing.assert_array_equal(read.values, values)
     assert read.spacing_mm == pytest.approx((3.0, 2.0, 1.0))
 

@@ -20,7 +20,7 @@ from fedward_models.data.reading.dicom_file import (
 )
 from fedward_models.data.reading.dicom_values import rescaled, stored_pixels
 from fedward_models.data.reading.found import UnusableFileError
-from fedward_models.data.reading.voxels import Scan, Volume, canonical
+from fedward_models.data.reading.voxels import Scan
 
 if TYPE_CHECKING:
     from pydicom import Dataset as Header
@@ -28,11 +28,6 @@ if TYPE_CHECKING:
 SAME_DIRECTION = 1e-3
 SAME_PLACE_MM = 1e-3
 UNEVEN = 0.1  # of the distance between slices; decided here, above the rounding of positions in files
-
-
-def read_dicom_series(folder: Path) -> Volume:
-    """Read the slices of one series; errors as of :func:`read_dicom_scan`."""
-    return canonical(*read_dicom_scan(folder))
 
 
 def read_dicom_scan(folder: Path) -> Scan:

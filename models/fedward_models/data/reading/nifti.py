@@ -9,7 +9,7 @@ import numpy as np
 
 from fedward_core.arrays import Array
 from fedward_models.data.reading.found import UnusableFileError
-from fedward_models.data.reading.voxels import Scan, Volume, canonical
+from fedward_models.data.reading.voxels import Scan
 
 SUFFIXES = (".nii", ".nii.gz")
 MOST_DEFLATED = 1032  # bytes that one byte of a .nii.gz can stand for (zlib, "Technical Details")
@@ -19,11 +19,6 @@ MILLIMETRES = {1: 1000.0, 3: 0.001}  # by the code of a header's unit: metres, m
 def is_nifti(path: Path) -> bool:
     """Whether a file calls itself NIfTI."""
     return path.name.lower().endswith(SUFFIXES)
-
-
-def read_nifti(path: Path) -> Volume:
-    """Read a volume; errors as of :func:`read_nifti_scan`."""
-    return canonical(*read_nifti_scan(path))
 
 
 def read_nifti_scan(path: Path) -> Scan:
