@@ -62,13 +62,13 @@ def main() -> None:
         (way, speeds[way], speeds[way].over(speeds["bare, full"]), f"{max(peak for _, peak in seen[way]):,.0f}")
         for way in ways
     ]
-    federated = Spread(tuple(federation()))
-    share = Spread(tuple(value / speeds["`fit`, mixed"].median for value in federated.values))
     note = (
         f"Batches of {BATCH} images, {STEPS} steps after {WARM_UP} to warm up, {REPEATS} repeats in turns, seed 0. The "
         "ratio is over the bare loop in full precision; the aim is 1.5."
     )
     print_table("Fed-MAE, ViT-B/16", ("step", "images/s", "ratio", "peak of the GPU, MB"), rows, note)
+    federated = Spread(tuple(federation()))
+    share = Spread(tuple(value / speeds["`fit`, mixed"].median for value in federated.values))
     note = f"{SITES} sites in turns with {IMAGES_PER_SITE} images each, one epoch a round, warm rounds of {ROUNDS}."
     print_table("The same over a federation", ("images/s", "over `fit`, mixed"), [(federated, share)], note)
 
