@@ -132,9 +132,9 @@ class PeakMemory:
 
 
 def _own_bytes(process: Path) -> int:
-    """Anonymous memory of a process that is in use, whether or not a fork shares it."""
+    """Anonymous memory of a process that is in use, whether or not a fork shares it; 0 if it has just ended."""
     lines = (process / "status").read_text().splitlines()
-    kilobytes = next(int(line.split()[1]) for line in lines if line.startswith("RssAnon:"))
+    kilobytes = next((int(line.split()[1]) for line in lines if line.startswith("RssAnon:")), 0)
     return kilobytes * 1024
 
 
