@@ -9,7 +9,7 @@ from sqlalchemy import URL
 
 from fedward_core import __version__
 from fedward_core.arrival import GIGABYTE, MOST_GB
-from fedward_core.proc import BOOT
+from fedward_core.processes.kernel import BOOT
 from fedward_core.registry import load
 from fedward_server.api import health, proxy
 from fedward_server.api.background import (

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from fedward_client.jobs.slot import Slot
-from fedward_core.process import Process
-from fedward_core.processes import POLL_S
+from fedward_core.processes.launching import POLL_S
+from fedward_core.processes.process import Process
 
 PATIENCE_S = 60.0
 

@@ -13,7 +13,7 @@ from waiting import wait_until
 
 from fedward_core.engine import Job
 from fedward_core.events import Listener
-from fedward_core.process import Process
+from fedward_core.processes.process import Process
 from fedward_core.spec import Spec
 from fedward_server.attempt import ALREADY_RUNNING, DIED, LOCK_POLL_S, main
 from fedward_server.engines.attempts import AttemptDiedError, AttemptJob, Outcome, Status

@@ -18,7 +18,7 @@ import pytest
 from drill import drill, weights
 
 from fedward_core.engine import Job
-from fedward_core.processes import LOOPBACK, end_child, start_child
+from fedward_core.processes.launching import LOOPBACK, end_child, start_child
 from fedward_server.engines.attempts import AttemptJob, Outcome, Status
 from fedward_server.engines.inline import InlineEngine
 from fedward_server.engines.subprocess_attempts import SubprocessAttempts

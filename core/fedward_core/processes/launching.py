@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from fedward_core.process import Process
+from fedward_core.processes.process import Process
 
 LOOPBACK = "127.0.0.1"
 # What people and the coordinator are told by their environment, and no program that they start needs.
@@ -128,7 +128,7 @@ def _without_secrets() -> dict[str, str]:
 
 
 def _starter(kind: str) -> list[str]:
-    return [sys.executable, "-m", "fedward_core.starter", kind]
+    return [sys.executable, "-m", "fedward_core.processes.shim", kind]
 
 
 def _kill_group(group: int) -> None:

@@ -5,7 +5,7 @@ from contextlib import suppress
 from typing import Self
 
 from fedward_core.config import Frozen
-from fedward_core.proc import identity
+from fedward_core.processes.kernel import identity
 
 
 class Process(Frozen):
