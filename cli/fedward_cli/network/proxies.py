@@ -7,7 +7,7 @@ variables, and so does every process that is started from here.
 import os
 from collections.abc import MutableMapping
 
-from fedward_core.processes.launching import LOOPBACK
+from fedward_core.loopback import LOOPBACK
 
 HERE = (LOOPBACK, "localhost", "::1")
 PROXIES = ("http_proxy", "https_proxy", "all_proxy")
