@@ -3,6 +3,7 @@
 import socket
 
 LOOPBACK = "127.0.0.1"
+HERE = (LOOPBACK, "localhost", "::1")  # all names under which a machine reaches itself
 
 
 def free_port() -> int:
