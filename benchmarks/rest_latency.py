@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from benchmarks.report import Spread, print_table
-from fedward_core.processes import Child, end_child, start_child
+from fedward_core.processes.launching import Child, end_child, start_child
 from fedward_server.sites.versions import our_versions
 
 AGENTS, MANY_AGENTS = 200, 1000

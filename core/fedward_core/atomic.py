@@ -8,7 +8,7 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from fedward_core.errors import CheckpointError
-from fedward_core.proc import identity
+from fedward_core.processes.kernel import identity
 
 PART = ".part"
 

@@ -21,7 +21,7 @@ from fedward_core.config import Frozen
 from fedward_core.engine import Job
 from fedward_core.errors import FedwardError
 from fedward_core.events import Event
-from fedward_core.process import Process
+from fedward_core.processes.process import Process
 from fedward_core.spec import Spec
 from fedward_server.engines.attempts import AttemptDiedError, AttemptJob, Outcome
 from fedward_server.engines.subprocess_attempts import attempt_in

@@ -16,7 +16,7 @@ from fedward_client.jobs.job import JobState, LocalJob
 from fedward_client.jobs.queue import JobQueue
 from fedward_client.jobs.release import release
 from fedward_core.arrays import digest, read_arrays
-from fedward_core.processes import end_child
+from fedward_core.processes.launching import end_child
 from fedward_core.spec import Spec
 from fedward_models.data import sites_in
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fedward_cli.checkup.finding import Finding, fault, warning, well
 from fedward_core import __version__
+from fedward_core.loopback import LOOPBACK
 
 OLDEST_PYTHON = (3, 11)
 # Decided here: a run of a small model keeps some hundred megabytes; below a gigabyte the site refuses new runs.
@@ -65,7 +66,7 @@ def _gpus() -> Finding:
 
 def _port(port: int) -> Finding:
     try:
-        socket.create_server(("127.0.0.1", port)).close()
+        socket.create_server((LOOPBACK, port)).close()
     except OSError as error:
         return warning(f"port {port}", f"{error.strerror}: a coordinator that is to start here needs another --port")
     return well(f"port {port}", "is free for a coordinator")

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fedward_cli.display.consoles import tell
-from fedward_cli.network.proxies import HERE
 from fedward_cli.options import finite
 from fedward_core.arrival import MOST_GB
 from fedward_core.atomic import replacing
+from fedward_core.loopback import HERE
 
 if TYPE_CHECKING:
     from fedward_server.tls import TLSFiles

@@ -32,7 +32,8 @@ from fedward_client.agent.key import SiteKey
 from fedward_client.agent.membership import read_enrolled
 from fedward_core.cards import DataKind
 from fedward_core.errors import DataError, FedwardError
-from fedward_core.processes import LOOPBACK, Child, end_child, free_port, start_child
+from fedward_core.loopback import LOOPBACK, free_port
+from fedward_core.processes.launching import Child, end_child, start_child
 from fedward_models.data.source import TABLE, locate
 from fedward_server.flower.bundle import build_bundle
 from fedward_server.flower.connection import Connection

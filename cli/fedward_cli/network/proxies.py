@@ -7,9 +7,8 @@ variables, and so does every process that is started from here.
 import os
 from collections.abc import MutableMapping
 
-from fedward_core.processes import LOOPBACK
+from fedward_core.loopback import HERE
 
-HERE = (LOOPBACK, "localhost", "::1")
 PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 SPARED = ("no_proxy", "NO_PROXY")  # some libraries read one spelling only; of two, the first counts
 

@@ -10,9 +10,9 @@ from fedward_client.agent.key import SiteKey
 from fedward_client.agent.machine import versions
 from fedward_client.agent.membership import Enrolled, write_enrolled
 from fedward_core.fleet import Enrolment
+from fedward_core.loopback import HERE
 
 TEMPLATE = Path(__file__).with_name("site.yaml")
-LOOPBACKS = ("127.0.0.1", "::1", "localhost")
 
 
 def enrol(home: AgentHome, url: str, token: str, *, authority: Path | None = None, insecure: bool = False) -> Enrolled:
@@ -50,7 +50,7 @@ def _check_address(url: str, *, insecure: bool) -> None:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/"):
         raise AgentError(f"'{url}' is no address of a coordinator: expected https://HOST:PORT")
-    if parts.scheme == "http" and parts.hostname not in LOOPBACKS and not insecure:
+    if parts.scheme == "http" and parts.hostname not in HERE and not insecure:
         raise AgentError(
             "the coordinator's address is plain HTTP on another machine: the site's API key could be read on the way. "
             "Use https://, or --insecure for a trial with simulated data"

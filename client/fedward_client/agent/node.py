@@ -10,7 +10,8 @@ import time
 from pathlib import Path
 
 from fedward_core.config import Frozen
-from fedward_core.processes import LOOPBACK, Child, end_child, start_child
+from fedward_core.loopback import LOOPBACK
+from fedward_core.processes.launching import Child, end_child, start_child
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 5.0, 60.0
 STEADY_S = 60.0  # one that lived so long was well, and its end is a new story

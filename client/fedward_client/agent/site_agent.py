@@ -19,7 +19,7 @@ from fedward_client.flower.superexec import Approvals, SuperExec
 from fedward_client.flower.warm_helper import WarmHelper
 from fedward_client.jobs.slot import Slot
 from fedward_client.pace import Pace
-from fedward_core.processes import LOOPBACK, free_port
+from fedward_core.loopback import LOOPBACK, free_port
 from fedward_core.spec import Spec
 
 SECRET = "superexec.secret"  # noqa: S105 - the name of a file

@@ -26,9 +26,9 @@ from fedward_client.flower.approved_app import admit_only
 from fedward_client.flower.pulling import ask_again_soon
 from fedward_client.flower.quiet_errors import keep_text_here
 from fedward_client.flower.work_note import note_start
-from fedward_core.processes import Child, end_child, start_child
+from fedward_core.processes.kernel import bind_to
+from fedward_core.processes.launching import Child, end_child, start_child
 from fedward_core.spec import Spec
-from fedward_core.starter import bind_to
 from fedward_models.programs.preloading import preload
 
 

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from fedward_core.atomic import replacing
 from fedward_core.config import Frozen
-from fedward_core.process import Process
+from fedward_core.processes.process import Process
 
 NOTE = "FEDWARD_WORK_NOTE"  # the environment variable that names a fork's note to its app
 MOST_BYTES = 2**20  # a note is small; what is larger is none

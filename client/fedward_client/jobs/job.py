@@ -9,7 +9,7 @@ queued --> running --> completed
 from enum import StrEnum
 
 from fedward_core.config import Frozen
-from fedward_core.process import Process
+from fedward_core.processes.process import Process
 
 
 class JobState(StrEnum):

@@ -18,7 +18,7 @@ from fedward_client.jobs.job import JobState, LocalJob
 from fedward_client.jobs.queue import JobQueue, damage_of, refusal
 from fedward_client.jobs.slot import SLOT
 from fedward_core.errors import CheckpointError, FedwardError
-from fedward_core.processes import end_service, start_service
+from fedward_core.processes.launching import end_service, start_service
 
 MOST_DEATHS = 3  # decided here: a run that dies as often will die again
 LOOK_S = 1.0  # decided here: between two looks at the folders

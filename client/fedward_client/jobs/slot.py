@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from fedward_core.process import Process
+from fedward_core.processes.process import Process
 
 SLOT = "FEDWARD_SLOT"  # the environment variable that names the slot's folder to a job's process
 POLL_S = 0.05

@@ -9,7 +9,7 @@ from sqlalchemy import URL
 
 from fedward_core import __version__
 from fedward_core.arrival import GIGABYTE, MOST_GB
-from fedward_core.proc import BOOT
+from fedward_core.processes.kernel import boot
 from fedward_core.registry import load
 from fedward_server.api import health, proxy
 from fedward_server.api.background import (
@@ -148,4 +148,4 @@ def _serving_routes(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[No
 
 def _place(home: Home, database: URL | None) -> str:
     """Where a coordinator works. An SQLite file lies in the home folder, which is locked on whichever machine."""
-    return home.identity if database is None else f"{home.identity}@{BOOT.read_text(encoding='ascii').strip()}"
+    return home.identity if database is None else f"{home.identity}@{boot()}"

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from fedward_core.engine import Job
-from fedward_core.processes import end_child, start_child
+from fedward_core.processes.launching import end_child, start_child
 from fedward_server.flower.bundle import build_bundle
 from fedward_server.flower.connection import Connection
 from fedward_server.flower.superlink import SuperLink

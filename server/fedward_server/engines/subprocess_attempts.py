@@ -6,8 +6,8 @@ import sys
 from pydantic import ValidationError
 
 from fedward_core.atomic import replacing
-from fedward_core.process import Process
-from fedward_core.processes import start_service
+from fedward_core.processes.launching import start_service
+from fedward_core.processes.process import Process
 from fedward_server.engines.attempts import AttemptJob, Handle, Outcome, Status
 from fedward_server.runs.folder import RunFolder
 

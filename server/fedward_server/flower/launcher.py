@@ -22,7 +22,7 @@ from flwr.proto.runtime_pb2 import AcquireTaskRequest, PushTaskOutputRequest
 from flwr.supercore.constant import TaskType
 
 from fedward_core.engine import Job
-from fedward_core.processes import Child, end_child, start_child
+from fedward_core.processes.launching import Child, end_child, start_child
 from fedward_server.flower.connection import Connection
 from fedward_server.flower.job_file import JOB_FILE, write_job
 

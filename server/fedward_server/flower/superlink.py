@@ -10,7 +10,8 @@ from types import TracebackType
 from typing import Self
 
 from fedward_core.errors import FedwardError
-from fedward_core.processes import LOOPBACK, Child, end_child, free_port, start_child
+from fedward_core.loopback import LOOPBACK, free_port
+from fedward_core.processes.launching import Child, end_child, start_child
 from fedward_server.flower.connection import SECRET, Connection
 from fedward_server.tls import TLSFiles
 

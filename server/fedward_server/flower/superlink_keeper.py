@@ -16,8 +16,9 @@ from pydantic import ValidationError
 
 from fedward_core.atomic import replacing
 from fedward_core.config import Frozen
-from fedward_core.process import Process
-from fedward_core.processes import LOOPBACK, end_service, free_port, start_service
+from fedward_core.loopback import LOOPBACK, free_port
+from fedward_core.processes.launching import end_service, start_service
+from fedward_core.processes.process import Process
 from fedward_server.flower.connection import AUTHORITY, SECRET, STARTED, Connection
 from fedward_server.flower.control import FlowerControl, Node
 from fedward_server.flower.superlink import (

@@ -23,7 +23,7 @@ from fedward_core.fleet import Proposal
 from fedward_core.order import Failure, Order, Reply, Work
 from fedward_core.packages import Package
 from fedward_core.plan import WEIGHTS
-from fedward_core.process import Process
+from fedward_core.processes.process import Process
 from fedward_core.refusal import REFUSED, Ground, Refusal
 from fedward_core.spec import Spec
 from fedward_models.data import generate

@@ -21,7 +21,7 @@ from fedward_client.flower import work_note
 from fedward_client.flower.superexec import ASK_S, SuperExec
 from fedward_client.flower.work import START_S
 from fedward_client.flower.work_note import WorkNote
-from fedward_core.process import Process
+from fedward_core.processes.process import Process
 from fedward_core.refusal import Ground, Refusal
 
 APPROVED = "a" * 64

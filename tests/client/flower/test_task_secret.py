@@ -20,7 +20,7 @@ from fedward_client.agent.node import Link, SuperNode
 from fedward_client.agent.site_agent import SiteAgent
 from fedward_client.flower.app_settings import AppSettings
 from fedward_client.flower.runtime import connect
-from fedward_core.processes import LOOPBACK, free_port
+from fedward_core.loopback import LOOPBACK, free_port
 
 REQUEST = AcquireTaskRequest(supported_task_types=[TaskType.CLIENT_APP])
 

@@ -24,7 +24,7 @@ from fedward_client.jobs.release import release
 from fedward_client.jobs.runner import MOST_DEATHS, JobRunner
 from fedward_client.jobs.slot import Slot
 from fedward_core.errors import CheckpointError
-from fedward_core.process import Process
+from fedward_core.processes.process import Process
 from fedward_core.spec import Spec
 from fedward_models.data import generate
 

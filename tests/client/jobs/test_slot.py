@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from fedward_client.jobs.slot import Slot
-from fedward_core.process import Process
-from fedward_core.processes import POLL_S
+from fedward_client.jobs.slot import POLL_S, Slot
+from fedward_core.processes.process import Process
 
 PATIENCE_S = 60.0
 

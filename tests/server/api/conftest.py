@@ -13,7 +13,7 @@ import httpx
 import pytest
 from waiting import wait_until
 
-from fedward_core.process import Process
+from fedward_core.processes.process import Process
 from fedward_server.sites.versions import our_versions
 from fedward_server.tls import TLSFiles
 

@@ -12,7 +12,7 @@ from waiting import wait_until
 from fedward_core import registry
 from fedward_core.arrays import digest, read_arrays
 from fedward_core.engine import Job
-from fedward_core.process import Process
+from fedward_core.processes.process import Process
 from fedward_core.spec import Spec
 
 ROUNDS = 100

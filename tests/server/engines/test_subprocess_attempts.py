@@ -13,7 +13,6 @@ from waiting import wait_until
 
 from fedward_core.engine import Job
 from fedward_core.events import Listener
-from fedward_core.process import Process
 from fedward_core.spec import Spec
 from fedward_server.attempt import ALREADY_RUNNING, DIED, LOCK_POLL_S, main
 from fedward_server.engines.attempts import AttemptDiedError, AttemptJob, Outcome, Status
@@ -117,18 +116,6 @@ def test_an_attempt_of_which_a_process_died_leaves_no_outcome(
     folder.job.write_text(job(folder.path, rounds=1).model_dump_json())
     assert main(folder) == DIED
     assert not folder.outcome.exists()
-
-
-def test_a_process_with_the_same_id_but_another_start_is_another(folder: RunFolder) -> None:
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
-        process = Process.of(child.pid)
-        assert process is not None
-        assert process.is_alive
-        assert not process.model_copy(update={"started": process.started - 1}).is_alive
-        assert not process.model_copy(update={"boot": "another"}).is_alive
-        child.kill()
-        wait_until(lambda: not process.is_alive)  # though nobody has waited for it yet
-        assert Process.of(child.pid) is None
 
 
 def test_a_line_without_an_end_is_read_when_it_has_one(tmp_path: Path) -> None:

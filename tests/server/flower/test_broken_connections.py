@@ -18,7 +18,8 @@ import pytest
 from drill import drill, weights
 
 from fedward_core.engine import Job
-from fedward_core.processes import LOOPBACK, end_child, start_child
+from fedward_core.loopback import LOOPBACK
+from fedward_core.processes.launching import end_child, start_child
 from fedward_server.engines.attempts import AttemptJob, Outcome, Status
 from fedward_server.engines.inline import InlineEngine
 from fedward_server.engines.subprocess_attempts import SubprocessAttempts

@@ -17,8 +17,8 @@ import pytest
 from drill import drill, weights
 
 from fedward_core.engine import Job
-from fedward_core.process import Process
-from fedward_core.processes import Child, end_child, start_child
+from fedward_core.processes.launching import Child, end_child, start_child
+from fedward_core.processes.process import Process
 from fedward_server.engines.attempts import AttemptJob, Handle, Outcome, Status
 from fedward_server.engines.inline import InlineEngine
 from fedward_server.engines.subprocess_attempts import SubprocessAttempts

@@ -17,7 +17,7 @@ from cryptography.x509.oid import NameOID
 
 from fedward_core.arrays import digest, read_arrays
 from fedward_core.engine import Job
-from fedward_core.processes import end_child, start_child
+from fedward_core.processes.launching import end_child, start_child
 from fedward_core.spec import Spec
 from fedward_server.engines.deployment import DeploymentEngine
 from fedward_server.engines.inline import InlineEngine

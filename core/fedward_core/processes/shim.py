@@ -1,30 +1,17 @@
 """The program between a starter and what it starts: it arranges how that ends, and then becomes it.
 
-    python -m fedward_core.starter bound SIGNAL STARTER COMMAND...   gets a signal at its starter's death
-    python -m fedward_core.starter free COMMAND...                   belongs to nobody, and outlives its starter
+    python -m fedward_core.processes.shim bound SIGNAL STARTER COMMAND...   gets a signal at its starter's death
+    python -m fedward_core.processes.shim free COMMAND...                   belongs to nobody, and outlives its starter
 
 A free one tells on standard output who it is, as JSON, before it becomes the command. It is a child of nobody here, so
 that no starter has to wait for its end, and it has a name even if it ends at once.
 """
 
-import ctypes
 import json
 import os
 import sys
 
-from fedward_core.proc import identity
-
-PR_SET_PDEATHSIG = 1  # prctl(2)
-
-
-def bind_to(starter: int, signal: int) -> bool:
-    """Ask the kernel for a signal to this process when its starter dies.
-
-    Returns:
-        Whether the starter lived when the kernel was asked; if not, no signal will come.
-    """
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal)
-    return os.getppid() == starter
+from fedward_core.processes.kernel import bind_to, identity
 
 
 def _be_bound(signal: int, starter: int, command: list[str]) -> None:

@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 from waiting import wait_until
 
-from fedward_core.process import Process
-from fedward_core.processes import SECRETS, end_child, end_service, start_child, start_service
+from fedward_core.processes.launching import SECRETS, end_child, end_service, start_child, start_service
+from fedward_core.processes.process import Process
 
 SLEEP = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(600)"]
 # Starts a child and tells its id; ends when its input does.
 STARTER = """
 import signal, sys
 from pathlib import Path
-from fedward_core.processes import SECRETS, start_child
+from fedward_core.processes.launching import SECRETS, start_child
 number = signal.Signals(int(sys.argv[2]))
 child = start_child([sys.executable, "-c", sys.argv[3]], log=Path(sys.argv[1]), at_starters_death=number)
 print(child.pid, flush=True)

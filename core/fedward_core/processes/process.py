@@ -5,7 +5,7 @@ from contextlib import suppress
 from typing import Self
 
 from fedward_core.config import Frozen
-from fedward_core.proc import identity
+from fedward_core.processes.kernel import boot, identity
 
 
 class Process(Frozen):
@@ -35,8 +35,7 @@ class Process(Frozen):
     @property
     def is_of_this_boot(self) -> bool:
         """Whether the machine has not been started anew since."""
-        here = Process.of(os.getpid())
-        return here is not None and here.boot == self.boot
+        return self.boot == boot()
 
     def signal(self, number: int) -> None:
         """Send a signal to the process; nothing happens if it has ended."""

@@ -7,7 +7,6 @@ start_service    belongs to nobody: it outlives its starter, and is found again 
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,9 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from fedward_core.process import Process
+from fedward_core.processes.process import Process
 
-LOOPBACK = "127.0.0.1"
 # What people and the coordinator are told by their environment, and no program that they start needs.
 SECRETS = ("FEDWARD_KEY", "FEDWARD_DATABASE", "FEDWARD_TOKEN")
 PATIENCE_S = 10.0
@@ -45,7 +43,7 @@ def start_child(
     Returns:
         The process. Its standard input is a pipe from this one.
     """
-    guarded = [*_starter("bound"), str(int(at_starters_death)), str(os.getpid()), *command]
+    guarded = [*_shim("bound"), str(int(at_starters_death)), str(os.getpid()), *command]
     with _opened(log) as output:
         return subprocess.Popen(  # noqa: S603 - programs of ours and of Flower
             guarded,
@@ -86,7 +84,7 @@ def start_service(command: Sequence[str], *, log: Path, environment: Mapping[str
     """
     with _opened(log) as output:
         started = subprocess.run(  # noqa: S603 - programs of ours and of Flower
-            [*_starter("free"), *command],
+            [*_shim("free"), *command],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=output,
@@ -109,14 +107,6 @@ def end_service(process: Process, *, patience_s: float = PATIENCE_S) -> None:
         time.sleep(POLL_S)
 
 
-def free_port() -> int:
-    """A port of this machine's loopback address that nobody uses at the moment."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def _opened(log: Path) -> BinaryIO:
     """A log to append to, which its user alone can read: it may name files."""
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -127,8 +117,8 @@ def _without_secrets() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in SECRETS}
 
 
-def _starter(kind: str) -> list[str]:
-    return [sys.executable, "-m", "fedward_core.starter", kind]
+def _shim(kind: str) -> list[str]:
+    return [sys.executable, "-m", "fedward_core.processes.shim", kind]
 
 
 def _kill_group(group: int) -> None:
