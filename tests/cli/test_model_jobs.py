@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from fedward_cli.commands import jobs
+from fedward_cli.commands.opening import open_model
 from fedward_client.agent.home import AgentHome
 from fedward_client.jobs.job import JobState, LocalJob
 from fedward_client.jobs.queue import JobQueue
@@ -109,10 +109,9 @@ def test_frozen_weights_are_found_where_the_job_will_find_them(
 
     def opened(*arguments: Any, **how: Any) -> Any:
         looked_in.append(os.environ[FOLDERS])
-        return opening(*arguments, **how)
+        return open_model(*arguments, **how)
 
-    opening = jobs.open_model
-    monkeypatch.setattr(jobs, "open_model", opened)
+    monkeypatch.setattr("fedward_cli.commands.jobs.open_model", opened)
     for before, during in ((None, f"weights:{home.weights}"), ("/own", f"/own:{home.weights}")):
         monkeypatch.delenv(FOLDERS, raising=False) if before is None else monkeypatch.setenv(FOLDERS, before)
         assert bench.call("job", "predict", trained(), "--home", home.path).exit_code == 0
