@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from fedward_core import registry
+from fedward_core.cards import Split
 
 RECIPE = "recipe:"
 CARRYING_OUT = "How it is carried out"  # a panel of the help
@@ -99,6 +100,7 @@ FinishedRun = Annotated[
     typer.Argument(help="The folder of a run, or of an unpacked download of one.", exists=True, file_okay=False),
 ]
 StageName = Annotated[str | None, typer.Option("--stage", help="The stage whose model is meant; the last by default.")]
+SplitName = Annotated[Split, typer.Option("--split", help="Which images of each site.")]
 BestWeights = Annotated[
     bool, typer.Option("--best", help="Take the weights after the best evaluated round, not after the last.")
 ]

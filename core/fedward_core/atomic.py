@@ -1,6 +1,8 @@
-"""Files that are written whole or not at all."""
+"""Files, and folders of files, that are written whole or not at all."""
 
+import glob
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,7 +22,7 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
     Raises:
         CheckpointError: Writing failed; what stood at ``path`` is as it was.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{PART}")
+    temporary = _beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -38,13 +40,45 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def drop_leftovers(folder: Path) -> None:
-    """Remove from a folder what processes that were killed had written half; of those that live, everything stays."""
-    for part in folder.glob(f".*{PART}"):
+@contextmanager
+def filling(folder: Path) -> Iterator[Path]:
+    """A temporary folder beside ``folder`` that takes its name, flushed to disk, when the block ends well.
+
+    Its owner alone can read it. What processes that were killed had begun of the same folder is removed first.
+
+    Args:
+        folder: What there is not yet.
+
+    Raises:
+        CheckpointError: Writing failed, or the folder is there by now; nothing is left of what was written.
+    """
+    temporary = _beside(folder)
+    try:
+        drop_leftovers(folder.parent, of=folder.name)
+        temporary.mkdir(mode=0o700, parents=True)
+        yield temporary
+        for path in (*temporary.rglob("*"), temporary):
+            flush_to_disk(path)
+        temporary.rename(folder)
+        flush_to_disk(folder.parent)
+    except OSError as error:
+        raise CheckpointError(f"cannot write '{folder.name}': {_reason(error)}. Nothing is left of it.") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def drop_leftovers(folder: Path, *, of: str | None = None) -> None:
+    """Remove from a folder what processes that were killed had written half; of those that live, everything stays.
+
+    Args:
+        folder: Where it lies.
+        of: What it was to become, by its name; whatever it was by default.
+    """
+    for part in folder.glob(f".*{PART}" if of is None else f".{glob.escape(of)}.*{PART}"):
         writer = part.name.split(".")[-2]
         if writer.isdigit() and identity(int(writer)) is None:
             with suppress(OSError):
-                part.unlink(missing_ok=True)
+                shutil.rmtree(part) if part.is_dir() else part.unlink(missing_ok=True)
 
 
 def flush_to_disk(path: Path) -> None:
@@ -54,6 +88,10 @@ def flush_to_disk(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}{PART}")
 
 
 def _reason(error: Exception) -> str:

@@ -72,6 +72,23 @@ def test_predictions_are_those_of_evaluation(hospitals: Path) -> None:
     assert float((expected[0] - expected[1]).abs().max()) > 1e-4
 
 
+def test_whoever_predicts_gives_way_after_every_batch(hospitals: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, site = finished(hospitals), sites_in(hospitals)[0]
+    at_once = predict_site(model, hospitals, site, Split.TEST)
+    moments: list[None] = []
+    monkeypatch.setattr("fedward_models.inference.predicting.BATCH_SIZE", 3)
+    found = predict_site(model, hospitals, site, Split.TEST, give_way=lambda: moments.append(None))
+    assert len(moments) == -(-len(found.images) // 3) > 1
+    torch.testing.assert_close(found.probabilities, at_once.probabilities)
+
+
+def test_whoever_explains_gives_way_after_every_image(hearts: Path) -> None:
+    model, site = of_clips(hearts, frames=2, crop_px=8), sites_in(hearts)[0]
+    moments: list[None] = []
+    how: Any = {"kind": "gradients", "num_images": 2, "give_way": lambda: moments.append(None)}
+    assert len(explain_site(model, hearts, site, Split.TEST, **how)) == len(moments) == 2
+
+
 def test_a_model_that_diverged_names_no_class(hospitals: Path) -> None:
     model = finished(hospitals)
     with torch.no_grad():

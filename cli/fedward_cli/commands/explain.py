@@ -10,7 +10,9 @@ from rich.markup import escape
 from fedward_cli.commands.opening import Kept, open_model
 from fedward_cli.display.consoles import output, tell
 from fedward_cli.display.tables import folding
-from fedward_cli.options import AsJson, BestWeights, DataFolder, FinishedRun, StageName
+from fedward_cli.options import AsJson, BestWeights, DataFolder, FinishedRun, SplitName, StageName
+from fedward_cli.simulation.turns import holding_slot
+from fedward_core.atomic import filling
 from fedward_core.cards import DataKind, Split
 from fedward_core.errors import CheckpointError
 from fedward_core.spec import Dataset
@@ -18,6 +20,11 @@ from fedward_core.spec import Dataset
 if TYPE_CHECKING:
     from fedward_models.inference.explaining import Explanation
 
+MapName = Annotated[
+    Literal["gradients", "contributions", "attention"], typer.Option("--map", help="What the maps show.")
+]
+NumImages = Annotated[int, typer.Option("--images", min=1, help="How many images of each site.")]
+NUM_IMAGES = 4
 _UNKNOWN_SPACING_MM = (1.0, 1.0, 1.0)  # viewers need one
 _FOLDER = typer.Option("--out", help="The folder for what is written; it must not exist.", file_okay=False)
 
@@ -26,14 +33,12 @@ def explain(
     run: FinishedRun,
     data: DataFolder,
     out: Annotated[Path, _FOLDER],
-    kind: Annotated[
-        Literal["gradients", "contributions", "attention"], typer.Option("--map", help="What the maps show.")
-    ] = "gradients",
-    images: Annotated[int, typer.Option("--images", min=1, help="How many images of each site.")] = 4,
+    kind: MapName = "gradients",
+    images: NumImages = NUM_IMAGES,
     stage: StageName = None,
     best: BestWeights = False,
     kept: Kept = None,
-    split: Annotated[Split, typer.Option("--split", help="Which images of each site.")] = Split.TEST,
+    split: SplitName = Split.TEST,
     as_json: AsJson = False,
 ) -> None:
     """Show where in an image the decision of a finished model came from.
@@ -43,21 +48,27 @@ def explain(
     For example `fedward explain runs/quickstart --data hospitals/ --out explained`
     """
     from fedward_models.data import sites_in  # torch
-    from fedward_models.inference.explaining import explain_site
+    from fedward_models.inference.explaining import check_has_maps, explain_site
+    from fedward_models.inference.predicting import open_fitting
 
     if out.exists():
         raise CheckpointError(f"'{out}' exists: choose a new folder")
     model = open_model(run, stage, best=best, kept=kept, data=data)
-    found = [
-        explanation
-        for site in sites_in(data)
-        for explanation in explain_site(model, data, site, split, kind=kind, num_images=images)
-    ]
-    out.mkdir(parents=True, mode=0o700)  # it shows patients: for its owner alone
-    for each in found:
-        _write(out, each)
-        if each.contract.kind is DataKind.VOLUME:
-            _write_volume(out, each, data, model.spec.dataset)
+    check_has_maps(model, kind)
+    sites = sites_in(data)
+    for site in sites:  # images are decoded, and what does not fit is refused, while others may train here
+        open_fitting(model, data, site, split)
+    with holding_slot() as give_way:
+        found = [
+            explanation
+            for site in sites
+            for explanation in explain_site(model, data, site, split, kind=kind, num_images=images, give_way=give_way)
+        ]
+    with filling(out) as folder:
+        for each in found:
+            _write(folder, each)
+            if each.contract.kind is DataKind.VOLUME:
+                _write_volume(folder, each, data, model.spec.dataset)
     _show(found, machine=as_json)
     tell(f"Maps of {len(found)} images are in '{escape(str(out))}'.")
 

@@ -12,7 +12,9 @@ from rich.markup import escape
 from fedward_cli.commands.opening import Kept, open_model
 from fedward_cli.display.consoles import output, tell
 from fedward_cli.display.tables import folding
-from fedward_cli.options import AsJson, BestWeights, DataFolder, FinishedRun, StageName
+from fedward_cli.options import AsJson, BestWeights, DataFolder, FinishedRun, SplitName, StageName
+from fedward_cli.simulation.turns import holding_slot
+from fedward_core.atomic import filling
 from fedward_core.cards import Split
 from fedward_core.errors import CheckpointError
 from fedward_core.metric import Metrics
@@ -31,7 +33,7 @@ def predict(
     stage: StageName = None,
     best: BestWeights = False,
     kept: Kept = None,
-    split: Annotated[Split, typer.Option("--split", help="Which images of each site.")] = Split.TEST,
+    split: SplitName = Split.TEST,
     as_json: AsJson = False,
 ) -> None:
     """Let a finished model name the classes of images, and show how far its confidence can be trusted.
@@ -42,18 +44,22 @@ def predict(
     For example `fedward predict runs/quickstart --data hospitals/ --out predicted`
     """
     from fedward_models.data import sites_in  # torch
-    from fedward_models.inference.predicting import predict_site
+    from fedward_models.inference.predicting import open_fitting, predict_site
 
     if out.exists():
         raise CheckpointError(f"'{out}' exists: choose a new folder")
     model = open_model(run, stage, best=best, kept=kept, data=data)
-    found = [predict_site(model, data, site, split) for site in sites_in(data)]
+    sites = sites_in(data)
+    for site in sites:  # images are decoded, and what does not fit is refused, while others may train here
+        open_fitting(model, data, site, split)
+    with holding_slot() as give_way:
+        found = [predict_site(model, data, site, split, give_way=give_way) for site in sites]
     settings = model.spec.evaluate
     report = {each.site: each.figures(bootstrap=settings.bootstrap, seed=model.spec.seed) for each in found}
-    out.mkdir(parents=True, mode=0o700)  # it names patients: for its owner alone
-    _write_table(out / TABLE, found)
-    if any(report.values()):
-        _write_report(out, found, report)
+    with filling(out) as folder:
+        _write_table(folder / TABLE, found)
+        if any(report.values()):
+            _write_report(folder, found, report)
     _show(report, machine=as_json)
     tell(f"Predictions of {sum(len(each.images) for each in found)} images are in '{escape(str(out))}'.")
 

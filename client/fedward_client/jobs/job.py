@@ -1,13 +1,14 @@
 """A job, as its folder tells of it.
 
 queued --> running --> completed
-  ^          |   `---> failed      the run failed, or its process died again and again
+  ^          |   `---> failed      its work failed, or its process died again and again
   `----------'`------> stopped     somebody asked for it; a queued job is stopped too
   the agent ended in order
 """
 
 from enum import StrEnum
 
+from fedward_client.jobs.work import Train, Work
 from fedward_core.config import Frozen
 from fedward_core.processes.process import Process
 
@@ -28,12 +29,13 @@ class JobState(StrEnum):
 
 
 class LocalJob(Frozen):
-    """One run that the site does for itself.
+    """One piece of work that the site does for itself.
 
     Attributes:
         id: Its id; its folder has this name.
         dataset: The dataset, by the name in the site's policy.
-        spec_digest: The digest of its spec.
+        work: What it does with the dataset.
+        spec_digest: The digest of its spec, or of that of the run whose model it uses.
         submitted_s: When, in seconds since the epoch.
         ray_workers: Workers that share every batch by Ray Train; 1 trains without it.
         state: Where it stands.
@@ -44,6 +46,7 @@ class LocalJob(Frozen):
 
     id: str
     dataset: str
+    work: Work = Train()
     spec_digest: str
     submitted_s: float
     ray_workers: int = 1

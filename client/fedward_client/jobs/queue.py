@@ -1,21 +1,27 @@
 """The queue of a site's jobs: folders in the agent's home, so that it survives whatever ends the agent.
 
 <home>/jobs/<id>/job.json     where the job stands; written when it is submitted, and from then on by the agent alone
-<home>/jobs/<id>/spec.yaml    its spec
 <home>/jobs/<id>/stop         is there once somebody has asked for its end
-<home>/jobs/<id>/run/         the run: results, weights, and private state
+<home>/jobs/<id>/spec.yaml    of a training: its spec
+<home>/jobs/<id>/run/         and the run: results, weights, and private state
+<home>/jobs/<id>/model/       of a use of a finished model: a copy of it, and in kept/ of what the site has kept
+<home>/jobs/<id>/results/     and what came of it, which names or shows patients; it is there once it is whole
 <home>/jobs/<id>/job.log      what its process says; it may name files
 """
 
+import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-import yaml
 from pydantic import ValidationError
 
 from fedward_client.agent.errors import AgentError
 from fedward_client.agent.policy import SitePolicy
 from fedward_client.jobs.job import LocalJob
+from fedward_client.jobs.model_copy import ModelSource, copy_model, write_spec
+from fedward_client.jobs.work import Explain, Predict
 from fedward_core.atomic import replacing
 from fedward_core.spec import Spec
 
@@ -34,7 +40,7 @@ class JobQueue:
         self._folder = folder
 
     def submit(self, spec: Spec, policy: SitePolicy, *, ray_workers: int = 1) -> LocalJob:
-        """Queue a job.
+        """Queue a training.
 
         Args:
             spec: What it runs.
@@ -44,19 +50,41 @@ class JobQueue:
         Raises:
             AgentError: The site's policy gives the dataset to no job.
         """
-        if reason := refusal(spec.dataset.name, policy):
-            raise AgentError(reason)
-        id_ = self._new(spec.name)
-        spec_text = yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False)
-        (self._folder / id_ / "spec.yaml").write_text(spec_text, encoding="utf-8")
-        job = LocalJob(
-            id=id_,
-            dataset=spec.dataset.name,
-            spec_digest=spec.digest(),
-            submitted_s=time.time(),
-            ray_workers=ray_workers,
-        )
-        self.write(job)
+        dataset = spec.dataset.name
+        _check_allowed(dataset, policy)
+        with self._new(spec.name) as folder:
+            write_spec(spec, folder / "spec.yaml")
+            job = LocalJob(
+                id=folder.name,
+                dataset=dataset,
+                spec_digest=spec.digest(),
+                submitted_s=time.time(),
+                ray_workers=ray_workers,
+            )
+            self.write(job)
+        return job
+
+    def submit_use(self, run: ModelSource, work: Predict | Explain, policy: SitePolicy, *, dataset: str) -> LocalJob:
+        """Queue a use of a finished model. What it needs of the run is copied, so that the run may be removed.
+
+        Args:
+            run: The run, which has been looked over.
+            work: What its model is used for.
+            policy: The site's.
+            dataset: On which dataset.
+
+        Raises:
+            AgentError: The site's policy gives the dataset to no job.
+            FedwardError: What was kept cannot be read.
+            OSError: A file of the run is not there any more, or the disk is full.
+        """
+        _check_allowed(dataset, policy)
+        with self._new(f"{run.spec.name}-{work.kind}") as folder:
+            copy_model(run, work, folder)
+            job = LocalJob(
+                id=folder.name, dataset=dataset, work=work, spec_digest=run.spec.digest(), submitted_s=time.time()
+            )
+            self.write(job)
         return job
 
     def all(self) -> list[LocalJob]:
@@ -121,7 +149,17 @@ class JobQueue:
         except AgentError:
             return None
 
-    def _new(self, name: str) -> str:
+    @contextmanager
+    def _new(self, name: str) -> Iterator[Path]:
+        """A folder for a new job, which goes again if it cannot be filled."""
+        folder = self._made(name)
+        try:
+            yield folder
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+    def _made(self, name: str) -> Path:
         """A folder that nobody else has, by counting up."""
         self._folder.mkdir(parents=True, exist_ok=True)
         self._folder.chmod(_OWN)
@@ -132,7 +170,7 @@ class JobQueue:
             except FileExistsError:
                 number += 1
             else:
-                return f"{name}-{number}"
+                return self._folder / f"{name}-{number}"
 
 
 def damage_of(id_: str) -> str:
@@ -148,3 +186,8 @@ def refusal(dataset: str, policy: SitePolicy) -> str:
     if policy.job_datasets != "all" and dataset not in policy.job_datasets:
         return f"site.yaml gives dataset '{dataset}' to no job: name it under job_datasets"
     return ""
+
+
+def _check_allowed(dataset: str, policy: SitePolicy) -> None:
+    if reason := refusal(dataset, policy):
+        raise AgentError(reason)

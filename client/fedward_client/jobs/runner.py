@@ -1,10 +1,9 @@
-"""Runs the site's jobs one after the other, each as a process of its own: `fedward train`, started by name.
+"""Runs the site's jobs one after the other, each as a process of its own: a command of `fedward`.
 
 A job's process belongs to nobody, so it outlives an agent that is killed; the next agent finds it by its id and start,
-or starts it again if it has died, and it goes on from its last round.
+or starts it again if it has died. A training then goes on from its last round; all else begins anew.
 """
 
-import json
 import logging
 import sys
 import time
@@ -15,12 +14,15 @@ from fedward_client.agent.errors import AgentError
 from fedward_client.agent.home import AgentHome
 from fedward_client.agent.policy import read_policy
 from fedward_client.jobs.job import JobState, LocalJob
+from fedward_client.jobs.outcome import Outcome, outcome
 from fedward_client.jobs.queue import JobQueue, damage_of, refusal
 from fedward_client.jobs.slot import SLOT
+from fedward_client.jobs.work import Train
+from fedward_core.atomic import drop_leftovers
 from fedward_core.errors import CheckpointError, FedwardError
 from fedward_core.processes.launching import end_service, start_service
 
-MOST_DEATHS = 3  # decided here: a run that dies as often will die again
+MOST_DEATHS = 3  # decided here: what dies as often will die again
 LOOK_S = 1.0  # decided here: between two looks at the folders
 
 log = logging.getLogger(__name__)
@@ -85,7 +87,7 @@ class JobRunner:
         if self._queue.is_to_stop(job.id):
             if job.process is not None:
                 end_service(job.process)
-            # A run may come to its end in the moment in which it is asked to.
+            # Its work may come to its end in the moment in which it is asked to.
             return self._move(job.moved(*(self._outcome(job) or (JobState.STOPPED, ""))))
         if job.state is JobState.QUEUED or (job.process is not None and job.process.is_alive):
             return job
@@ -93,29 +95,17 @@ class JobRunner:
 
     def _ended(self, job: LocalJob) -> LocalJob:
         """What becomes of a job whose process is no more."""
-        if outcome := self._outcome(job):
-            return job.moved(*outcome)
+        if found := self._outcome(job):
+            return job.moved(*found)
         if job.process is not None and not job.process.is_of_this_boot:  # the machine ended, and not the job by itself
             return job.moved(JobState.QUEUED)
         if job.deaths + 1 >= MOST_DEATHS:
-            reason = f"its process died {MOST_DEATHS} times before the run's end: job.log says why"
+            reason = f"its process died {MOST_DEATHS} times before its end: job.log says why"
             return job.moved(JobState.FAILED, reason, died=True)
         return job.moved(JobState.QUEUED, died=True)
 
-    def _outcome(self, job: LocalJob) -> tuple[JobState, str] | None:
-        """How the run has ended; None if it has not, or if its record is damaged, of which the next start tells.
-
-        A run that ended before its figures were written writes them when it is started again.
-        """
-        run = self._queue.folder_of(job.id) / "run"
-        try:
-            facts = json.loads((run / "run.json").read_text(encoding="utf-8"))
-            state, reason = facts["state"], facts["reason"]
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
-            return None
-        if state == "completed" and (run / "metrics.json").exists():
-            return JobState.COMPLETED, ""
-        return (JobState.FAILED, reason) if state == "failed" else None
+    def _outcome(self, job: LocalJob) -> Outcome | None:
+        return outcome(job, self._queue.folder_of(job.id))
 
     def _started(self, job: LocalJob) -> LocalJob:
         # The policy may have changed since the job was submitted.
@@ -134,12 +124,17 @@ class JobRunner:
 
     def _command(self, job: LocalJob, data: Path) -> list[str]:
         folder = self._queue.folder_of(job.id)
-        train = [sys.executable, "-m", "fedward_cli", "train", str(folder / "spec.yaml")]
+        fedward = [sys.executable, "-m", "fedward_cli"]
+        if not isinstance(job.work, Train):
+            return [*fedward, *job.work.arguments(folder, data)]
+        train = [*fedward, "train", str(folder / "spec.yaml")]
         where = ["--site", self._site, "--data", str(data), "--out", str(folder / "run")]
         together = ["--ray-workers", str(job.ray_workers)] if job.ray_workers > 1 else []
         return [*train, *where, *together]
 
     def _move(self, job: LocalJob) -> LocalJob:
         log.info("job '%s' is %s", job.id, job.state)
+        if job.state.is_end:
+            drop_leftovers(self._queue.folder_of(job.id))
         self._queue.write(job)
         return job

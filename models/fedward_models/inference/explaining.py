@@ -3,6 +3,7 @@
 Letters: N images, C channel, H height, W width; D slices or T frames may stand before H.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -22,7 +23,7 @@ from fedward_models.data.site_data import SiteData, read_site
 from fedward_models.explanations.gradients import integrated_gradients
 from fedward_models.explanations.voxel_map import attention_map, contribution_map
 from fedward_models.inference.finished_model import FinishedModel
-from fedward_models.inference.predicting import open_fitting, refuse_diverged
+from fedward_models.inference.predicting import check_names_images, open_fitting, refuse_diverged
 
 MapKind = Literal["gradients", "contributions", "attention"]
 
@@ -53,19 +54,35 @@ class Explanation:
     spacing_mm: tuple[float, ...] | None = None
 
 
-def explain_site(  # noqa: PLR0913 - two of them by name
-    model: FinishedModel, data: Path, site: str, split: Split, *, kind: MapKind, num_images: int
+def explain_site(  # noqa: PLR0913 - three of them by name
+    model: FinishedModel,
+    data: Path,
+    site: str,
+    split: Split,
+    *,
+    kind: MapKind,
+    num_images: int,
+    give_way: Callable[[], None] = lambda: None,
 ) -> list[Explanation]:
     """Explain the first images of a split, each for the class that the model names.
 
     Where a prediction is the mean over shorter clips of a clip, so is the logit that is explained.
+
+    Args:
+        model: The model.
+        data: The folder of the data.
+        site: The site.
+        split: Which of its images.
+        kind: What the maps show.
+        num_images: How many images.
+        give_way: Called after every image; others may compute until it returns.
 
     Raises:
         DataError: The site cannot be read, or its images are not what the model was trained on.
         DivergedError: A prediction is not finite.
         SpecError: The model names no classes of whole images, has no such maps, or reads no standardised images.
     """
-    _refuse_pixels(model)
+    check_has_maps(model, kind)
     images = open_fitting(model, data, site, split)
     content = read_site(data, site, model.spec.dataset)
     images = images.subset(torch.arange(min(num_images, len(images))))
@@ -86,15 +103,26 @@ def explain_site(  # noqa: PLR0913 - two of them by name
                 spacing_mm=_spacing_on_grid(content, row, model.spec.dataset),
             )
         )
+        give_way()
     return explained
 
 
-def _refuse_pixels(model: FinishedModel) -> None:
+def check_has_maps(model: FinishedModel, kind: MapKind) -> None:
+    """Make sure that a model names classes of whole images, and has maps of a kind.
+
+    Raises:
+        SpecError: It does not, has none, or reads no standardised images.
+    """
+    check_names_images(model)
     if model.method.standardises:
         raise SpecError(
             f"'{model.stage.method.name}' standardises pixels itself, and maps are of standardised images: choose a "
             "model that reads these"
         )
+    if kind == "contributions":
+        _blocks_and_head(model)
+    if kind == "attention":
+        _transformer(model)
 
 
 def _spacing_on_grid(content: SiteData, image: int, dataset: Dataset) -> tuple[float, ...] | None:
@@ -139,14 +167,23 @@ def _logits(model: FinishedModel, images: Tensor) -> Tensor:
 
 
 def _contributions(model: FinishedModel, image: Tensor, chosen: int) -> Tensor:
-    backbone, head = model.method.backbone, getattr(model.method, "head", None)
-    if not isinstance(backbone, MINiT) or not isinstance(head, nn.Linear):
-        raise SpecError("only minit has exact contributions of blocks: choose the map 'gradients'")
+    backbone, head = _blocks_and_head(model)
     return contribution_map(backbone, head, image, chosen=chosen)[0]
 
 
 def _attention(model: FinishedModel, image: Tensor) -> Tensor:
+    return attention_map(_transformer(model), image)[0]
+
+
+def _blocks_and_head(model: FinishedModel) -> tuple[MINiT, nn.Linear]:
+    backbone, head = model.method.backbone, getattr(model.method, "head", None)
+    if not isinstance(backbone, MINiT) or not isinstance(head, nn.Linear):
+        raise SpecError("only minit has exact contributions of blocks: choose the map 'gradients'")
+    return backbone, head
+
+
+def _transformer(model: FinishedModel) -> VolumeTransformer:
     backbone = model.method.backbone
     if not isinstance(backbone, VolumeTransformer):
         raise SpecError("only minit and nit have maps of attention: choose the map 'gradients'")
-    return attention_map(backbone, image)[0]
+    return backbone

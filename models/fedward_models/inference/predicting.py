@@ -3,6 +3,7 @@
 Letters: N images, K classes.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,8 +87,17 @@ class Predictions:
 
 
 @torch.no_grad()
-def predict_site(model: FinishedModel, data: Path, site: str, split: Split) -> Predictions:
+def predict_site(
+    model: FinishedModel, data: Path, site: str, split: Split, *, give_way: Callable[[], None] = lambda: None
+) -> Predictions:
     """Predict every image of a split, standardised by the site's own training images, as in training.
+
+    Args:
+        model: The model.
+        data: The folder of the data.
+        site: The site.
+        split: Which of its images.
+        give_way: Called after every batch; others may compute until it returns.
 
     Raises:
         DataError: The site cannot be read, or its images are not what the model was trained on.
@@ -98,10 +108,14 @@ def predict_site(model: FinishedModel, data: Path, site: str, split: Split) -> P
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     batches = Loader(images, batch_size=BATCH_SIZE, augment=False).in_order(BATCH_SIZE)
     method = model.method.to(device)
+    said: list[Array] = []
     try:
-        found = np.concatenate([method.predict_batch(batch.to(device)).cpu().numpy() for batch in batches])
+        for batch in batches:
+            said.append(method.predict_batch(batch.to(device)).cpu().numpy())
+            give_way()
     finally:
         method.cpu()
+    found = np.concatenate(said)
     refuse_diverged(found)
     return Predictions(
         site=site,
@@ -126,6 +140,17 @@ def refuse_diverged(predictions: Array) -> None:
         )
 
 
+def check_names_images(model: FinishedModel) -> None:
+    """Make sure that a model names classes of whole images.
+
+    Raises:
+        SpecError: It was trained without labels, or names classes of pixels.
+    """
+    model.check_classes()
+    if model.plan.contract.task is Task.SEGMENTATION:
+        raise SpecError("this model gives a class to every pixel: choose one that names classes of whole images")
+
+
 def open_fitting(model: FinishedModel, data: Path, site: str, split: Split) -> ImageSet:
     """Open the images of a site for a model that names classes of whole images.
 
@@ -133,9 +158,7 @@ def open_fitting(model: FinishedModel, data: Path, site: str, split: Split) -> I
         DataError: The site cannot be read, or its images are not what the model was trained on.
         SpecError: The model names no classes of whole images.
     """
-    model.check_classes()
-    if model.plan.contract.task is Task.SEGMENTATION:
-        raise SpecError("this model gives a class to every pixel: choose one that names classes of whole images")
+    check_names_images(model)
     images = open_split(data, site, model.spec.dataset, split)
     _check_contract(model.plan.contract, images.contract, site, labelled=images.labels is not None)
     return images

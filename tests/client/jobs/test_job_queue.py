@@ -6,17 +6,14 @@ import shutil
 import signal
 import sys
 import threading
-import time
 import zipfile
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from desk import PATIENCE_S, Desk, ended, runs
 from waiting import wait_until
 
 from fedward_client.agent.errors import AgentError, PolicyError
-from fedward_client.agent.home import AgentHome
 from fedward_client.agent.policy import read_policy
 from fedward_client.jobs.job import JobState, LocalJob
 from fedward_client.jobs.queue import JobQueue
@@ -26,9 +23,6 @@ from fedward_client.jobs.slot import Slot
 from fedward_core.errors import CheckpointError
 from fedward_core.processes.process import Process
 from fedward_core.spec import Spec
-from fedward_models.data import generate
-
-PATIENCE_S = 300.0
 
 # Stands in for `fedward train`: ends as the spec's name says, and notes each start.
 PROGRAM = """
@@ -54,62 +48,12 @@ state = "failed" if state == "fails" else "completed"
 """
 
 
-class Desk:
-    """A site with a queue, and a runner whose jobs are stand-ins."""
-
-    def __init__(self, folder: Path) -> None:
-        self.home = AgentHome(folder / "agent")
-        self.home.make()
-        generate(folder / "data", sites=1, images_per_site=30, image_px=16)
-        (site,) = (path.stem for path in (folder / "data").glob("*.npz"))
-        self.home.policy.write_text(
-            f"datasets: {{chest: {{path: {folder / 'data' / site}.npz}}, other: {{path: /x}}}}\n"
-        )
-        (self.home.catalogue / "chest").mkdir(parents=True)
-        (self.home.catalogue / "chest" / "north.npz").symlink_to(folder / "data" / f"{site}.npz")
-        self.queue = JobQueue(self.home.jobs)
-        self.runner = JobRunner(self.home, "north")
-
-    def submit(self, name: str, *, rounds: int = 1, dataset: str = "chest") -> LocalJob:
-        stage = {"name": "only", "method": "rehearsal", "rounds": rounds}
-        spec = Spec.parse({"name": name, "dataset": {"name": dataset, "image_px": 16}, "stages": [stage]})
-        return self.queue.submit(spec, read_policy(self.home.policy))
-
-    def wait(self, job: LocalJob, holds: Callable[[LocalJob], Any]) -> LocalJob:
-        """Look, as the agent does, until something holds of a job."""
-        deadline = time.monotonic() + PATIENCE_S
-        while not holds(found := self.queue.read(job.id)):
-            assert time.monotonic() < deadline, found
-            self.runner.look()
-            threading.Event().wait(0.02)
-        return found
-
-    def starts(self, job: LocalJob) -> int:
-        path = self.queue.folder_of(job.id) / "starts"
-        return len(path.read_text().splitlines()) if path.exists() else 0
-
-
-@pytest.fixture
-def real_desk(tmp_path: Path) -> Iterator[Desk]:
-    desk = Desk(tmp_path)
-    yield desk
-    desk.runner.close()
-
-
 @pytest.fixture
 def desk(real_desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Desk:
     command = [sys.executable, "-c", PROGRAM]
     queue = real_desk.queue
     monkeypatch.setattr(JobRunner, "_command", lambda _, job, __: [*command, str(queue.folder_of(job.id))])
     return real_desk
-
-
-def ended(job: LocalJob) -> bool:
-    return job.state.is_end
-
-
-def runs(job: LocalJob) -> bool:
-    return job.state is JobState.RUNNING
 
 
 def test_jobs_run_one_after_the_other_in_the_order_in_which_they_came(desk: Desk) -> None:
@@ -318,6 +262,8 @@ def test_only_results_of_completed_jobs_are_released_and_nothing_private(desk: D
         assert set(archive.namelist()) == {*names, "digests.json"}
         digests = {name: hashlib.sha256(archive.read(name)).hexdigest() for name in names}
         assert json.loads(archive.read("digests.json")) == digests
+    with pytest.raises(AgentError, match="name no patients: leave --patients out"):
+        release(desk.queue, job.id, tmp_path / "other.zip", patients=True)
     with pytest.raises(AgentError, match="exists"):
         release(desk.queue, job.id, tmp_path / "out.zip")
     shutil.rmtree(run)
