@@ -41,4 +41,4 @@ def test_a_job_keeps_how_many_workers_it_asks_for(bench: Any, tmp_path: Path) ->
     home.policy.write_text("datasets: {simulated: {path: /srv/ward}}\n")
     bench.call("job", "submit", bench.spec(), "--home", home.path, "--ray-workers", 2)
     (listed,) = json.loads(bench.call("job", "list", "--home", home.path, "--json").stdout)
-    assert listed["ray_workers"] == 2
+    assert listed["work"] == {"kind": "train", "ray_workers": 2}

@@ -1,10 +1,13 @@
 """A hospital's desk in tests: a queue of jobs of its own, and the agent's half that carries them out."""
 
+import sys
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from fedward_client.agent.home import AgentHome
 from fedward_client.agent.policy import read_policy
@@ -38,6 +41,11 @@ class Desk:
         (self.home.catalogue / "chest" / "north.npz").symlink_to(folder / "data" / f"{site}.npz")
         self.queue = JobQueue(self.home.jobs)
         self.runner = JobRunner(self.home, "north")
+
+    def carry_out_by(self, program: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Let a small program, which gets the job's folder, stand in for the commands of jobs."""
+        command = [sys.executable, "-c", program]
+        monkeypatch.setattr(JobRunner, "_command", lambda _, job, __: [*command, str(self.queue.folder_of(job.id))])
 
     def submit(self, name: str, *, rounds: int = 1, dataset: str = "chest") -> LocalJob:
         stage = {"name": "only", "method": "rehearsal", "rounds": rounds}

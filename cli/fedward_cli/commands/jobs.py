@@ -181,7 +181,10 @@ def _opened(run: Path, home: Path, stage: str | None, *, best: bool, kept: Path 
     try:
         return open_model(run, stage, best=best, kept=kept)
     finally:
-        os.environ.pop(FOLDERS) if before is None else os.environ.update({FOLDERS: before})
+        if before is None:
+            del os.environ[FOLDERS]
+        else:
+            os.environ[FOLDERS] = before
 
 
 def _submitted(

@@ -7,6 +7,9 @@ queued --> running --> completed
 """
 
 from enum import StrEnum
+from typing import Any
+
+from pydantic import model_validator
 
 from fedward_client.jobs.work import Train, Work
 from fedward_core.config import Frozen
@@ -37,7 +40,6 @@ class LocalJob(Frozen):
         work: What it does with the dataset.
         spec_digest: The digest of its spec, or of that of the run whose model it uses.
         submitted_s: When, in seconds since the epoch.
-        ray_workers: Workers that share every batch by Ray Train; 1 trains without it.
         state: Where it stands.
         reason: Why; empty where nothing needs saying. It may name what only the site may see.
         deaths: How often its process died before its end.
@@ -49,11 +51,19 @@ class LocalJob(Frozen):
     work: Work = Train()
     spec_digest: str
     submitted_s: float
-    ray_workers: int = 1
     state: JobState = JobState.QUEUED
     reason: str = ""
     deaths: int = 0
     process: Process | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_an_older_agent(cls, record: Any) -> Any:
+        """When all jobs were trainings, a record told of their workers in this place."""
+        if not isinstance(record, dict) or "ray_workers" not in record:
+            return record
+        others = {name: value for name, value in record.items() if name != "ray_workers"}
+        return {**others, "work": {"kind": "train", "ray_workers": record["ray_workers"]}}
 
     def moved(
         self, state: JobState, reason: str = "", *, process: Process | None = None, died: bool = False

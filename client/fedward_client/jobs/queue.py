@@ -21,7 +21,7 @@ from fedward_client.agent.errors import AgentError
 from fedward_client.agent.policy import SitePolicy
 from fedward_client.jobs.job import LocalJob
 from fedward_client.jobs.model_copy import ModelSource, copy_model, write_spec
-from fedward_client.jobs.work import Explain, Predict
+from fedward_client.jobs.work import Explain, Predict, Train, Work
 from fedward_core.atomic import replacing
 from fedward_core.spec import Spec
 
@@ -54,15 +54,7 @@ class JobQueue:
         _check_allowed(dataset, policy)
         with self._new(spec.name) as folder:
             write_spec(spec, folder / "spec.yaml")
-            job = LocalJob(
-                id=folder.name,
-                dataset=dataset,
-                spec_digest=spec.digest(),
-                submitted_s=time.time(),
-                ray_workers=ray_workers,
-            )
-            self.write(job)
-        return job
+            return self._queued(folder.name, spec, Train(ray_workers=ray_workers), dataset)
 
     def submit_use(self, run: ModelSource, work: Predict | Explain, policy: SitePolicy, *, dataset: str) -> LocalJob:
         """Queue a use of a finished model. What it needs of the run is copied, so that the run may be removed.
@@ -81,11 +73,7 @@ class JobQueue:
         _check_allowed(dataset, policy)
         with self._new(f"{run.spec.name}-{work.kind}") as folder:
             copy_model(run, work, folder)
-            job = LocalJob(
-                id=folder.name, dataset=dataset, work=work, spec_digest=run.spec.digest(), submitted_s=time.time()
-            )
-            self.write(job)
-        return job
+            return self._queued(folder.name, run.spec, work, dataset)
 
     def all(self) -> list[LocalJob]:
         """Every job but those that :meth:`damaged` names, the oldest first."""
@@ -148,6 +136,11 @@ class JobQueue:
             return self.read(id_)
         except AgentError:
             return None
+
+    def _queued(self, id_: str, spec: Spec, work: Work, dataset: str) -> LocalJob:
+        job = LocalJob(id=id_, dataset=dataset, work=work, spec_digest=spec.digest(), submitted_s=time.time())
+        self.write(job)
+        return job
 
     @contextmanager
     def _new(self, name: str) -> Iterator[Path]:

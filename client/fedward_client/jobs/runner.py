@@ -17,7 +17,6 @@ from fedward_client.jobs.job import JobState, LocalJob
 from fedward_client.jobs.outcome import Outcome, outcome
 from fedward_client.jobs.queue import JobQueue, damage_of, refusal
 from fedward_client.jobs.slot import SLOT
-from fedward_client.jobs.work import Train
 from fedward_core.atomic import drop_leftovers
 from fedward_core.errors import CheckpointError, FedwardError
 from fedward_core.processes.launching import end_service, start_service
@@ -123,14 +122,8 @@ class JobRunner:
             raise
 
     def _command(self, job: LocalJob, data: Path) -> list[str]:
-        folder = self._queue.folder_of(job.id)
-        fedward = [sys.executable, "-m", "fedward_cli"]
-        if not isinstance(job.work, Train):
-            return [*fedward, *job.work.arguments(folder, data)]
-        train = [*fedward, "train", str(folder / "spec.yaml")]
-        where = ["--site", self._site, "--data", str(data), "--out", str(folder / "run")]
-        together = ["--ray-workers", str(job.ray_workers)] if job.ray_workers > 1 else []
-        return [*train, *where, *together]
+        arguments = job.work.arguments(self._queue.folder_of(job.id), site=self._site, data=data)
+        return [sys.executable, "-m", "fedward_cli", *arguments]
 
     def _move(self, job: LocalJob) -> LocalJob:
         log.info("job '%s' is %s", job.id, job.state)

@@ -12,9 +12,27 @@ MODEL, KEPT, RESULTS = "model", "kept", "results"  # in the job's folder
 
 
 class Train(Frozen):
-    """As `fedward train` does."""
+    """As `fedward train` does.
+
+    Attributes:
+        kind: The command that does it.
+        ray_workers: Workers that share every batch by Ray Train; 1 trains without it.
+    """
 
     kind: Literal["train"] = "train"
+    ray_workers: int = 1
+
+    def arguments(self, job: Path, *, site: str, data: Path) -> list[str]:
+        """What `fedward` is called with.
+
+        Args:
+            job: The folder of the job.
+            site: The site.
+            data: The folder with the site's data.
+        """
+        where = ["--site", site, "--data", str(data), "--out", str(job / "run")]
+        together = ["--ray-workers", str(self.ray_workers)] if self.ray_workers > 1 else []
+        return [self.kind, str(job / "spec.yaml"), *where, *together]
 
 
 class UseOfModel(Frozen):
@@ -34,13 +52,8 @@ class UseOfModel(Frozen):
     kept: bool = False
     split: Split = Split.TEST
 
-    def arguments(self, job: Path, data: Path) -> list[str]:
-        """What `fedward` is called with.
-
-        Args:
-            job: The folder of the job.
-            data: The folder with the site's data.
-        """
+    def arguments(self, job: Path, *, site: str, data: Path) -> list[str]:  # noqa: ARG002 - the signature of the family
+        """As of :class:`Train`; the site's folder holds no other site's data."""
         places = [str(job / MODEL), "--data", str(data), "--out", str(job / RESULTS)]
         which = ["--stage", self.stage, *(["--best"] if self.best else [])]
         own = ["--kept", str(job / KEPT)] if self.kept else []
@@ -65,9 +78,9 @@ class Explain(UseOfModel):
     map: str
     images: int
 
-    def arguments(self, job: Path, data: Path) -> list[str]:
-        """What `fedward` is called with."""
-        return [*super().arguments(job, data), "--map", self.map, "--images", str(self.images)]
+    def arguments(self, job: Path, *, site: str, data: Path) -> list[str]:
+        """As of any use of a model, with what the maps are."""
+        return [*super().arguments(job, site=site, data=data), "--map", self.map, "--images", str(self.images)]
 
 
 Work = Annotated[Train | Predict | Explain, Field(discriminator="kind")]

@@ -4,7 +4,6 @@ import hashlib
 import json
 import shutil
 import signal
-import sys
 import threading
 import zipfile
 from pathlib import Path
@@ -20,6 +19,7 @@ from fedward_client.jobs.queue import JobQueue
 from fedward_client.jobs.release import release
 from fedward_client.jobs.runner import MOST_DEATHS, JobRunner
 from fedward_client.jobs.slot import Slot
+from fedward_client.jobs.work import Train
 from fedward_core.errors import CheckpointError
 from fedward_core.processes.process import Process
 from fedward_core.spec import Spec
@@ -50,9 +50,7 @@ state = "failed" if state == "fails" else "completed"
 
 @pytest.fixture
 def desk(real_desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Desk:
-    command = [sys.executable, "-c", PROGRAM]
-    queue = real_desk.queue
-    monkeypatch.setattr(JobRunner, "_command", lambda _, job, __: [*command, str(queue.folder_of(job.id))])
+    real_desk.carry_out_by(PROGRAM, monkeypatch)
     return real_desk
 
 
@@ -238,7 +236,7 @@ def test_a_job_that_asks_for_workers_is_started_with_them(real_desk: Desk) -> No
     alone, together = real_desk.queue.submit(spec, policy), real_desk.queue.submit(spec, policy, ray_workers=2)
     assert "--ray-workers" not in real_desk.runner._command(alone, Path("data"))
     assert real_desk.runner._command(together, Path("data"))[-2:] == ["--ray-workers", "2"]
-    assert real_desk.queue.read(together.id).moved(JobState.RUNNING).ray_workers == 2
+    assert real_desk.queue.read(together.id).moved(JobState.RUNNING).work == Train(ray_workers=2)
 
 
 def test_what_is_no_job_is_said_to_be_none(desk: Desk) -> None:

@@ -3,7 +3,6 @@
 import json
 import shutil
 import signal
-import sys
 import zipfile
 from pathlib import Path
 
@@ -51,9 +50,7 @@ PREDICT, EXPLAIN = Predict(stage="only"), Explain(stage="only", map="gradients",
 
 @pytest.fixture
 def desk(real_desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Desk:
-    command = [sys.executable, "-c", PROGRAM]
-    queue = real_desk.queue
-    monkeypatch.setattr(JobRunner, "_command", lambda _, job, __: [*command, str(queue.folder_of(job.id))])
+    real_desk.carry_out_by(PROGRAM, monkeypatch)
     return real_desk
 
 
@@ -172,9 +169,9 @@ def test_a_job_of_an_earlier_release_is_a_training(desk: Desk) -> None:
     job = desk.submit("works")
     path = desk.queue.folder_of(job.id) / "job.json"
     values = json.loads(path.read_text())
-    assert values.pop("work") == {"kind": "train"}
-    path.write_text(json.dumps(values))
-    assert desk.queue.read(job.id).work == Train()
+    assert values.pop("work") == {"kind": "train", "ray_workers": 1}
+    path.write_text(json.dumps(values | {"ray_workers": 2}))
+    assert desk.queue.read(job.id).work == Train(ray_workers=2)
 
 
 def test_only_what_names_no_patient_is_released_unless_it_is_asked_for(desk: Desk, tmp_path: Path) -> None:
