@@ -16,7 +16,7 @@ from fedward_core.engine import Job
 from fedward_core.events import Event
 from fedward_core.manifest import Manifest
 from fedward_core.order import Order, Reply, Work
-from fedward_core.packing import pack
+from fedward_core.packed_arrays import pack
 from fedward_core.partition import Role, Rule
 from fedward_core.plan import StagePlan
 from fedward_core.spec import Spec

@@ -12,7 +12,7 @@ from pathlib import Path
 from fedward_core.arrays import read_arrays, write_arrays
 from fedward_core.atomic import drop_leftovers
 from fedward_core.errors import PrivateStateError, UpdateError
-from fedward_core.store import PrivateEntry
+from fedward_core.private_state import PrivateEntry
 
 DIGEST = re.compile(r"[0-9A-Za-z]*")  # it comes from outside, and becomes part of a file's name
 

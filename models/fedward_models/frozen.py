@@ -29,9 +29,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, Field
 from safetensors import SafetensorError, safe_open
 
-from fedward_core.arrival import DIGEST, SUFFIX
 from fedward_core.config import Frozen
 from fedward_core.errors import CheckpointError, without_folder
+from fedward_core.frozen_weights import DIGEST, SUFFIX
 
 if TYPE_CHECKING:
     from fedward_core.arrays import Array  # numpy is slow to import, and settings that name weights need none

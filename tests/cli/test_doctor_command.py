@@ -33,7 +33,7 @@ from fedward_client.agent.home import AgentHome
 from fedward_client.agent.key import SiteKey
 from fedward_client.agent.membership import Enrolled, write_enrolled
 from fedward_core import __version__
-from fedward_core.fleet import Membership
+from fedward_core.fleet_messages import Membership
 from fedward_server.flower.bundle import build_bundle
 
 Usage = namedtuple("Usage", "total used free")

@@ -28,7 +28,7 @@ from fedward_core.arrays import read_arrays
 from fedward_core.cards import DataKind
 from fedward_core.engine import Job
 from fedward_core.errors import DataError
-from fedward_core.fleet import Membership
+from fedward_core.fleet_messages import Membership
 from fedward_core.spec import Spec
 from fedward_models.data import sites_in
 

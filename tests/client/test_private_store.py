@@ -8,7 +8,7 @@ import pytest
 
 from fedward_client.private_store import FilePrivateStore
 from fedward_core.errors import PrivateStateError, UpdateError
-from fedward_core.store import PrivateEntry
+from fedward_core.private_state import PrivateEntry
 
 
 def entry(round_: int, parent: str = "p" * 64) -> PrivateEntry:

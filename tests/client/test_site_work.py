@@ -25,8 +25,8 @@ from fedward_core.order import Base, Failure, Order, Work
 from fedward_core.partition import Role, Rule
 from fedward_core.plan import WEIGHTS as FIRST_WEIGHTS
 from fedward_core.plan import StagePlan
+from fedward_core.private_state import PrivateEntry
 from fedward_core.spec import Spec
-from fedward_core.store import PrivateEntry
 from fedward_core.update import SHARED, Update
 
 WEIGHTS = {"tensor_0": np.ones(3, np.float32)}

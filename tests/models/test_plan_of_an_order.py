@@ -11,8 +11,8 @@ from fedward_core.errors import SpecError
 from fedward_core.order import Order, Work
 from fedward_core.partition import Role, Rule
 from fedward_core.plan import StagePlan
+from fedward_core.private_state import PrivateEntry
 from fedward_core.spec import Spec
-from fedward_core.store import PrivateEntry
 from fedward_core.update import SHARED
 from fedward_models.building import build_method, manifest_of
 from fedward_models.data import generate, sites_in

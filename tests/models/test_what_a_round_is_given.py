@@ -9,8 +9,8 @@ import pytest
 from fedward_core.arrays import Arrays
 from fedward_core.cards import DatasetCard, Split
 from fedward_core.order import Order, Work
+from fedward_core.private_state import PrivateEntry
 from fedward_core.spec import Spec
-from fedward_core.store import PrivateEntry
 from fedward_models.data import generate, sites_in
 from fedward_models.programs import torch_program
 from fedward_models.programs.program import Site

@@ -5,7 +5,7 @@ import pytest
 from benchmarks import server_memory
 
 from fedward_core.arrays import Arrays
-from fedward_core.packing import pack
+from fedward_core.packed_arrays import pack
 
 
 def few_weights(value: float) -> Arrays:

@@ -9,8 +9,8 @@ import typer
 
 from fedward_cli.display.consoles import tell
 from fedward_cli.options import finite
-from fedward_core.arrival import MOST_GB
 from fedward_core.atomic import replacing
+from fedward_core.frozen_weights import MOST_GB
 from fedward_core.loopback import HERE
 
 if TYPE_CHECKING:

@@ -34,7 +34,7 @@ def add(
 
     For example `fedward weights add mae-vit-large.safetensors`
     """
-    from fedward_core.arrival import check_safetensors
+    from fedward_core.frozen_weights import check_safetensors
     from fedward_models.frozen import file_digest
 
     check_safetensors(file)  # before gigabytes are sent

@@ -19,7 +19,7 @@ from fedward_client.agent.errors import AgentError
 from fedward_client.agent.policy import Offer
 from fedward_client.agent.stamps import Stamps
 from fedward_core.cards import DatasetCard
-from fedward_core.fleet import Cards
+from fedward_core.fleet_messages import Cards
 from fedward_core.processes.launching import end_child, start_child
 
 TIMEOUT_S = 3600.0  # decided here: a million images on a slow disk

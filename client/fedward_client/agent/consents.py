@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from fedward_core.atomic import replacing
-from fedward_core.fleet import Proposal
+from fedward_core.fleet_messages import Proposal
 from fedward_core.packages import packages_named
 
 

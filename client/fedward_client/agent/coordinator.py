@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from fedward_client.agent.errors import AgentError, CoordinatorAwayError, NotThereError, RefusedError
 from fedward_core.clocks import ahead_s
 from fedward_core.config import Frozen
-from fedward_core.fleet import REASON_CHARS, Answer, Cards, Enrolment, Heartbeat, Instructions, Membership
+from fedward_core.fleet_messages import REASON_CHARS, Answer, Cards, Enrolment, Heartbeat, Instructions, Membership
 
 TIMEOUT_S = 30.0
 # Decided here: many proposals of large specs, and little beside the memory of any machine that trains.

@@ -9,7 +9,7 @@ from fedward_client.agent.home import AgentHome
 from fedward_client.agent.key import SiteKey
 from fedward_client.agent.machine import versions
 from fedward_client.agent.membership import Enrolled, write_enrolled
-from fedward_core.fleet import Enrolment
+from fedward_core.fleet_messages import Enrolment
 from fedward_core.loopback import HERE
 
 TEMPLATE = Path(__file__).with_name("site.yaml")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from fedward_core import __version__
-from fedward_core.fleet import Versions
+from fedward_core.fleet_messages import Versions
 
 TIMEOUT_S = 10.0
 Gpus = Literal["all"] | tuple[int, ...]

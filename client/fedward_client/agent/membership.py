@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from fedward_client.agent.errors import AgentError
 from fedward_client.agent.home import AgentHome, write_secret
 from fedward_core.config import Frozen
-from fedward_core.fleet import Membership
+from fedward_core.fleet_messages import Membership
 
 
 class Enrolled(Frozen):

@@ -12,7 +12,7 @@ from fedward_client.agent.key import SiteKey
 from fedward_client.agent.machine import free_disk_bytes
 from fedward_client.agent.policy import read_policy
 from fedward_client.agent.rules import UNREADABLE, Terms, refusal
-from fedward_core.fleet import Proposal
+from fedward_core.fleet_messages import Proposal
 
 log = logging.getLogger(__name__)
 

@@ -25,7 +25,7 @@ from fedward_client.agent.permissions import Permissions
 from fedward_client.agent.rules import UNREADABLE, Terms, refusal
 from fedward_client.agent.supply import Supply
 from fedward_core.errors import FedwardError, SpecError
-from fedward_core.fleet import Answer, Heartbeat, Instructions, Proposal
+from fedward_core.fleet_messages import Answer, Heartbeat, Instructions, Proposal
 from fedward_core.packages import installed_packages
 from fedward_core.spec import Spec
 from fedward_models.frozen import frozen_in

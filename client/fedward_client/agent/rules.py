@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from fedward_client.agent.policy import SitePolicy
 from fedward_core.errors import SpecError
-from fedward_core.fleet import Proposal
+from fedward_core.fleet_messages import Proposal
 from fedward_core.packages import packages_named
 from fedward_core.spec import Spec, Stage
 

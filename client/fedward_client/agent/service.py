@@ -29,7 +29,7 @@ from fedward_client.agent.site_agent import SiteAgent
 from fedward_client.agent.user import check_user
 from fedward_client.flower.app_settings import AppSettings
 from fedward_client.jobs.runner import JobRunner
-from fedward_core.fleet import Instructions
+from fedward_core.fleet_messages import Instructions
 from fedward_core.spec import Spec
 from fedward_models.frozen import folders_with
 

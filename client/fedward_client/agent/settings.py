@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import Field
 
 from fedward_core.config import Frozen
-from fedward_core.fleet import SITE_NAME
+from fedward_core.fleet_messages import SITE_NAME
 
 
 class AgentSettings(Frozen):

@@ -17,8 +17,8 @@ from fedward_client.agent.coordinator import Coordinator
 from fedward_client.agent.errors import AgentError, CoordinatorAwayError, NotThereError
 from fedward_client.agent.machine import free_disk_bytes
 from fedward_client.agent.policy import SitePolicy
-from fedward_core.arrival import GIGABYTE, MOST_GB, Arrival
 from fedward_core.errors import FedwardError
+from fedward_core.frozen_weights import GIGABYTE, MOST_GB, Arrival
 from fedward_models.frozen import FrozenWeights, is_here
 
 # Decided here: small files come within it, so that most proposals are answered by the report that brings them.

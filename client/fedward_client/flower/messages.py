@@ -12,7 +12,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 from fedward_core.arrays import Array as NumpyArray
 from fedward_core.arrays import Arrays
 from fedward_core.order import Order, Reply
-from fedward_core.packing import pack, unpack
+from fedward_core.packed_arrays import pack, unpack
 
 PACKED = "packed"
 

@@ -16,8 +16,8 @@ from fedward_core.arrays import Arrays, read_arrays
 from fedward_core.errors import CheckpointError, PrivateStateError, SpecError
 from fedward_core.order import Base, Order, Work
 from fedward_core.plan import StagePlan
+from fedward_core.private_state import PrivateEntry
 from fedward_core.spec import Spec, Stage
-from fedward_core.store import PrivateEntry
 from fedward_models.building import build_method
 from fedward_models.method import Method
 from fedward_models.programs.program import Site

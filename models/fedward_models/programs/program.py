@@ -9,9 +9,9 @@ from fedward_core.cards import Contract, DatasetCard
 from fedward_core.metric import Metrics
 from fedward_core.order import Order
 from fedward_core.plan import StagePlan
+from fedward_core.private_state import PrivateStore
 from fedward_core.registry import load
 from fedward_core.spec import Spec
-from fedward_core.store import PrivateStore
 from fedward_core.update import Update
 
 # Beside a site's private state, and like it never sent.

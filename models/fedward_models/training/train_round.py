@@ -10,9 +10,9 @@ import torch
 from fedward_core.arrays import Array, Arrays
 from fedward_core.order import Order
 from fedward_core.partition import Partition
+from fedward_core.private_state import PrivateEntry, PrivateStore
 from fedward_core.seeds import derive_seed
 from fedward_core.spec import Stage
-from fedward_core.store import PrivateEntry, PrivateStore
 from fedward_core.update import SHARED, Update
 from fedward_models.method import Method
 from fedward_models.training.batches import Batches

@@ -8,7 +8,7 @@ from fastapi import APIRouter, FastAPI
 from sqlalchemy import URL
 
 from fedward_core import __version__
-from fedward_core.arrival import GIGABYTE, MOST_GB
+from fedward_core.frozen_weights import GIGABYTE, MOST_GB
 from fedward_core.processes.kernel import boot
 from fedward_core.registry import load
 from fedward_server.api import health, proxy

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from fedward_core.arrays import Arrays
 from fedward_core.order import Order, Reply, Work
-from fedward_core.packing import pack, unpack
+from fedward_core.packed_arrays import pack, unpack
 from fedward_core.refusal import REFUSED, Ground, Refusal
 from fedward_server.flower.patient_grid import BrokenReplyError, Messenger
 from fedward_server.rounds.exchange import Answer, Errand, Loss

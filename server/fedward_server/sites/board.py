@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from fedward_core.fleet import Heartbeat, Instructions, Proposal
+from fedward_core.fleet_messages import Heartbeat, Instructions, Proposal
 from fedward_core.packages import packages_named
 from fedward_server.database.database import Database
 from fedward_server.runs.rows import RunRow

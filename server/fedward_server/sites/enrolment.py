@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import (
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from fedward_core.fleet import Enrolment
+from fedward_core.fleet_messages import Enrolment
 from fedward_server.errors import ConflictError, InvalidError
 from fedward_server.keys.service import create_agent_key
 from fedward_server.sites.invitations import valid_invitation

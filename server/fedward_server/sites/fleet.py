@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from fedward_core.errors import FedwardError
-from fedward_core.fleet import Enrolment, Membership
+from fedward_core.fleet_messages import Enrolment, Membership
 from fedward_server.database.database import Database
 from fedward_server.sites.board import Board
 from fedward_server.sites.enrolment import check_enrolment, enrol

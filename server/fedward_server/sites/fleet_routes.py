@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
 
-from fedward_core.fleet import Answer, Cards, Enrolment, Heartbeat, Instructions, Membership
+from fedward_core.fleet_messages import Answer, Cards, Enrolment, Heartbeat, Instructions, Membership
 from fedward_server.keys.access import OwnSite, Tables
 from fedward_server.sites import service
 from fedward_server.sites.fleet import Fleet

@@ -1,4 +1,4 @@
-"""Sites as people see them. What agents say and hear stands in :mod:`fedward_core.fleet`."""
+"""Sites as people see them. What agents say and hear stands in :mod:`fedward_core.fleet_messages`."""
 
 from typing import Annotated
 
@@ -6,7 +6,7 @@ from pydantic import Field
 
 from fedward_core.cards import DatasetCard
 from fedward_core.config import Frozen
-from fedward_core.fleet import SITE_NAME, Versions
+from fedward_core.fleet_messages import SITE_NAME, Versions
 
 EnrolledName = Annotated[str, Field(pattern=SITE_NAME)]
 HOUR_S = 3600.0

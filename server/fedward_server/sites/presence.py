@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import bindparam, update
 
-from fedward_core.fleet import Heartbeat
+from fedward_core.fleet_messages import Heartbeat
 from fedward_server.database.base import Base
 from fedward_server.database.database import Database
 from fedward_server.errors import DatabaseAwayError

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from fedward_core.fleet import Versions
+from fedward_core.fleet_messages import Versions
 from fedward_core.spec import Cohort, Spec
 from fedward_server.sites.rows import AnswerRow, SiteRow
 from fedward_server.sites.service import OFFLINE_S

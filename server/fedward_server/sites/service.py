@@ -6,7 +6,7 @@ from collections import defaultdict
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fedward_core.cards import DatasetCard
-from fedward_core.fleet import Answer, Cards, Versions
+from fedward_core.fleet_messages import Answer, Cards, Versions
 from fedward_server.errors import ConflictError, InvalidError, NotFoundError
 from fedward_server.keys.service import delete_agent_key
 from fedward_server.runs.queries import run_named

@@ -4,7 +4,7 @@ from functools import cache
 from importlib.metadata import version
 
 from fedward_core import __version__
-from fedward_core.fleet import Versions
+from fedward_core.fleet_messages import Versions
 
 
 @cache

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 from starlette.requests import ClientDisconnect
 
-from fedward_core.arrival import GIGABYTE, Arrival
+from fedward_core.frozen_weights import GIGABYTE, Arrival
 from fedward_server.errors import RefusedError, TooLargeError
 from fedward_server.weights.models import Weights
 from fedward_server.weights.shelf import Shelf

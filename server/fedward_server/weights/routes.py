@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Request, Response
 from fastapi.responses import StreamingResponse
 
-from fedward_core.arrival import DIGEST
+from fedward_core.frozen_weights import DIGEST
 from fedward_server.keys.access import ADMIN, ANY_KEY, READER, RESEARCHER
 from fedward_server.keys.models import ApiKey
 from fedward_server.runs.artifacts import chunks_of

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from fedward_core.arrival import DIGEST, GIGABYTE, MOST_GB, SUFFIX
+from fedward_core.frozen_weights import DIGEST, GIGABYTE, MOST_GB, SUFFIX
 from fedward_server.errors import NotFoundError
 from fedward_server.weights.models import Weights
 

@@ -15,7 +15,7 @@ from fedward_client.agent.approvals import Approvals
 from fedward_client.agent.home import AgentHome
 from fedward_client.agent.key import SiteKey
 from fedward_client.agent.membership import Enrolled, write_enrolled
-from fedward_core.fleet import Membership, Proposal
+from fedward_core.fleet_messages import Membership, Proposal
 from fedward_core.spec import Spec
 
 APP = "a" * 64

@@ -6,7 +6,7 @@ import pytest
 
 from fedward_client.agent.catalogue import Catalogue
 from fedward_client.agent.policy import Offer
-from fedward_core.fleet import Cards
+from fedward_core.fleet_messages import Cards
 
 
 @pytest.fixture

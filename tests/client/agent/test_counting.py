@@ -15,7 +15,7 @@ from fedward_client.agent.key import SiteKey
 from fedward_client.agent.permissions import Permissions
 from fedward_client.agent.policy import Offer
 from fedward_client.agent.reporter import Reporter
-from fedward_core.fleet import Cards
+from fedward_core.fleet_messages import Cards
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from fedward_client.agent import stamps
 from fedward_client.agent.catalogue import Catalogue
 from fedward_client.agent.policy import Offer
 from fedward_client.agent.stamps import LOOK_EVERY_S, SHARE_OF_TIME, Stamps
-from fedward_core.fleet import Cards
+from fedward_core.fleet_messages import Cards
 
 
 @pytest.fixture

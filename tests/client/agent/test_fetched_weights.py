@@ -25,8 +25,8 @@ from fedward_client.agent.key import SiteKey
 from fedward_client.agent.permissions import Permissions
 from fedward_client.agent.reporter import Reporter
 from fedward_client.agent.service import AgentService
-from fedward_core import arrival
-from fedward_core.fleet import Proposal
+from fedward_core import frozen_weights
+from fedward_core.fleet_messages import Proposal
 from fedward_core.spec import Spec
 from fedward_models.frozen import FOLDERS, FrozenWeights, frozen_in, read_frozen
 
@@ -206,7 +206,7 @@ def test_a_full_disk_is_told_in_words(
     def fail(_: Path) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(arrival, "flush_to_disk", fail)
+    monkeypatch.setattr(frozen_weights, "flush_to_disk", fail)
     reason = ask("one")[0]["reason"]
     assert "No space left on device" in reason
     assert str(home.path) not in reason

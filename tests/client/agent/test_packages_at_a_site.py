@@ -13,7 +13,7 @@ from fedward_client.agent.home import AgentHome
 from fedward_client.agent.key import SiteKey
 from fedward_client.agent.policy import Offer, SitePolicy
 from fedward_client.agent.rules import Terms, refusal
-from fedward_core.fleet import Proposal
+from fedward_core.fleet_messages import Proposal
 from fedward_core.packages import Package, installed_packages
 
 APP = "a" * 64

@@ -11,7 +11,7 @@ from fedward_client.agent.enrolment import TEMPLATE
 from fedward_client.agent.errors import PolicyError
 from fedward_client.agent.policy import Offer, SitePolicy, read_policy
 from fedward_client.agent.rules import Terms, refusal
-from fedward_core.fleet import Proposal
+from fedward_core.fleet_messages import Proposal
 
 APP = "a" * 64
 Propose = Callable[..., Proposal]

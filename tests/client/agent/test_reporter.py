@@ -17,7 +17,7 @@ from fedward_client.agent.key import SiteKey
 from fedward_client.agent.permissions import Permissions
 from fedward_client.agent.reporter import Reporter
 from fedward_core.errors import CheckpointError
-from fedward_core.fleet import Cards, Heartbeat, Proposal
+from fedward_core.fleet_messages import Cards, Heartbeat, Proposal
 from fedward_models.data import generate
 
 Propose = Callable[..., Proposal]

@@ -15,7 +15,7 @@ from fedward_client.agent.permissions import Permissions
 from fedward_client.agent.reporter import Reporter
 from fedward_client.agent.rules import refusal
 from fedward_core.errors import SpecError
-from fedward_core.fleet import Proposal
+from fedward_core.fleet_messages import Proposal
 from fedward_core.packages import Package
 
 POLICY = "datasets: {{simulated: {{path: /none}}}}\nmax_rounds: {rounds}\n"

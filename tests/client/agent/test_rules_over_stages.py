@@ -8,7 +8,7 @@ import pytest
 
 from fedward_client.agent.policy import Offer, SitePolicy, read_policy
 from fedward_client.agent.rules import Terms, refusal
-from fedward_core.fleet import Proposal
+from fedward_core.fleet_messages import Proposal
 
 APP = "a" * 64
 GENEROUS = SitePolicy(datasets={"simulated": Offer(path=Path("/srv/images"))})

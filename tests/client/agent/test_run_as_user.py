@@ -20,7 +20,7 @@ from fedward_client.agent.node import Link
 from fedward_client.agent.site_agent import SiteAgent
 from fedward_client.agent.user import check_user, hand_over
 from fedward_client.flower.app_settings import AppSettings
-from fedward_core.arrival import Arrival
+from fedward_core.frozen_weights import Arrival
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can change to another user")
 

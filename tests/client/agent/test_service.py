@@ -18,7 +18,7 @@ from fedward_client.agent.home import AgentHome
 from fedward_client.agent.membership import read_enrolled
 from fedward_client.agent.node import Link, SuperNode
 from fedward_client.agent.service import AgentService
-from fedward_core.fleet import Instructions
+from fedward_core.fleet_messages import Instructions
 
 
 def children_of(pid: int) -> list[str]:

@@ -19,7 +19,7 @@ from fedward_client.flower.work_note import NOTE, WorkNote
 from fedward_client.jobs.slot import Slot
 from fedward_core.cards import Contract
 from fedward_core.errors import DataError
-from fedward_core.fleet import Proposal
+from fedward_core.fleet_messages import Proposal
 from fedward_core.order import Failure, Order, Reply, Work
 from fedward_core.packages import Package
 from fedward_core.plan import WEIGHTS

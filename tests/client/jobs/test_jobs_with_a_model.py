@@ -21,8 +21,8 @@ from fedward_client.jobs.runner import MOST_DEATHS, JobRunner
 from fedward_client.jobs.work import Explain, Predict, Train
 from fedward_client.private_store import FilePrivateStore
 from fedward_core.cards import Split
+from fedward_core.private_state import PrivateEntry
 from fedward_core.spec import Spec
-from fedward_core.store import PrivateEntry
 
 # Stands in for `fedward predict` and `fedward explain`: ends as the run's name says, and notes each start.
 PROGRAM = """

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from fedward_core.cards import DataKind, DataNeed, agreed_contract
 from fedward_core.order import Order, Work
+from fedward_core.private_state import PrivateEntry
 from fedward_core.spec import BackboneConfig, Dataset, Spec
-from fedward_core.store import PrivateEntry
 from fedward_core.update import SHARED
 from fedward_models.backbones.backbone import Backbone, ChannelGroup
 from fedward_models.data import generate

@@ -14,8 +14,8 @@ from fedward_core.cards import Contract
 from fedward_core.order import Base, Order, Work
 from fedward_core.partition import Partition
 from fedward_core.plan import StagePlan
+from fedward_core.private_state import PrivateEntry
 from fedward_core.spec import Spec
-from fedward_core.store import PrivateEntry
 from fedward_models.building import build_method, manifest_of
 from fedward_models.method import Batch, Method
 from fedward_models.training.fit import fit

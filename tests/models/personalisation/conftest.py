@@ -13,9 +13,9 @@ from fedward_core.cards import Contract
 from fedward_core.errors import PrivateStateError
 from fedward_core.order import Base, Order, Work
 from fedward_core.plan import StagePlan
+from fedward_core.private_state import PrivateEntry
 from fedward_core.seeds import derive_seed
 from fedward_core.spec import PersonalisationConfig, Stage
-from fedward_core.store import PrivateEntry
 from fedward_core.update import Update, check_update
 from fedward_models.backbones.small_cnn.config import SmallCNNConfig
 from fedward_models.building import manifest_of

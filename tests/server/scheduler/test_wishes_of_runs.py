@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from fedward_core.fleet import Heartbeat, Proposal
+from fedward_core.fleet_messages import Heartbeat, Proposal
 from fedward_server.runs.queries import run_named
 from fedward_server.runs.states import RunState
 from fedward_server.sites.board import Wishes, _read

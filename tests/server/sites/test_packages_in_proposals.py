@@ -2,7 +2,7 @@
 
 import pytest
 
-from fedward_core.fleet import Proposal
+from fedward_core.fleet_messages import Proposal
 from fedward_core.packages import Package
 from fedward_server.runs.rows import RunRow
 from fedward_server.sites import board

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from fedward_core.fleet import Heartbeat
+from fedward_core.fleet_messages import Heartbeat
 from fedward_server.database.database import Database
 from fedward_server.errors import DatabaseAwayError
 from fedward_server.sites.presence import Presence

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedward_core.fleet import Versions
+from fedward_core.fleet_messages import Versions
 from fedward_core.spec import Cohort
 from fedward_server.scheduler.task import Finding
 from fedward_server.sites.recruiting import Candidate, Period, recruit

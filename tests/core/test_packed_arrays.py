@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from fedward_core.arrays import digest
-from fedward_core.packing import pack, unpack
+from fedward_core.packed_arrays import pack, unpack
 
 ARRAYS = hnp.arrays(
     st.sampled_from([np.float32, np.float64, np.float16, np.int64, np.uint8, np.uint16, np.bool_]),

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from fedward_core import arrival
-from fedward_core.arrival import Arrival, check_safetensors
+from fedward_core import frozen_weights
 from fedward_core.errors import CheckpointError, DataError
+from fedward_core.frozen_weights import Arrival, check_safetensors
 
 FILE = save({"weight": np.arange(2048, dtype=np.float32)})
 
@@ -65,7 +65,7 @@ def test_one_that_ends_midway_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_process_left_goes_with_the_next_arrival(tmp_path: Path) -> None:
-    code = "import os, pathlib, sys; from fedward_core.arrival import Arrival;"
+    code = "import os, pathlib, sys; from fedward_core.frozen_weights import Arrival;"
     code += "Arrival(pathlib.Path(sys.argv[1]), '0' * 64).__enter__(); os._exit(1)"
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
     assert len(list(tmp_path.iterdir())) == 1
@@ -87,7 +87,7 @@ def test_a_full_disk_is_told_in_words_and_leaves_nothing(tmp_path: Path, monkeyp
     def fail(_: Path) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(arrival, "flush_to_disk", fail)
+    monkeypatch.setattr(frozen_weights, "flush_to_disk", fail)
     with pytest.raises(CheckpointError, match="cannot be written: No space left on device"):
         arrive(tmp_path, FILE, digest_of(FILE))
     assert list(tmp_path.iterdir()) == []
