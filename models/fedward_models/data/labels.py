@@ -164,7 +164,12 @@ def split_findings(text: str) -> list[str]:
 
 
 def unknown_label(site: str, label: str, classes: tuple[str, ...]) -> DataError:
-    """The error for a label outside the classes."""
+    """The error for a label outside the classes, or for an image that has none though others have."""
+    if not label:
+        return DataError(
+            f"site '{site}': a row has no label, though others have: give each image one, or list those without at a "
+            "site of their own"
+        )
     return DataError(
         f"site '{site}': label '{label}' is none of the {len(classes)} classes ({', '.join(classes)}): correct the "
         "label, or name its class in dataset.classes"

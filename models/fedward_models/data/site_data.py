@@ -1,5 +1,6 @@
 """One site's data, read, resized and checked, without torch. Cards, inspection and image sets are made of it."""
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -28,6 +29,7 @@ from fedward_models.data.source import TABLE, Source, locate
 from fedward_models.data.splitting.splits import deal_splits
 
 MAX_BAD = 0.05  # decided here: the part of a site's files that may be unusable
+MOST_REASONS = 3  # decided here: so many reasons why files were skipped fit a message
 OPEN_SITES = 128  # decided here: sites that a process keeps open; their images are mapped, not held in memory
 SAME_SPACING_MM = 0.01  # decided here: voxels that differ by less are alike
 
@@ -123,10 +125,17 @@ def _read(source: Source, dataset: Dataset, modified_ns: int, size: int) -> Site
     if entry is None:
         reading = (read_listed_files if listed else read_npz)(source, dataset)
         if not len(reading.images):
-            raise DataError(f"site '{source.site}' has no usable image: {len(reading.bad)} files were skipped")
+            raise _no_image(source.site, reading)
         content = _check(reading, source.site, dataset)
         entry = cache.keep(stamp, cache.key_of(content.digest, how), _entry_of(content))
     return _from_entry(entry, source.site)
+
+
+def _no_image(site: str, reading: Reading) -> DataError:
+    """What is wrong with the files, commonest first; names of files may be those of patients, and are not told."""
+    reasons = Counter(file.reason for file in reading.bad).most_common(MOST_REASONS)
+    told = "; ".join(f"{reason} ({count})" for reason, count in reasons) or "it lists none"
+    return DataError(f"site '{site}' has no usable image: {len(reading.bad)} files were skipped: {told}")
 
 
 def _reading(source: Source, dataset: Dataset) -> str:

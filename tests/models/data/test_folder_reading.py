@@ -45,8 +45,22 @@ def test_an_unknown_label_is_named_with_the_classes(write_table: Writer, dataset
 def test_a_missing_label_is_refused(write_table: Writer, unnamed: Dataset) -> None:
     rows = rows_of(3)
     rows[1]["label"] = ""
-    with pytest.raises(DataError, match=r"label '' is none of the 1 classes \(normal\)"):
+    with pytest.raises(DataError, match="a row has no label, though others have: give each image one"):
         read_site(write_table(rows, folder="hill"), "hill", unnamed)
+
+
+def test_a_table_whose_labels_are_all_empty_is_that_of_images_without_labels(
+    write_table: Writer, unnamed: Dataset
+) -> None:
+    content = read_site(write_table(rows_of(3, label=""), folder="hill"), "hill", unnamed)
+    assert content.labels is None
+    assert len(content.images) == 3
+
+
+def test_empty_cells_of_several_findings_are_healthy_images(write_table: Writer, findings: Dataset) -> None:
+    content = read_site(write_table(rows_of(3, label=""), folder="hill"), "hill", findings)
+    assert content.labels is not None
+    assert not content.labels.any()
 
 
 def test_sites_of_one_table_agree_on_its_classes(write_table: Writer, unnamed: Dataset) -> None:

@@ -236,5 +236,17 @@ def test_a_table_lists_volumes_and_skips_what_is_none(write_table: Writer) -> No
 
 def test_a_window_means_nothing_to_a_png(write_table: Writer) -> None:
     data = write_table([{"file": "a.png", "label": "normal"}], folder="hill")
-    with pytest.raises(DataError, match="no usable image: 1 files were skipped"):
+    with pytest.raises(DataError, match=r"no usable image: 1 files were skipped: .*window.* \(1\)$"):
         read_site(data, "hill", Dataset(name="x", image_px=8, window=(0, 1)))
+
+
+def test_a_site_without_a_usable_file_is_told_why_and_not_which(write_table: Writer) -> None:
+    rows = [{"file": name, "label": "normal"} for name in ("jane.nii", "john.nii", "c.png")]
+    place = write_table(rows[2:], folder="hill") / "hill"
+    for name in ("jane.nii", "john.nii"):
+        values = RNG.normal(size=(5, 6, 7, 2)).astype(np.float32)
+        nibabel.save(nibabel.Nifti1Image(values, np.diag([2, 2, 2, 1])), place / name)  # type: ignore[no-untyped-call]
+    data = write_table(rows, folder="hill")
+    with pytest.raises(DataError, match=r"3 files were skipped: 4 axes.* \(2\); no volume.* \(1\)$") as raised:
+        read_site(data, "hill", volumes())
+    assert not any(name in str(raised.value) for name in ("jane", "john", "c.png"))

@@ -8,9 +8,9 @@
     patient      any name
     site         in a table for several sites
 
-Files are relative to the table's folder. Everything but ``file`` may be missing. Grey films and colour photographs are
-told apart by what they show, not by how they are stored: many films are kept as RGB. A site is what most of its images
-are; the rest is converted.
+Files are relative to the table's folder. Everything but ``file`` may be missing; a column of classes may be empty
+throughout. Grey films and colour photographs are told apart by what they show, not by how they are stored: many films
+are kept as RGB. A site is what most of its images are; the rest is converted.
 """
 
 import hashlib
@@ -200,10 +200,11 @@ def _targets(source: Source, usable: Sequence[Facts], dataset: Dataset) -> tuple
     if dataset.task is Task.SEGMENTATION:
         masks = [facts.mask for facts in usable if facts.mask is not None]
         return (np.stack(masks) if masks else None), ()
-    if not usable or "label" not in usable[0].row:
+    texts = [facts.row["label"].strip() for facts in usable if "label" in facts.row]
+    unlabelled = dataset.task is Task.CLASSIFICATION and not any(texts)
+    if unlabelled or not texts:
         return None, ()
     classes = dataset.classes or _classes_of_table(source, dataset.task)
-    texts = [facts.row["label"].strip() for facts in usable]
     return labels.encode(texts, site=source.site, task=dataset.task, classes=classes), classes
 
 
