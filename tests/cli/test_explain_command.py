@@ -146,7 +146,9 @@ def test_a_map_of_a_listed_scan_is_written_in_the_voxels_of_its_file(tmp_path: P
     (folder / "labels.csv").write_text("file\nhead.nii.gz\n")
     heat = np.zeros((16, 16, 16), np.float32)
     heat[12:, :8, 4:8] = 1  # towards the head, in front, on the right of the middle
-    found = Explanation(site="north", contract=Contract(classes=("a",)), image=0, named="a", pixels=heat, heat=heat)
+    found = Explanation(
+        site="north", contract=Contract(classes=("a",)), image=0, name="", named="a", pixels=heat, heat=heat
+    )
     dataset = Dataset.model_validate({"name": "heads", "kind": "volume", "image_px": 16, "depth": 16})
     _write_volume(tmp_path, found, tmp_path / "data", dataset)
     load: Any = nibabel.load

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from typer.testing import CliRunner
 
 from fedward_cli.commands.predict import _rows
@@ -48,6 +49,28 @@ def test_every_image_of_the_split_is_predicted_as_the_model_does(trained: Any, h
         assert [int(row["image"]) for row in rows] == np.flatnonzero(content["split"] == "test").tolist()
 
 
+def test_images_have_the_names_that_their_site_gives_them(trained: Any, hospitals: Path, tmp_path: Path) -> None:
+    """An id in a site's file, or a file of its table: without either, nobody would find the image again."""
+    data = tmp_path / "data"
+    (data / "coast").mkdir(parents=True)
+    with np.load(hospitals / "north.npz") as content:
+        arrays = dict(content)
+    np.savez(data / "north.npz", **arrays | {"id": np.array([f"scan-{row}" for row in range(len(arrays["images"]))])})
+    table = ["file,label,split"]
+    for row, pixels in enumerate(arrays["images"][:8]):
+        Image.fromarray(pixels).save(data / "coast" / f"film {row}.png")
+        table.append(
+            f"film {row}.png,{arrays['classes'][arrays['labels'][row]]},{'test' if row in (3, 6) else 'train'}"
+        )
+    (data / "coast" / "labels.csv").write_text("\n".join(table))
+    found = predict(trained(), "--data", data, "--out", tmp_path / "out")
+    assert found.exit_code == 0, found.output
+    with (tmp_path / "out" / "predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["name"] for row in rows if row["site"] == "coast"] == ["film 3.png", "film 6.png"]
+    assert all(row["name"] == f"scan-{row['image']}" for row in rows if row["site"] == "north")
+
+
 def test_the_figures_are_those_of_the_runs_own_last_evaluation(trained: Any, hospitals: Path, tmp_path: Path) -> None:
     run = trained()
     found = predict(run, "--data", hospitals, "--out", tmp_path / "out", "--json")
@@ -80,11 +103,12 @@ def test_several_findings_of_names_with_spaces_can_be_told_apart() -> None:
         site="north",
         contract=Contract(task=Task.MULTI_LABEL, classes=classes),
         images=np.arange(2),
+        names=("one.png", "two.png"),
         patients=("a", "b"),
         probabilities=np.array([[0.9, 0.2, 0.8], [0.1, 0.1, 0.1]]),
         labels=truth,
     )
-    (_, _, _, label, named, *_), (_, _, _, nothing, none, *_) = _rows(found)
+    (_, _, _, _, label, named, *_), (_, _, _, _, nothing, none, *_) = _rows(found)
     assert np.array_equal(encode([str(label), str(nothing)], site="", task=Task.MULTI_LABEL, classes=classes), truth)
     assert (named, none) == ("Lung Opacity|Edema", "")
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -114,6 +115,31 @@ def test_images_of_another_form_are_not_predicted(hospitals: Path, field: str, e
     model = of_contract(finished(hospitals), **{field: expected})
     with pytest.raises(DataError, match=f"does not fit the model: {field} is .*, expected "):
         predict_site(model, hospitals, sites_in(hospitals)[0], Split.TEST)
+
+
+@pytest.mark.parametrize("names", [("effusion", "normal"), ("effusion", "pneumonia", "normal")])
+def test_labels_of_a_site_go_by_name(hospitals: Path, names: tuple[str, ...], tmp_path: Path) -> None:
+    """A table lists the classes that it has, in alphabetical order; the model has its own order, and may have more."""
+    site = sites_in(hospitals)[0]
+    with np.load(hospitals / f"{site}.npz") as content:
+        arrays = dict(content)
+    named = arrays["classes"][arrays["labels"]]
+    kept = np.isin(named, names)
+    arrays = {name: values[kept] if len(values) == len(kept) else values for name, values in arrays.items()}
+    arrays |= {"classes": np.array(names), "labels": np.array([names.index(name) for name in named[kept]])}
+    np.savez(tmp_path / f"{site}.npz", **arrays)
+    found = predict_site(finished(hospitals), tmp_path, site, Split.TRAIN)
+    assert found.truth is not None
+    said = [found.contract.classes[number] for number in found.truth.argmax(axis=1)]
+    assert said == named[kept][arrays["split"] == "train"].tolist()
+
+
+def test_a_site_of_other_classes_is_not_predicted(hospitals: Path, tmp_path: Path) -> None:
+    site = sites_in(hospitals)[0]
+    with np.load(hospitals / f"{site}.npz") as content:
+        np.savez(tmp_path / f"{site}.npz", **dict(content) | {"classes": np.array(["normal", "cat", "effusion"])})
+    with pytest.raises(DataError, match=r"does not fit the model: classes is .*, expected "):
+        predict_site(finished(hospitals), tmp_path, site, Split.TEST)
 
 
 def test_a_model_of_pixels_names_no_class_of_an_image(hospitals: Path) -> None:

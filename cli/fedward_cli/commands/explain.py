@@ -106,11 +106,14 @@ def _stem(found: "Explanation") -> str:
 
 
 def _show(found: list["Explanation"], *, machine: bool) -> None:
-    rows = [{"site": each.site, "image": each.image, "named": each.named, "missed": each.missed} for each in found]
+    rows = [
+        {"site": each.site, "image": each.image, "name": each.name, "named": each.named, "missed": each.missed}
+        for each in found
+    ]
     if machine:
         typer.echo(json.dumps(rows, indent=2))
         return
-    table = folding("site", "image", "the model names")
+    table = folding("site", "image", "name", "the model names")
     for each in found:
-        table.add_row(escape(each.site), str(each.image), escape(each.named))
+        table.add_row(escape(each.site), str(each.image), escape(each.name), escape(each.named))
     output().print(table)

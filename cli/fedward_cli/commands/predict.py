@@ -69,7 +69,7 @@ def _write_table(path: Path, found: Sequence["Predictions"]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(
-            ("site", "image", "patient", "label", "predicted", *(f"probability/{name}" for name in classes))
+            ("site", "image", "name", "patient", "label", "predicted", *(f"probability/{name}" for name in classes))
         )
         for each in found:
             writer.writerows(_rows(each))
@@ -86,7 +86,7 @@ def _rows(found: "Predictions") -> Iterator[tuple[object, ...]]:
     for row, named in enumerate(found.named):
         label = "" if truth is None else words(truth[row])
         values = (f"{value:.6f}" for value in found.probabilities[row])
-        yield (found.site, found.images[row], found.patients[row], label, words(named), *values)
+        yield (found.site, found.images[row], found.names[row], found.patients[row], label, words(named), *values)
 
 
 def _write_report(out: Path, found: Sequence["Predictions"], report: dict[str, Metrics]) -> None:

@@ -46,6 +46,7 @@ class SiteData:
         labels: (N,) int64, (N, K) float32 or (N, px, px) int64; None where there are none.
         splits: (N,) train, val or test.
         patients: (N,) names; they stay at the site.
+        names: (N,), the file or id of each example as the source has it, or nothing; they stay at the site.
         levels: (256,), how many pixels of training images have each level.
         reports: (N,) texts, for kind report; they stay at the site.
         bad: Files that were skipped; they stay at the site.
@@ -59,6 +60,7 @@ class SiteData:
     labels: Array | None
     splits: Array
     patients: Array
+    names: Array
     levels: Array
     reports: tuple[str, ...] | None = field(default=None, repr=False)
     bad: tuple[BadFile, ...]
@@ -151,8 +153,8 @@ def _entry_of(content: SiteData) -> cache.Entry:
         "bad": [(bad.name, bad.reason) for bad in content.bad],
         "digest": content.digest,
     }
-    names = ("images", "sizes", "splits", "patients", "levels")
-    return cache.Entry(facts=facts, arrays={name: getattr(content, name) for name in names} | optional)
+    kept = ("images", "sizes", "splits", "patients", "names", "levels")
+    return cache.Entry(facts=facts, arrays={name: getattr(content, name) for name in kept} | optional)
 
 
 def _from_entry(entry: cache.Entry, site: str) -> SiteData:
@@ -191,6 +193,7 @@ def _check(reading: Reading, site: str, dataset: Dataset) -> SiteData:
         labels=labels,
         splits=np.full(len(reading.images), ""),
         patients=_patients(reading),
+        names=_texts(reading.names, len(reading.images)),
         levels=np.zeros(256, dtype=np.int64),
         reports=reading.reports,
         bad=reading.bad,
@@ -223,7 +226,11 @@ def _spacing(reading: Reading, site: str, dataset: Dataset) -> tuple[float, ...]
 
 
 def _patients(reading: Reading) -> Array:
-    return known_patients(np.full(len(reading.images), "") if reading.patients is None else reading.patients)
+    return known_patients(_texts(reading.patients, len(reading.images)))
+
+
+def _texts(texts: Array | None, count: int) -> Array:
+    return np.full(count, "") if texts is None else texts
 
 
 def _splits(splits: Array | None, content: SiteData, dataset: str) -> Array:

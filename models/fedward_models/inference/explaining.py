@@ -36,6 +36,7 @@ class Explanation:
         site: The site.
         contract: What the image is.
         image: Its place among the site's usable ones, counted from 0.
+        name: Its file or id as the site has it, or nothing.
         named: The class that the model names; the most probable one where it may name several, or none.
         pixels: (H, W), (D, H, W) or (T, H, W), in [0, 1], the mean of channels.
         heat: Of the same shape; above 0 for the class, below against it.
@@ -47,6 +48,7 @@ class Explanation:
     site: str
     contract: Contract
     image: int
+    name: str
     named: str
     pixels: Array
     heat: Array
@@ -96,6 +98,7 @@ def explain_site(  # noqa: PLR0913 - three of them by name
                 site=site,
                 contract=model.plan.contract,
                 image=row,
+                name=str(content.names[row]),
                 named=model.plan.contract.classes[chosen],
                 pixels=pixels.mean(dim=0).numpy(),
                 heat=heat.numpy(),

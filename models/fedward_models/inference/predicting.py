@@ -16,6 +16,7 @@ from fedward_core.errors import DataError, DivergedError, SpecError
 from fedward_core.metric import Metrics
 from fedward_models.data import Loader, open_split
 from fedward_models.data.image_set import ImageSet
+from fedward_models.data.site_data import read_site
 from fedward_models.inference.calibration import Reliability, reliability
 from fedward_models.inference.finished_model import FinishedModel
 from fedward_models.training.bootstrap import measure, resample
@@ -34,6 +35,7 @@ class Predictions:
         site: The site.
         contract: The task and its classes.
         images: (N,), the place of each image among the site's usable ones, counted from 0.
+        names: (N,), its file or id as the site has it, or nothing.
         patients: (N,), whose each image is.
         probabilities: (N, K).
         labels: (N,) class numbers or (N, K) zeros and ones; None where there are none.
@@ -42,6 +44,7 @@ class Predictions:
     site: str
     contract: Contract
     images: Array
+    names: tuple[str, ...]
     patients: tuple[str, ...]
     probabilities: Array
     labels: Array | None
@@ -121,6 +124,7 @@ def predict_site(
         site=site,
         contract=model.plan.contract,
         images=images.rows.numpy(),
+        names=tuple(read_site(data, site, model.spec.dataset).names[images.rows.numpy()].tolist()),
         patients=images.patients,
         probabilities=found,
         labels=None if images.labels is None else images.labels.numpy(),
@@ -154,12 +158,17 @@ def check_names_images(model: FinishedModel) -> None:
 def open_fitting(model: FinishedModel, data: Path, site: str, split: Split) -> ImageSet:
     """Open the images of a site for a model that names classes of whole images.
 
+    Labels go by name: a site may have some of the model's classes only, and in an order of its own.
+
     Raises:
         DataError: The site cannot be read, or its images are not what the model was trained on.
         SpecError: The model names no classes of whole images.
     """
     check_names_images(model)
-    images = open_split(data, site, model.spec.dataset, split)
+    dataset, classes = model.spec.dataset, model.plan.contract.classes
+    images = open_split(data, site, dataset, split)
+    if (own := images.contract.classes) and own != classes and set(own) <= set(classes):
+        images = open_split(data, site, dataset.model_copy(update={"classes": classes}), split)
     _check_contract(model.plan.contract, images.contract, site, labelled=images.labels is not None)
     return images
 

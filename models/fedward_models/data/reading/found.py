@@ -48,6 +48,7 @@ class Reading:
         classes: Class names of the source; empty where it has none.
         splits: (N,) train, val or test; None where the source has none.
         patients: (N,) names; None where the source has none.
+        names: (N,), the file that a table lists, or the id in an ``.npz``; None where the source has none.
         reports: (N,) texts; None where the study reads none.
         spacings_mm: (N, 3), depth, height and width of a voxel before resampling, NaN where not known; None for images
             and clips.
@@ -61,6 +62,7 @@ class Reading:
     classes: tuple[str, ...]
     splits: Array | None
     patients: Array | None
+    names: Array | None = None
     reports: tuple[str, ...] | None = field(default=None, repr=False)
     spacings_mm: Array | None = None
     bad: tuple[BadFile, ...] = ()

@@ -65,6 +65,7 @@ def read_listed_files(source: Source, dataset: Dataset) -> Reading:
         classes=classes,
         splits=_column(usable, "split"),
         patients=_column(usable, "patient"),
+        names=_column(usable, column),
         reports=tuple(facts.report or "" for facts in usable) if dataset.kind is DataKind.REPORT else None,
         spacings_mm=_spacings(usable) if dataset.kind is DataKind.VOLUME else None,
         bad=tuple(bad),

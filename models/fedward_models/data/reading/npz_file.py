@@ -59,6 +59,7 @@ def read_npz(source: Source, dataset: Dataset) -> Reading:
         classes=_class_names(arrays, key),
         splits=_texts(arrays, "split"),
         patients=_texts(arrays, "patient"),
+        names=_texts(arrays, "id"),
         reports=tuple(map(str, arrays["reports"])) if dataset.kind is DataKind.REPORT else None,
         spacings_mm=spacings,
         bad=bad,
