@@ -5,6 +5,8 @@
      that is missing
 2    the command was called the wrong way
 130  Ctrl-C
+
+A job of a site tells its agent the same sentence, unless another start may get further.
 """
 
 import errno
@@ -19,10 +21,12 @@ from rich.panel import Panel
 from typer.core import TyperGroup
 
 from fedward_cli.display.consoles import errors
-from fedward_core.errors import FedwardError
+from fedward_core.errors import BusyError, FedwardError, RoundError
 
 FAILED = 1
 INTERRUPTED = 130
+# A worker was lost, another process was at work, too little memory was free: it may be otherwise at another start.
+MAY_PASS = (RoundError, BusyError, MemoryError)
 OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ESTALE}  # writing to an open file names none
 
 
@@ -37,6 +41,8 @@ class PoliteGroup(TyperGroup):
             words = _words(error)
             if not words:
                 raise
+            if not isinstance(error, MAY_PASS):
+                _tell_agent(words)
             errors().print(Panel(escape(words), title="This did not work", border_style="red", expand=False))
             raise typer.Exit(FAILED) from None
         except KeyboardInterrupt:
@@ -56,6 +62,12 @@ def watching(what: str) -> Iterator[None]:
     except KeyboardInterrupt:
         errors().print(f"No longer watched; {escape(what)} goes on.", soft_wrap=True)
         raise typer.Exit(INTERRUPTED) from None
+
+
+def _tell_agent(words: str) -> None:
+    from fedward_client.jobs.fault import keep_fault  # most commands need no client
+
+    keep_fault(words)
 
 
 def _words(error: Exception) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from fedward_core.errors import CheckpointError
+from fedward_core.errors import BusyError
 
 POLL_S = 0.05
 PATIENCE_S = 5.0  # what the workers of a run that was killed need to notice, and to end
@@ -40,9 +40,9 @@ def at_work(out: Path) -> AbstractContextManager[None]:
     """Claim a run's output folder, for whoever writes or removes what is in it.
 
     Raises:
-        CheckpointError: Another process is at work in it.
+        BusyError: Another process is at work in it.
     """
-    busy = CheckpointError(
+    busy = BusyError(
         "another run is at work in the output folder, or workers of one that was killed: wait until they have ended, "
         "or choose another folder"
     )

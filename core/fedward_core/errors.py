@@ -6,6 +6,7 @@
       UpdateError        what a site sent cannot be used
       CheckpointError    a checkpoint is damaged, foreign or cannot be written
         UntrainedError   what should be evaluated was never trained
+        BusyError        another process is at work where this one would write
       PrivateStateError  a site lacks the private state that an order builds on
       DivergedError      the loss or the weights are no longer finite
       RoundError         a round ended without a result
@@ -40,6 +41,10 @@ class CheckpointError(FedwardError):
 
 class UntrainedError(CheckpointError):
     """What should be evaluated was never trained, so that figures of it would say nothing."""
+
+
+class BusyError(CheckpointError):
+    """Another process is at work where this one would write; once that has ended, nothing is wrong."""
 
 
 class PrivateStateError(FedwardError):

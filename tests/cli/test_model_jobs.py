@@ -20,6 +20,8 @@ from fedward_client.jobs.job import JobState, LocalJob
 from fedward_client.jobs.queue import JobQueue
 from fedward_client.jobs.runner import JobRunner
 from fedward_client.jobs.slot import Slot
+from fedward_core.cards import DataKind
+from fedward_models.data import generate
 from fedward_models.frozen import FOLDERS
 
 PATIENCE_S = 240.0
@@ -166,6 +168,20 @@ def test_a_model_predicts_for_the_site_beside_orders_though_its_run_is_gone_and_
         rows = list(csv.reader(ours))
         assert len(rows) > 1
         assert rows == list(csv.reader(theirs))
+
+
+def test_data_that_do_not_fit_the_model_end_the_job_at_its_first_start(
+    bench: Any, home: AgentHome, runner: JobRunner, trained: Any
+) -> None:
+    generate(home.path / "others", sites=1, images_per_site=20, image_px=16, kind=DataKind.VOLUME, depth=8)
+    (home.catalogue / "other").mkdir()
+    (volumes,) = (home.path / "others").glob("*.npz")
+    (home.catalogue / "other" / "north.npz").symlink_to(volumes)
+    bench.call("job", "predict", trained(), "--home", home.path, "--dataset", "other")
+    found = wait(home, runner, "study-predict-1", lambda job: job.state is JobState.FAILED)
+    assert found.deaths == 0
+    assert "which kind 'image' needs" in found.reason
+    assert found.reason in bench.call("job", "show", "study-predict-1", "--home", home.path).stdout
 
 
 @pytest.mark.slow

@@ -1,7 +1,7 @@
 """A job, as its folder tells of it.
 
 queued --> running --> completed
-  ^          |   `---> failed      its work failed, or its process died again and again
+  ^          |   `---> failed      its work failed or cannot be done, or its process died again and again
   `----------'`------> stopped     somebody asked for it; a queued job is stopped too
   the agent ended in order
 """

@@ -2,11 +2,13 @@
 
 <job>/run/run.json and metrics.json    of a training: the first tells of a failure too
 <job>/results/                         of a use of a model: it is there once it is whole
+<job>/fault                            of either: what ended its process, and would end it again
 """
 
 import json
 from pathlib import Path
 
+from fedward_client.jobs.fault import read_fault
 from fedward_client.jobs.job import JobState, LocalJob
 from fedward_client.jobs.work import RESULTS, Train
 
@@ -20,9 +22,14 @@ def outcome(job: LocalJob, folder: Path) -> Outcome | None:
         job: The job.
         folder: Its folder.
     """
-    if isinstance(job.work, Train):
-        return _of_run(folder / "run")
-    return (JobState.COMPLETED, "") if (folder / RESULTS).is_dir() else None
+    found = _of_run(folder / "run") if isinstance(job.work, Train) else _of_use(folder / RESULTS)
+    if found is None and (fault := read_fault(folder)):
+        return JobState.FAILED, fault
+    return found
+
+
+def _of_use(results: Path) -> Outcome | None:
+    return (JobState.COMPLETED, "") if results.is_dir() else None
 
 
 def _of_run(run: Path) -> Outcome | None:

@@ -7,6 +7,7 @@
 <home>/jobs/<id>/model/       of a use of a finished model: a copy of it, and in kept/ of what the site has kept
 <home>/jobs/<id>/results/     and what came of it, which names or shows patients; it is there once it is whole
 <home>/jobs/<id>/job.log      what its process says; it may name files
+<home>/jobs/<id>/fault        is there once its process has ended by what would end it again
 """
 
 import shutil

@@ -1,7 +1,8 @@
 """Runs the site's jobs one after the other, each as a process of its own: a command of `fedward`.
 
 A job's process belongs to nobody, so it outlives an agent that is killed; the next agent finds it by its id and start,
-or starts it again if it has died. A training then goes on from its last round; all else begins anew.
+or starts it again if it has died. A training then goes on from its last round; all else begins anew. What would end it
+again, such as data that do not fit its model, it tells itself, and is not started again.
 """
 
 import logging
@@ -13,6 +14,7 @@ from pathlib import Path
 from fedward_client.agent.errors import AgentError
 from fedward_client.agent.home import AgentHome
 from fedward_client.agent.policy import read_policy
+from fedward_client.jobs.fault import FAULT, fault_of
 from fedward_client.jobs.job import JobState, LocalJob
 from fedward_client.jobs.outcome import Outcome, outcome
 from fedward_client.jobs.queue import JobQueue, damage_of, refusal
@@ -114,7 +116,8 @@ class JobRunner:
         if not data.is_dir():  # the catalogue is laid out soon after the agent's start
             return job
         folder = self._queue.folder_of(job.id)
-        process = start_service(self._command(job, data), log=folder / "job.log", environment=self._environment)
+        environment = {**self._environment, FAULT: str(fault_of(folder))}
+        process = start_service(self._command(job, data), log=folder / "job.log", environment=environment)
         try:
             return self._move(job.moved(JobState.RUNNING, process=process))
         except CheckpointError:  # a process that nobody knows of would soon have a twin

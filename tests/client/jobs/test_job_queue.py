@@ -28,6 +28,7 @@ from fedward_core.spec import Spec
 PROGRAM = """
 import json, sys, time
 from pathlib import Path
+from fedward_client.jobs.fault import keep_fault
 folder = Path(sys.argv[1])
 with (folder / "starts").open("a") as file:
     file.write("start\\n")
@@ -36,6 +37,9 @@ state = folder.name.rpartition("-")[0]
 if state == "hangs" and starts == 1:
     time.sleep(600)
 if state == "dies":
+    sys.exit(1)
+if state == "refuses":
+    keep_fault("expected 3 channels, found 1")
     sys.exit(1)
 (folder / "run").mkdir(exist_ok=True)
 if state == "garbles":
@@ -82,6 +86,13 @@ def test_a_job_that_dies_again_and_again_is_given_up_and_the_next_one_runs(desk:
     found = desk.wait(dies, ended)
     assert (found.state, found.deaths, desk.starts(dies)) == (JobState.FAILED, MOST_DEATHS, MOST_DEATHS)
     assert desk.wait(works, ended).state is JobState.COMPLETED
+
+
+def test_a_job_that_cannot_be_done_is_not_started_again(desk: Desk) -> None:
+    job = desk.submit("refuses")
+    found = desk.wait(job, ended)
+    assert (found.state, found.reason) == (JobState.FAILED, "expected 3 channels, found 1")
+    assert (found.deaths, desk.starts(job)) == (0, 1)
 
 
 def test_the_end_of_the_machine_is_no_death_of_the_job(desk: Desk) -> None:

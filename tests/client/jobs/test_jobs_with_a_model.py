@@ -28,12 +28,16 @@ from fedward_core.spec import Spec
 PROGRAM = """
 import os, sys, time
 from pathlib import Path
+from fedward_client.jobs.fault import keep_fault
 folder = Path(sys.argv[1])
 with (folder / "starts").open("a") as file:
     file.write("start\\n")
 starts = len((folder / "starts").read_text().splitlines())
 name, kind, _ = folder.name.split("-")
 if name == "dies":
+    sys.exit(1)
+if name == "refuses":
+    keep_fault("the images do not fit")
     sys.exit(1)
 half = folder / f".results.{os.getpid()}.part"
 half.mkdir()
@@ -97,6 +101,13 @@ def test_a_use_that_dies_again_and_again_is_given_up(desk: Desk) -> None:
     found = desk.wait(submit(desk, "dies"), ended)
     assert (found.state, found.deaths) == (JobState.FAILED, MOST_DEATHS)
     assert found.reason == f"its process died {MOST_DEATHS} times before its end: job.log says why"
+
+
+def test_a_use_that_cannot_be_made_is_not_started_again(desk: Desk) -> None:
+    job = submit(desk, "refuses")
+    found = desk.wait(job, ended)
+    assert (found.state, found.reason, found.deaths) == (JobState.FAILED, "the images do not fit", 0)
+    assert desk.starts(job) == 1
 
 
 def test_a_use_whose_results_are_whole_has_completed_however_its_process_ended_and_whoever_saw_it(desk: Desk) -> None:
