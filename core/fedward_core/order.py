@@ -65,6 +65,11 @@ class Order(Frozen):
     plan: StagePlan | None = None
     contract: Contract | None = None
 
+    @property
+    def joins_late(self) -> bool:
+        """Whether the site enters a stage that others have begun, with no private entry to start from."""
+        return self.base is None and self.round > 0
+
 
 class Failure(StrEnum):
     """Why a site could not do its work; what leaves the site in place of an exception's text."""

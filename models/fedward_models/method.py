@@ -222,6 +222,13 @@ class Method(nn.Module):
         """Sentences for the plan and the record, e.g. which frozen weights are read. By default there are none."""
         return ()
 
+    def join(self) -> None:
+        """Called before the first round of a site that enters a stage which others have begun.
+
+        What travels has been received, and what stays at a site is as the stage began with it, e.g. a momentum branch
+        that follows the weights as they were before anybody trained. By default it stays so.
+        """
+
     def before_step(self, clock: Clock) -> None:
         """Called before the forward pass of every step, e.g. to move a momentum branch."""
 

@@ -197,7 +197,7 @@ class TorchProgram:
             partition,
             local=self._stage.local,
             terms=tuple(config.build() for config in self._stage.local.terms),
-            joining=order.base is None and order.round > 0,
+            joining=order.joins_late,
         )
 
     def _evaluated(self, method: Method, order: Order, partition: Partition) -> Method:

@@ -66,6 +66,8 @@ def train_round(method: Method, incoming: Arrays, store: PrivateStore, loader: B
     entry = starting_entry(work.order, work.stage, work.partition, store)
     start = starting_state(work.order, work.stage, work.partition, incoming, entry)
     load_arrays(method, start)
+    if work.order.joins_late:
+        method.join()
     report = fit(
         method,
         loader,

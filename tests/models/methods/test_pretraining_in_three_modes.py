@@ -20,7 +20,7 @@ from fedward_models.building import build_method, manifest_of
 from fedward_models.method import Batch, Method
 from fedward_models.training.fit import fit
 from fedward_models.training.phase import Phase
-from fedward_models.training.train_round import RoundWork, train_round
+from fedward_models.training.train_round import WEIGHTS, RoundWork, train_round
 from fedward_models.weights import arrays_of
 
 ROUNDS, CPU, CONTRACT = 3, torch.device("cpu"), Contract(classes=("a", "b"))
@@ -136,6 +136,43 @@ def test_one_site_federated_equals_the_site_alone(settings: dict[str, Any]) -> N
     there = federated(build_method(spec, 1, CONTRACT), spec, phases)
     assert here.keys() == there.keys()
     assert all(np.array_equal(array, there[name]) for name, array in here.items())
+
+
+@pytest.mark.parametrize(
+    ("settings", "copy"),
+    [(MOCO, "momentum."), (DINO, "momentum."), (FEDBYOL, "target.")],
+    ids=["sdmp-moco", "sdmp-dino", "fedbyol"],
+)
+@pytest.mark.parametrize("round_", [0, 2])
+def test_a_slow_copy_begins_with_what_a_site_receives_that_joins_later(
+    settings: dict[str, Any], copy: str, round_: int
+) -> None:
+    """And with what the stage began with at one that is there from the first round."""
+    spec = spec_of(settings)
+    method, store = build_method(spec, 1, CONTRACT), Memory()
+    plan = StagePlan(manifest=manifest_of(method), rules=method.rules(), contract=CONTRACT)
+    incoming = {name: array.copy() for name, array in arrays_of(method).items()}
+    for name in incoming:
+        if name.startswith("backbone."):
+            incoming[name] += 1  # others have trained
+    order = Order(run="r", work=Work.TRAIN, stage=1, round=round_, parent="p", plan=plan)
+    work = RoundWork(
+        stage=spec.stages[1],
+        order=order,
+        site="late",
+        seed=1,
+        partition=Partition(plan.manifest, plan.rules),
+        phases=(),  # nothing is trained here
+        device=CPU,
+    )
+    train_round(method, incoming, store, Images(), work)
+    kept = store.read(round_, "p").arrays
+    names = [name for name in incoming if f"{WEIGHTS}{copy}{name}" in kept and name.startswith("backbone.")]
+    assert names
+    for name in names:
+        began = incoming[name] if round_ else incoming[copy + name]
+        assert np.array_equal(kept[f"{WEIGHTS}{copy}{name}"], began)
+        assert np.array_equal(incoming[name], incoming[copy + name] + 1)
 
 
 @METHODS

@@ -98,6 +98,10 @@ class FedBYOL(Method):
         """What the target keeps of itself: from the setting up to 1 over the stage, as half a cosine (BYOL)."""
         return rising_momentum(self.config.momentum, clock.position / clock.rounds)
 
+    def join(self) -> None:
+        """Begin with the received weights in the target, which has followed nobody yet."""
+        self.target.restart(self._followed())
+
     def before_step(self, clock: Clock) -> None:
         """Begin a round from the received weights, where the target is rebuilt."""
         if self.config.target == "rebuild" and clock.epoch == clock.step == 0:

@@ -147,6 +147,10 @@ class SDMP(Method):
         """What the momentum branch keeps of itself: from the setting up to 1 over the stage, as half a cosine."""
         return rising_momentum(self.config.base.momentum, clock.position / clock.rounds)
 
+    def join(self) -> None:
+        """Begin with the received weights in the momentum branch, which has followed nobody yet."""
+        self.momentum.restart(self._online())
+
     def before_step(self, clock: Clock) -> None:
         """Move the momentum branch, as published before it sees the batch."""
         if self.config.momentum_branch == "rebuild" and clock.epoch == clock.step == 0:
