@@ -23,7 +23,7 @@ from fedward_client.agent.home import AgentHome
 from fedward_client.agent.machine import free_disk_bytes, gpu_names, versions
 from fedward_client.agent.permissions import Permissions
 from fedward_client.agent.rules import UNREADABLE, Terms, refusal
-from fedward_client.agent.supply import Supply
+from fedward_client.agent.supply import PATIENCE_S, Supply
 from fedward_core.errors import FedwardError, SpecError
 from fedward_core.fleet_messages import Answer, Heartbeat, Instructions, Proposal
 from fedward_core.packages import installed_packages
@@ -34,6 +34,8 @@ from fedward_models.frozen import frozen_in
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
 # Flower refuses calls that are signed more than 5 s ahead of, or 305 s behind, the SuperLink's clock.
 CLOCK_OFF_S = 5.0
+# Decided here: a report looks for frozen weights before it answers, and may be as long again on its way.
+SLACK_S = 2 * PATIENCE_S
 
 T = TypeVar("T")
 
@@ -135,7 +137,7 @@ class Reporter:
         A proposal without an answer comes again with the next report, as long as the run asks.
         """
         reason = self._refusal(proposal)
-        if reason is None and proposal.expires_s - time.time() < interval_s:
+        if reason is None and proposal.expires_s - time.time() < interval_s + SLACK_S:
             reason = "the site is still fetching the run's frozen weights: submit or resume it once they are there"
         if reason is None:
             return

@@ -300,6 +300,15 @@ def test_a_site_that_cannot_have_the_file_in_time_says_so_and_goes_on_fetching(
     assert slow.asked == [DIGEST]
 
 
+@pytest.mark.parametrize(("left_s", "says_so"), [(6.5, True), (60.0, False)])
+def test_a_site_says_so_while_it_is_still_heard(
+    left_s: float, says_so: bool, ask: Callable[..., Any], slow: Slow
+) -> None:
+    """After the pause the next report looks for the weights first, and its answer would come too late."""
+    answers = ask("one", expires_s=time.time() + left_s, interval_s=5.0)
+    assert ["still fetching" in answer["reason"] for answer in answers] == [True] * says_so
+
+
 def test_every_frozen_file_of_a_spec_is_found_once() -> None:
     tower, other = ({"name": name, "sha256": digit * 64} for name, digit in (("tower", "1"), ("other", "2")))
     probe = {"method": {"name": "probe", "weights": tower}, "backbone": STAGE["backbone"], "rounds": 1}
