@@ -1,14 +1,15 @@
 """The matrix of the zoo: every method on every backbone trains in every mode, or is refused in the zoo's own words."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from fedward_cli.matrix import trying
 from fedward_cli.matrix.matrix import Cell, Matrix, Mode, keep, pairs, recorded
-from fedward_cli.matrix.report import matrix_markdown
+from fedward_cli.matrix.report import matrix_markdown, notes
 from fedward_cli.matrix.trying import try_all, try_cell
-from fedward_core import registry
+from fedward_core import __version__, registry
 from fedward_core.engine import Job
 from fedward_core.errors import SpecError
 from fedward_core.events import Listener
@@ -112,11 +113,12 @@ def test_a_name_that_is_none_is_refused_before_any_cell_could_seem_to_refuse_it(
     assert not (tmp_path / "record.json").exists()
 
 
-def test_a_file_that_is_no_record_is_not_written_over(tmp_path: Path) -> None:
-    (tmp_path / "notes.json").write_text("{}[")
+@pytest.mark.parametrize("text", ["{}[", '{"version": "0.0.7", "cells": [5]}'])
+def test_a_file_that_is_no_record_is_not_written_over(text: str, tmp_path: Path) -> None:
+    (tmp_path / "notes.json").write_text(text)
     with pytest.raises(SpecError, match="no record of the matrix"):
         keep(Matrix(), tmp_path / "notes.json")
-    assert (tmp_path / "notes.json").read_text() == "{}["
+    assert (tmp_path / "notes.json").read_text() == text
 
 
 def test_cells_of_a_record_that_were_not_tried_again_are_kept(tmp_path: Path) -> None:
@@ -126,6 +128,23 @@ def test_cells_of_a_record_that_were_not_tried_again_are_kept(tmp_path: Path) ->
     keep(Matrix(cells=(old, other)), tmp_path / "record.json")
     keep(Matrix(cells=(new,)), tmp_path / "record.json")
     assert Matrix.model_validate_json((tmp_path / "record.json").read_text()).cells == (new, other)
+
+
+def test_every_cell_of_a_record_tells_which_version_tried_it(tmp_path: Path) -> None:
+    old = Cell(method="a", backbone="b", mode=Mode.LOCAL, engine="inline", state="trained", version="0.0.7")
+    new = Cell(method="a", backbone="c", mode=Mode.LOCAL, engine="inline", state="trained")
+    keep(Matrix(cells=(old,)), tmp_path / "record.json")
+    keep(Matrix(cells=(new,)), tmp_path / "record.json")
+    both = Matrix.model_validate_json((tmp_path / "record.json").read_text())
+    assert [cell.version for cell in both.cells] == ["0.0.7", __version__]
+    assert f"Tried with version {__version__}." in notes(Matrix(cells=(new,)))[0]
+    assert "but for cells of another one, which --run tries anew: 0.0.7 (1 of 2)." in notes(both)[0]
+
+
+def test_cells_of_a_record_with_one_version_for_all_are_of_that() -> None:
+    cell = {"method": "a", "backbone": "b", "mode": "local", "engine": "inline", "state": "failed"}
+    found = Matrix.model_validate_json(json.dumps({"version": "0.0.7", "cells": [cell]}))
+    assert [cell.version for cell in found.cells] == ["0.0.7"]
 
 
 @pytest.mark.slow

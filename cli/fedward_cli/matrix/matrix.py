@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from enum import StrEnum
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+from pydantic import model_validator
 
 from fedward_core import __version__, registry
 from fedward_core.config import Frozen
@@ -45,6 +47,7 @@ class Cell(Frozen):
         personalisation: What kept a part private, if something did.
         losses: The mean training loss of the first and of the last round.
         bytes_sent: By all sites over all rounds.
+        version: Of Fedward, which tried it.
     """
 
     method: str
@@ -56,17 +59,26 @@ class Cell(Frozen):
     personalisation: str = ""
     losses: tuple[float, float] | None = None
     bytes_sent: int | None = None
+    version: str = __version__
 
 
 class Matrix(Frozen):
-    """All cells that were tried with one version."""
+    """Cells that were tried, each with a version of its own."""
 
-    version: str = __version__
     cells: tuple[Cell, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_one_version(cls, record: Any) -> Any:
+        """When a record had one version for all of its cells, it stood beside them."""
+        if not isinstance(record, dict) or "version" not in record:
+            return record
+        others = {name: value for name, value in record.items() if name != "version"}
+        return {**others, "cells": [{"version": record["version"], **cell} for cell in record.get("cells", ())]}
 
 
 def recorded() -> Matrix:
-    """What was seen when this version was made."""
+    """What was seen until this version was made."""
     return Matrix.model_validate_json(files("fedward_cli.matrix").joinpath(RECORD).read_text(encoding="utf-8"))
 
 
@@ -103,7 +115,7 @@ def on_record(path: Path) -> tuple[Cell, ...]:
         return ()
     try:
         return Matrix.model_validate_json(path.read_text(encoding="utf-8")).cells
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise SpecError(f"'{path.name}' is no record of the matrix: name another file, or remove it") from error
 
 

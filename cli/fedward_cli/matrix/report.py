@@ -1,5 +1,6 @@
 """The matrix for people: a row for each method and backbone, a column for each mode, and why pairs are refused."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from rich.markup import escape
@@ -7,6 +8,7 @@ from rich.table import Table
 
 from fedward_cli.display.tables import folding
 from fedward_cli.matrix.matrix import Cell, Matrix, Mode
+from fedward_core import __version__
 
 _COLOURS = {"trained": "green", "failed": "red", "refused": "dim"}
 
@@ -24,7 +26,7 @@ def notes(matrix: Matrix) -> tuple[str, ...]:
     """What must be known to read the table, and the zoo's own reasons for pairs that it refuses."""
     return (
         "An engine is named where the loss fell in a few rounds at simulated hospitals, bytes were counted and the "
-        f"weights were written. Tried with version {matrix.version}.",
+        f"weights were written. {_tried_with(matrix.cells)}",
         *(f"{cell.method} refuses {', '.join(names)}: {cell.reason}" for cell, names in _refusals(matrix.cells)),
         *(f"{cell.method} on {cell.backbone}, {cell.mode}, {cell.engine}: {cell.reason}" for cell in _failed(matrix)),
     )
@@ -38,6 +40,15 @@ def matrix_markdown(matrix: Matrix) -> str:
             marks = (_plain([cell for cell in cells if cell.mode is mode]) for mode in Mode)
             lines.append(f"| `{method}` | {f'`{backbone}`' if backbone else '-'} | " + " | ".join(marks) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _tried_with(cells: Sequence[Cell]) -> str:
+    """Which version has tried the cells: what another one did may look otherwise today."""
+    others = Counter(cell.version for cell in cells if cell.version != __version__)
+    if not others:
+        return f"Tried with version {__version__}."
+    told = ", ".join(f"{version} ({number} of {len(cells)})" for version, number in sorted(others.items()))
+    return f"Tried with version {__version__}, but for cells of another one, which --run tries anew: {told}."
 
 
 def _by_pair(cells: Iterable[Cell]) -> dict[tuple[str, str], list[Cell]]:
