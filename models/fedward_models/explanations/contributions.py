@@ -41,16 +41,17 @@ def block_contributions(backbone: MINiT, head: nn.Linear, volumes: Tensor) -> Te
     )
 
 
-def for_class(contributions: Tensor, chosen: int) -> Tensor:
-    """What speaks for one class: of two, its contributions less those of the other.
+def for_class(contributions: Tensor, chosen: int, *, exclusive: bool = True) -> Tensor:
+    """What speaks for one class: of two that exclude each other, its contributions less those of the other.
 
     Args:
         contributions: (B, K, N).
         chosen: The class.
+        exclusive: Whether an image has one class; findings of several labels do not speak against each other.
 
     Returns:
         (B, N).
     """
-    if contributions.shape[1] == 2:
+    if exclusive and contributions.shape[1] == 2:
         return contributions[:, chosen] - contributions[:, 1 - chosen]
     return contributions[:, chosen]

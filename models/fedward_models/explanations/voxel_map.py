@@ -17,7 +17,9 @@ from fedward_models.explanations.contributions import block_contributions, for_c
 from fedward_models.layers.volume_blocks import flat_patches, join_cubes
 
 
-def contribution_map(backbone: MINiT, head: nn.Linear, volumes: Tensor, *, chosen: int) -> Tensor:
+def contribution_map(
+    backbone: MINiT, head: nn.Linear, volumes: Tensor, *, chosen: int, exclusive: bool = True
+) -> Tensor:
     """What each voxel speaks for or against a class.
 
     Args:
@@ -25,11 +27,12 @@ def contribution_map(backbone: MINiT, head: nn.Linear, volumes: Tensor, *, chose
         head: The classifier on it.
         volumes: (B, C, S, S, S), standardised.
         chosen: The class.
+        exclusive: As of :func:`for_class`.
 
     Returns:
         (B, S, S, S), signed. Over the voxels of a block it sums to the block's contribution.
     """
-    weights = for_class(block_contributions(backbone, head, volumes), chosen)
+    weights = for_class(block_contributions(backbone, head, volumes), chosen, exclusive=exclusive)
     return _spread(backbone, _patch_relevance(backbone, volumes) * weights[:, :, None])
 
 

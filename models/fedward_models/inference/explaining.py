@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from fedward_core.arrays import Array
-from fedward_core.cards import Contract, Split
+from fedward_core.cards import Contract, Split, Task
 from fedward_core.errors import SpecError
 from fedward_core.spec import Dataset
 from fedward_models.backbones.minit.minit import MINiT
@@ -171,7 +171,8 @@ def _logits(model: FinishedModel, images: Tensor) -> Tensor:
 
 def _contributions(model: FinishedModel, image: Tensor, chosen: int) -> Tensor:
     backbone, head = _blocks_and_head(model)
-    return contribution_map(backbone, head, image, chosen=chosen)[0]
+    exclusive = model.plan.contract.task is not Task.MULTI_LABEL
+    return contribution_map(backbone, head, image, chosen=chosen, exclusive=exclusive)[0]
 
 
 def _attention(model: FinishedModel, image: Tensor) -> Tensor:

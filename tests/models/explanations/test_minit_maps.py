@@ -66,6 +66,7 @@ def test_of_two_classes_the_difference_speaks() -> None:
     contributions = torch.tensor([[[1.0, 2.0], [5.0, -1.0]]])
     assert for_class(contributions, 1).tolist() == [[4.0, -3.0]]
     assert for_class(torch.cat([contributions, contributions], dim=1), 1).tolist() == [[5.0, -1.0]]
+    assert for_class(contributions, 1, exclusive=False).tolist() == [[5.0, -1.0]]
 
 
 def test_rollout_is_that_of_the_paper_and_its_rows_sum_to_one() -> None:
