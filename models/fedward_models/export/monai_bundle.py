@@ -123,7 +123,6 @@ def _inference(model: FinishedModel, description: dict[str, Any]) -> dict[str, A
 
 
 def _pipeline(model: FinishedModel, description: dict[str, Any]) -> dict[str, Any]:
-    scale = description["standardisation"] or {"mean": None, "std": None}
     transforms: list[dict[str, Any]] = [
         # Pillow's axes are width and height unless they are reversed.
         {"_target_": "LoadImage", "image_only": True, "reader": "PILReader", "reverse_indexing": False},
@@ -134,8 +133,8 @@ def _pipeline(model: FinishedModel, description: dict[str, Any]) -> dict[str, An
         {"_target_": "EnsureType", "dtype": "$torch.float32"},
     ]
     return {
-        "mean": scale["mean"],
-        "std": scale["std"],
+        # Where they are not known they are not there, so that MONAI asks for them: null would be each image's own.
+        **(description["standardisation"] or {}),
         "images": "$sorted(glob.glob(@bundle_root + '/images/*.png'))",
         "output_dir": "$@bundle_root + '/eval'",
         "preprocessing": {"_target_": "Compose", "transforms": transforms},
