@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fedward_core.cards import Contract, Task
+from fedward_core.cards import Contract, DataKind, Task
 from fedward_core.errors import CheckpointError, DataError, SpecError, UntrainedError
 from fedward_models.backbones.backbone import Backbone
 from fedward_models.backbones.small_cnn.config import SmallCNNConfig
@@ -270,6 +270,12 @@ def test_other_classes_need_a_new_head() -> None:
 def test_settings_without_effect_on_a_task_are_refused(task: Task, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(SpecError, match=message):
         build(contract=contract(task), **settings)
+
+
+@pytest.mark.parametrize("kind", [DataKind.VOLUME, DataKind.CLIP])
+def test_views_of_what_is_not_flat_are_refused(kind: DataKind) -> None:
+    with pytest.raises(SpecError, match=f"view is of flat images, and dataset.kind is '{kind}'"):
+        build(contract=contract().model_copy(update={"kind": kind, "depth": 8}), view={})
 
 
 def test_images_without_labels_are_refused() -> None:

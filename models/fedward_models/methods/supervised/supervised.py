@@ -213,6 +213,8 @@ def _refuse_settings_without_effect(config: SupervisedConfig, contract: Contract
         raise SpecError(
             f"clips needs {config.clips.span} frames, but dataset.frames is {contract.depth}: raise it, or ask for less"
         )
+    if config.view and contract.kind in {DataKind.VOLUME, DataKind.CLIP}:
+        raise SpecError(f"view is of flat images, and dataset.kind is '{contract.kind}': leave it out")
     if task is Task.SEGMENTATION and config.view:
         raise SpecError("view moves images and not their masks: leave it out for segmentation, or use local.augment")
     if task is Task.SEGMENTATION and (config.mixup or config.cutmix):
