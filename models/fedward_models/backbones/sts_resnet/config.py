@@ -33,7 +33,9 @@ class STSResNetConfig(BackboneConfig):
         static_fraction: The part of channels that sees single frames; 1/2 as published.
         rowcol: How these run along rows and columns: ``clean``, or ``flat`` as released, for released weights.
         temporal_padding: What lies before the first and after the last frame for the others: ``zeros`` as published;
-            ``circular`` where a clip is one cycle, e.g. of a heart. An addition.
+            ``circular`` where a clip is one cycle, e.g. of a heart. An addition. Convolutions that are not separated
+            see zeros all the same: the stem of ``x3d``, the published ones of ``csn`` and ``slowfast``, and what joins
+            the paths of the latter.
         frames: ``together`` reads a clip as one. ``apart`` reads each frame as a clip of its own and averages their
             features: the pre-training on images, for archives of clips. It needs ``sts: false``.
         slow_every: Of ``slowfast``: the slow path sees each of so many frames. 8 as published for 4x16, 4 for 8x8.
