@@ -23,7 +23,7 @@ from pydicom.uid import (
 )
 
 from fedward_core.arrays import Array
-from fedward_core.cards import DataKind
+from fedward_core.cards import DataKind, Task
 from fedward_core.spec import Dataset
 from fedward_models.data import list_files
 from fedward_models.data.reading.decoding import decode_file
@@ -31,6 +31,7 @@ from fedward_models.data.reading.dicom_file import is_dicom, read_dicom_frames
 from fedward_models.data.reading.dicom_series import read_dicom_scan
 from fedward_models.data.reading.found import UnusableFileError
 from fedward_models.data.reading.voxels import Volume, canonical
+from fedward_models.data.site_data import read_site
 
 Writer = Callable[..., Path]
 SERIES = generate_uid(entropy_srcs=["a series"])
@@ -252,6 +253,20 @@ def test_films_are_shown_with_the_right_on_the_left_and_the_head_up(
 ) -> None:
     frames = read_dicom_frames(write_dicom("a.dcm", RAMP, PatientOrientation=orientation), (0.0, 390.0))
     assert np.abs(frames[0] - turned / 390 * 255).max() <= 0.5
+
+
+@pytest.mark.parametrize("orientation", [["L", "F"], ["R", "F"], ["L", "H"], ["R", "H"]])
+def test_a_mask_turns_with_its_film(write_dicom: Writer, tmp_path: Path, orientation: list[str]) -> None:
+    """A spot that is bright in the film and marked in the mask, both as they are stored."""
+    film, mask = np.zeros((8, 8), dtype=np.uint8), np.zeros((8, 8), dtype=np.uint8)
+    film[1:3, 5:8], mask[1:3, 5:8] = 255, 1
+    write_dicom("north/a.dcm", film, PatientOrientation=orientation, WindowCenter=128, WindowWidth=256)
+    Image.fromarray(mask).save(tmp_path / "north" / "m.png")
+    (tmp_path / "north" / "labels.csv").write_text("file,mask\na.dcm,m.png\n")
+    content = read_site(tmp_path, "north", Dataset(name="films", image_px=8, task=Task.SEGMENTATION))
+    assert content.labels is not None
+    assert content.labels.any()
+    assert np.array_equal(content.images[0, 0] > 127, content.labels[0] == 1)
 
 
 def test_colour_stays_as_it_is(write_dicom: Writer) -> None:

@@ -72,6 +72,19 @@ def read_dicom_frames(path: Path, window: tuple[float, float] | None) -> Array:
     return _upright(shown, header)
 
 
+def turned_as_shown(stored: Array, path: Path) -> Array:
+    """Turn what was drawn over a file's stored pixels as these are turned by :func:`read_dicom_frames`.
+
+    Args:
+        stored: (T, H, W), e.g. a mask of the one frame.
+        path: The file.
+
+    Raises:
+        UnusableFileError: The file is missing, damaged or no DICOM.
+    """
+    return _upright(stored, _dataset_at(path, stop_before_pixels=True, specific_tags=["PatientOrientation"]))
+
+
 def patient_of(path: Path) -> str:
     """The patient's number in a file; empty where there is none, or where it is no DICOM file. It stays at the site."""
     try:

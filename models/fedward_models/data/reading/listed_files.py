@@ -28,6 +28,7 @@ from fedward_core.errors import DataError
 from fedward_core.spec import Dataset
 from fedward_models.data import labels
 from fedward_models.data.reading.decoding import decode_file, grid_of
+from fedward_models.data.reading.dicom_file import is_dicom, turned_as_shown
 from fedward_models.data.reading.found import BadFile, Reading, UnusableFileError
 from fedward_models.data.reading.pile import Pile
 from fedward_models.data.reading.pixels import decode_mask, resize_mask
@@ -158,11 +159,16 @@ def _read_file(folder: Path, row: Row, column: str, dataset: Dataset, pile: Pile
     decoded = decode_file(folder / row[column], dataset)
     mask = None
     if dataset.task is Task.SEGMENTATION and "mask" in row:
-        size = (decoded.size[0], decoded.size[1])
-        mask = decode_mask(folder / row["mask"], size)
+        mask = _mask(folder / row["mask"], folder / row[column], decoded.size)
         mask = resize_mask(mask, dataset.image_px, keep_proportions=dataset.keep_proportions)
     pile.add(decoded.pixels)
     return Facts(row=row, size=decoded.size, spacing_mm=decoded.spacing_mm, mask=mask, report=report)
+
+
+def _mask(path: Path, image: Path, size: tuple[int, ...]) -> Array:
+    """(H, W) class numbers, which follow a film where that is turned."""
+    mask = decode_mask(path, (size[0], size[1]))
+    return turned_as_shown(mask[None], image)[0] if is_dicom(image) else mask
 
 
 def _is_there(path: Path) -> bool:
