@@ -1,6 +1,7 @@
 """What is known of a finished model, read from the files of its run: hospitals as counts, and never by name."""
 
 import json
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,8 @@ class RunFacts:
 
     Attributes:
         cards: The datasets of the sites, in counts.
-        evaluations: The newest figures of the stage at each site, those with the most images first; without names.
+        evaluations: The figures of the stage's last evaluated round at each site that told some, those with the most
+            images first; without names.
     """
 
     cards: tuple[DatasetCard, ...]
@@ -30,17 +32,19 @@ def read_facts(run: Path, stage: str) -> RunFacts:
     Raises:
         CheckpointError: A file of the run is missing or damaged.
     """
-    cards, newest = read_cards(run), dict[str, Metrics]()
+    cards, told = read_cards(run), defaultdict[int, dict[str, Metrics]](dict)
     try:
         lines = (run / "events.jsonl").read_bytes().split(b"\n")[:-1]  # a last line that was cut is none
         for event in map(json.loads, lines):
             if event["kind"] == "evaluated" and event["stage"] == stage:
-                newest[event["site"]] = {n: Metric.model_validate(m) for n, m in event["facts"]["metrics"].items()}
+                metrics = {name: Metric.model_validate(m) for name, m in event["facts"]["metrics"].items()}
+                told[event["round"]][event["site"]] = metrics
     except FileNotFoundError as error:
         raise CheckpointError(f"'{run.name}' is no whole run: expected events.jsonl in it") from error
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"events.jsonl of '{run.name}' is damaged") from error
-    return RunFacts(cards=cards, evaluations=tuple(sorted(newest.values(), key=_most_images, reverse=True)))
+    last = told[max(told)].values() if told else ()
+    return RunFacts(cards=cards, evaluations=tuple(sorted(last, key=_most_images, reverse=True)))
 
 
 def _most_images(metrics: Metrics) -> int:

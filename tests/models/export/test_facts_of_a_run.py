@@ -29,6 +29,18 @@ def test_figures_of_another_stage_are_not_told(run: Path) -> None:
     assert read_facts(run, "other").evaluations == ()
 
 
+def test_figures_are_those_of_the_last_round_alone(run: Path) -> None:
+    """A site that fell silent has told nothing of the model that goes home."""
+    lines = [
+        Event(
+            kind=EventKind.EVALUATED, time_s=0.0, stage="later", round=number, site=site, facts={"metrics": FIGURES}
+        ).model_dump_json()
+        for number, site in ((1, "x"), (1, "y"), (3, "x"))
+    ]
+    (run / "events.jsonl").write_text("\n".join((*lines, "")))
+    assert len(read_facts(run, "later").evaluations) == 1
+
+
 def test_a_whole_line_that_is_no_event_is_damage(run: Path) -> None:
     with (run / "events.jsonl").open("ab") as file:
         file.write(b"\n")
