@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from monai.bundle import ConfigParser
+from monai.bundle.config_parser import ConfigParser
 
 from fedward_core.cards import Task
 from fedward_core.spec import Standardisation
