@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from fedward_core.cards import DataKind
+from fedward_core.cards import DataKind, Task
 from fedward_core.spec import Dataset
 from fedward_models.data.inspection.inspection import bad_files, inspect
 from fedward_models.data.inspection.picture import inspect_picture
@@ -49,8 +49,33 @@ def test_bad_files_are_listed_even_when_they_are_too_many(write_table: Writer, d
 
 def test_examples_are_of_different_classes(write_site: Writer, dataset: Dataset) -> None:
     (summary,) = inspect(write_site(), dataset)
-    assert summary.example_classes == ("normal", "pneumonia", "effusion") * 2
+    assert summary.example_classes == (("normal",), ("pneumonia",), ("effusion",)) * 2
     assert summary.examples.shape == (6, 1, 8, 8)
+    assert summary.example_masks is None
+
+
+def test_an_example_names_all_its_findings_and_is_shown_once(write_site: Writer, dataset: Dataset) -> None:
+    findings = np.zeros((24, 3), dtype=np.uint8)
+    findings[1], findings[4] = (1, 0, 1), (0, 0, 1)
+    several = dataset.model_copy(update={"task": Task.MULTI_LABEL, "classes": ("opacity", "effusion", "nodule")})
+    (summary,) = inspect(write_site(labels=None, findings=findings), several)
+    assert summary.example_classes == (("opacity", "nodule"), ("nodule",))
+    assert len(summary.examples) == 2
+
+
+def test_masks_lie_over_the_examples_of_segmentation(write_site: Writer, tmp_path: Path, dataset: Dataset) -> None:
+    masks = np.zeros((24, 8, 8), dtype=np.uint8)
+    masks[:, 2:6, 2:6] = 1
+    outlined = dataset.model_copy(update={"task": Task.SEGMENTATION, "classes": ("background", "lung")})
+    (summary,) = inspect(write_site(labels=None, masks=masks), outlined)
+    assert summary.example_classes == (("background", "lung"),) * 6
+    assert summary.example_masks is not None
+    assert (summary.example_masks == masks[:6]).all()
+    inspect_picture([summary], tmp_path / "masks.png")
+    with Image.open(tmp_path / "masks.png") as picture:
+        levels = np.asarray(picture.convert("RGB")).astype(int)
+    examples = levels[:, levels.shape[1] // 3 :]
+    assert (np.ptp(examples, axis=2) > 20).any()  # grey pixels, and colour where the mask is
 
 
 def test_volumes_and_clips_are_shown_by_their_middle(write_site: Writer, tmp_path: Path) -> None:

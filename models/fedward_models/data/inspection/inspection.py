@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from fedward_core.arrays import Array
-from fedward_core.cards import DataKind, DatasetCard
+from fedward_core.cards import DataKind, DatasetCard, Task
 from fedward_core.spec import Dataset
 from fedward_models.data.card import card_of
 from fedward_models.data.reading.decoding import orientation_of
@@ -35,7 +35,8 @@ class SiteSummary:
         bad: Files that were skipped, with the reason. Names: never to be sent.
         examples: (up to 6, C, px, px), uint8, of different classes; middle slices of volumes, middle frames of clips.
             Images: never to be sent.
-        example_classes: The class of each example; empty without labels.
+        example_classes: The classes of each example; empty without labels.
+        example_masks: (up to 6, px, px), the class numbers of pixels, for segmentation, else None. Never to be sent.
         orientations: How many volumes have their axes which way in their files, e.g. RAS; empty where no files are.
     """
 
@@ -47,7 +48,8 @@ class SiteSummary:
     std: float
     bad: tuple[BadFile, ...]
     examples: Array
-    example_classes: tuple[str, ...]
+    example_classes: tuple[tuple[str, ...], ...]
+    example_masks: Array | None
     orientations: Mapping[str, int]
 
 
@@ -75,7 +77,7 @@ def _inspect_site(data: Path, site: str, dataset: Dataset) -> SiteSummary:
     levels = np.arange(256) / 255
     mean = float(np.average(levels, weights=counts))
     classes = content.classes_of(np.arange(len(content.images)))
-    chosen, names = _examples(classes, content.contract.classes)
+    chosen = _examples(classes)
     return SiteSummary(
         card=card_of(content, dataset),
         smallest=tuple(content.sizes.min(axis=0).tolist()),
@@ -85,7 +87,8 @@ def _inspect_site(data: Path, site: str, dataset: Dataset) -> SiteSummary:
         std=float(np.sqrt(np.average((levels - mean) ** 2, weights=counts))),
         bad=content.bad,
         examples=_middles(content.images[chosen]),
-        example_classes=names,
+        example_classes=_names(classes[chosen], content.contract.classes),
+        example_masks=_masks(content, chosen),
         orientations=_orientations(data, content, dataset),
     )
 
@@ -97,17 +100,28 @@ def _orientations(data: Path, content: SiteData, dataset: Dataset) -> Mapping[st
     return Counter(map(orientation_of, usable_paths(source, {file.name for file in content.bad})))
 
 
-def _examples(classes: Array, names: tuple[str, ...]) -> tuple[Array, tuple[str, ...]]:
-    """The first images of the classes in turn, each with the class that it was taken for."""
+def _examples(classes: Array) -> Array:
+    """The first images of the classes in turn, each image once; without labels the first images."""
     if not classes.shape[1]:
-        return np.arange(len(classes))[:NUM_EXAMPLES], ()
-    chosen: dict[int, str] = {}
-    for turn in range(NUM_EXAMPLES):
-        for number, name in enumerate(names):
-            members = np.flatnonzero(classes[:, number])
-            if turn < len(members) and len(chosen) < NUM_EXAMPLES:
-                chosen.setdefault(int(members[turn]), name)
-    return np.array(list(chosen), dtype=np.int64), tuple(chosen.values())
+        return np.arange(len(classes))[:NUM_EXAMPLES]
+    chosen: list[int] = []
+    for _ in range(NUM_EXAMPLES):
+        for members in classes.T:
+            new = np.setdiff1d(np.flatnonzero(members), chosen)
+            chosen.extend(new[:1].tolist())
+    return np.array(chosen[:NUM_EXAMPLES], dtype=np.int64)
+
+
+def _names(classes: Array, names: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
+    if not classes.shape[1]:
+        return ()
+    return tuple(tuple(name for name, one in zip(names, row, strict=True) if one) for row in classes)
+
+
+def _masks(content: SiteData, chosen: Array) -> Array | None:
+    if content.labels is None or content.contract.task is not Task.SEGMENTATION:
+        return None
+    return np.asarray(content.labels[chosen])
 
 
 def _middles(examples: Array) -> Array:

@@ -1,5 +1,6 @@
 """Summaries of sites as one picture, a row for each site: intensities, classes, and a few images."""
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 NOUNS = {DataKind.IMAGE: "images", DataKind.VOLUME: "volumes", DataKind.CLIP: "clips", DataKind.REPORT: "pairs"}
 COLOURS = {Split.TRAIN: "#1f6f8b", Split.VALIDATION: "#99a8b2", Split.TEST: "#e8a33d"}
+_LETTERS = 26  # of the classes of one example on a line above it
 
 
 def inspect_picture(summaries: Sequence[SiteSummary], path: Path) -> None:
@@ -65,5 +67,9 @@ def _draw_examples(all_axes: Sequence["Axes"], summary: SiteSummary) -> None:
         axes.set_axis_off()
     for axes, image in zip(all_axes, summary.examples, strict=False):
         axes.imshow(image.transpose(1, 2, 0), cmap="gray", vmin=0, vmax=255)
-    for axes, name in zip(all_axes, summary.example_classes, strict=False):
-        axes.set_title(name, fontsize=7)
+    for axes, names in zip(all_axes, summary.example_classes, strict=False):
+        lines = textwrap.wrap(", ".join(names), _LETTERS, max_lines=2, placeholder=" ...")
+        axes.set_title("\n".join(lines), fontsize=7)
+    for axes, mask in zip(all_axes, () if summary.example_masks is None else summary.example_masks, strict=False):
+        shown = np.ma.masked_equal(mask, 0)  # what lies behind the first class is seen as it is
+        axes.imshow(shown, cmap="tab10", vmin=0, vmax=9, alpha=0.35, interpolation="nearest")
