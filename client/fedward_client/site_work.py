@@ -119,12 +119,12 @@ def _check_round(order: Order, stage: Stage, store: FilePrivateStore) -> None:
     What is private only grows from round to round: what the site has kept to itself once it sends never again.
     """
     if order.round >= stage.rounds:
-        raise SpecError(f"the order is for round {order.round}, and stage '{stage.name}' has {stage.rounds}, from 0 on")
+        raise SpecError(f"the order is for round {order.round + 1}, and stage '{stage.name}' has {stage.rounds}")
     last = store.last_round
     if last is not None and stage.share_at(order.round) < stage.share_at(last):
         raise SpecError(
-            f"round {order.round} of stage '{stage.name}' would send what this site has kept private in round {last}: "
-            "nothing is sent. If the coordinator has lost rounds, run the spec under another id"
+            f"round {order.round + 1} of stage '{stage.name}' would send what this site has kept private in round "
+            f"{last + 1}: nothing is sent. If the coordinator has lost rounds, run the spec under another id"
         )
 
 

@@ -106,6 +106,19 @@ def test_every_kind_can_be_made_looked_at_and_compared(bench: Any, kind: str, ma
     assert "because" in result.stdout
 
 
+@pytest.mark.parametrize(("kind", "option"), [("volume", "--depth"), ("clip", "--frames")])
+def test_a_kind_that_needs_a_number_names_the_option(bench: Any, kind: str, option: str) -> None:
+    result = bench.call("data", "inspect", bench.data, "--kind", kind)
+    assert result.exit_code == 2
+    assert f"needs {option}" in " ".join(result.stderr.split())
+
+
+def test_titles_of_distances_stand_on_one_line(bench: Any) -> None:
+    shown = bench.call("data", "compare", bench.data, "--px", 16).stdout
+    assert "Distance of classes (total variation, 0 to 1)\n" in shown
+    assert "Training images, in all to the nearest ten\n" in shown
+
+
 def test_compare_hides_small_counts_in_both_forms(bench: Any) -> None:
     found = json.loads(bench.call("data", "compare", bench.data, "--px", 16, "--json").stdout)
     assert found["sites"] == ["hill", "north", "river"]
@@ -118,7 +131,6 @@ def test_compare_hides_small_counts_in_both_forms(bench: Any) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--kind", "volume"), "kind 'volume' needs 'depth'"),
         (("--frames", 4), "frames has no effect with kind 'image'"),
         (("--window", "nan,inf"), "│ window: Input should be a finite number │"),
     ],

@@ -199,6 +199,14 @@ def test_train_is_a_federation_of_one(bench: Any) -> None:
     assert job.spec.cohort.min_sites == 1
 
 
+def test_a_site_alone_has_one_row_and_sends_nothing(bench: Any) -> None:
+    result = bench.call("train", bench.spec(), "--data", bench.data, "--site", "north", "--out", bench.out)
+    assert "starts at north" in result.stderr
+    assert "north" in result.stdout
+    for word in ("mean of sites", "all images", "sent", "kB"):
+        assert word not in result.stdout.partition("Intervals")[0]
+
+
 @pytest.mark.parametrize("cohort", ["min_sites: 2, sites_per_round: 2", "min_sites: 2, hold_out: [north]"])
 def test_train_leaves_out_what_a_spec_says_of_other_sites(bench: Any, cohort: str) -> None:
     spec = bench.spec()

@@ -35,6 +35,7 @@ Frames = Annotated[int | None, typer.Option(min=1, help="Frames of a clip.")]
 Spacing = Annotated[str, typer.Option(help="Resample volumes to this depth, height and width of a voxel, e.g. 3,1,1.")]
 Window = Annotated[str, typer.Option(help="The values shown as black and white, e.g. -1000,400 for CT of lungs.")]
 Classes = Annotated[str, typer.Option(help="Class names in the order of their numbers, with commas.")]
+_NEEDS = {"depth": DataKind.VOLUME, "frames": DataKind.CLIP}
 Labels = Annotated[Task, typer.Option("--task", help="What the labels mean.")]
 
 
@@ -213,6 +214,9 @@ def _dataset(
     spacing: str,
     window: str,
 ) -> Dataset:
+    for needed, given in (("depth", depth), ("frames", frames)):
+        if given is None and kind is _NEEDS[needed]:
+            raise typer.BadParameter(f"--kind {kind} needs --{needed}: say how many, e.g. --{needed} 16")
     try:
         return Dataset(
             name=data.resolve().name or "data",

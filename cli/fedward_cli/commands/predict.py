@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from fedward_cli.commands.opening import Kept, open_model
 from fedward_cli.display.consoles import output, tell
-from fedward_cli.display.tables import folding
+from fedward_cli.display.tables import folding, words
 from fedward_cli.options import AsJson, BestWeights, DataFolder, FinishedRun, SplitName, StageName
 from fedward_cli.simulation.turns import holding_slot
 from fedward_core.atomic import filling
@@ -79,14 +79,14 @@ def _rows(found: "Predictions") -> Iterator[tuple[object, ...]]:
     """A row for each image; several classes are separated as in ``labels.csv``, since names may hold spaces."""
     from fedward_models.data.labels import SEPARATOR  # its package is slow to import
 
-    def words(chosen: Iterable[bool]) -> str:
+    def joined(chosen: Iterable[bool]) -> str:
         return SEPARATOR.join(name for name, one in zip(found.contract.classes, chosen, strict=True) if one)
 
     truth = found.truth
     for row, named in enumerate(found.named):
-        label = "" if truth is None else words(truth[row])
+        label = "" if truth is None else joined(truth[row])
         values = (f"{value:.6f}" for value in found.probabilities[row])
-        yield (found.site, found.images[row], found.names[row], found.patients[row], label, words(named), *values)
+        yield (found.site, found.images[row], found.names[row], found.patients[row], label, joined(named), *values)
 
 
 def _write_report(out: Path, found: Sequence["Predictions"], report: dict[str, Metrics]) -> None:
@@ -104,7 +104,7 @@ def _show(report: dict[str, Metrics], *, machine: bool) -> None:
     table = folding("figure", *(escape(site) for site in report))
     for name in names:
         table.add_row(
-            escape(name), *(escape(str(metrics[name])) if name in metrics else "" for metrics in report.values())
+            escape(words(name)), *(escape(str(metrics[name])) if name in metrics else "" for metrics in report.values())
         )
     if names:
         output().print(table)

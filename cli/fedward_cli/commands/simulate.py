@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 
 from fedward_cli.display.consoles import output, tell
-from fedward_cli.display.tables import NOTE, results_table
+from fedward_cli.display.tables import FIGURES_NOTE, PRIOR_NOTE, results_table
 from fedward_cli.options import (
     CARRYING_OUT,
     AsJson,
@@ -106,8 +106,10 @@ def show_results(results: Results, job: Job, *, machine: bool) -> None:
         typer.echo(json.dumps(as_json(results), indent=2))
         return
     split = job.spec.evaluate.split
-    output().print(results_table(results, f"{job.spec.name}: {split} split", prior=_prior(job, split)))
-    output().print(f"[dim]{NOTE}[/]")
+    prior = _prior(job, split)
+    title = f"{job.spec.name}: {split} split"
+    output().print(results_table(results, title, prior, sent=len(job.sites) > 1))  # a site alone sends nothing
+    output().print(f"[dim]{FIGURES_NOTE}{f' {PRIOR_NOTE}' if prior else ''}[/]")
     tell(f"Figures, curves and weights are in '{escape(str(job.out))}'.")
 
 

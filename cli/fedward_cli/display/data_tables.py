@@ -50,9 +50,8 @@ def _say_orientations(summary: "SiteSummary") -> None:
 
 def show_differences(found: "Heterogeneity") -> None:
     """Counts, distances between sites, and what follows."""
-    table = folding(
-        "site", "training images", *map(escape, found.classes), title="Training images", title_justify="left"
-    )
+    output().print("[italic]Training images, in all to the nearest ten[/]")
+    table = folding("site", "in all", *map(escape, found.classes))
     for index, site in enumerate(found.sites):
         counts = found.class_counts[index] if found.classes else ()
         table.add_row(escape(site), *map(_count, (found.num_images[index], *counts)))
@@ -78,7 +77,8 @@ def as_json_of(found: "Heterogeneity") -> dict[str, Any]:
 
 
 def _show_distances(title: str, sites: tuple[str, ...], distances: "Array") -> None:
-    table = folding("", *map(escape, sites), title=title, title_justify="left")
+    output().print(f"[italic]{title}[/]")  # above a narrow table rich would fold its title
+    table = folding("", *map(escape, sites))
     for site, row in zip(sites, distances, strict=True):
         table.add_row(escape(site), *(f"{distance:.2f}" if not isnan(distance) else HIDDEN for distance in row))
     output().print(table)

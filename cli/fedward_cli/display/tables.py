@@ -1,6 +1,6 @@
 """Tables for people: on the terminal and as Markdown."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.markup import escape
@@ -18,9 +18,9 @@ FIGURES_NOTE = (
     "Intervals are of 95 % and resample patients; n counts images. '-' is not defined at a site, such as AUROC with "
     "one class, and not part of the mean; a site with one class shows its recall."
 )
-NOTE = (
-    f"{FIGURES_NOTE} 'site prior only' names each site's commonest training class whatever the image shows; AUROC of "
-    "all images would need every prediction."
+PRIOR_NOTE = (
+    "'site prior only' names each site's commonest training class whatever the image shows; AUROC of all images would "
+    "need every prediction."
 )
 
 
@@ -34,28 +34,49 @@ def folding(*heads: str, **settings: Any) -> Table:
     return Table(*(Column(head, overflow="fold") for head in heads), **settings)
 
 
-def results_table(results: Results, title: str, prior: Mapping[str, Metrics] | None = None) -> Table:
-    """The final figures of a run: a row for each site, one for their mean, and one for all images together.
+def results_table(
+    results: Results, title: str, prior: Mapping[str, Metrics] | None = None, *, sent: bool = True
+) -> Table:
+    """The final figures of a run: a row for each site and, of several, one for their mean and one for all images.
 
     Args:
         results: The run's results.
         title: What stands above.
         prior: What each site would reach by naming its commonest class, so that nobody takes that for learning.
+        sent: Whether to tell what each site has sent.
     """
     names = figure_names(results)
-    header = (escape(words(name)) for name in names)
-    table = folding("site", *header, "sent", title=escape(title), title_justify="left")
+    header = (*(escape(words(name)) for name in names), *(("sent",) if sent else ()))
+    table = folding("site", *header, title=escape(title), title_justify="left")
     for site, metrics in results.final.items():
-        table.add_row(escape(site), *(cell(metrics, name) for name in names), as_bytes(results.bytes_sent.get(site, 0)))
+        bytes_sent = (as_bytes(results.bytes_sent.get(site, 0)),) if sent else ()
+        table.add_row(escape(site), *(cell(metrics, name) for name in names), *bytes_sent)
     table.add_section()
-    sent = f"{as_bytes(sum(results.bytes_sent.values()))} in all"
-    table.add_row("mean of sites", *(str(mean_over_sites(results.final, name)) for name in names), sent, style="bold")
-    if prior:
-        table.add_row("all images", *(_of_all_images(results.final, name) for name in names), "")
-        table.add_section()
-        table.add_row(f"{SITE_PRIOR}, mean", *(str(mean_over_sites(prior, name)) for name in names), "")
-        table.add_row(f"{SITE_PRIOR}, all images", *(_of_all_images(prior, name) for name in names), "")
+    if len(results.final) > 1:
+        _add_totals(table, results, names, sent=sent, pooled_too=bool(prior))
+    for row in _rows_of(prior or {}, SITE_PRIOR, names):
+        table.add_row(*row)
     return table
+
+
+def _add_totals(table: Table, results: Results, names: Sequence[str], *, sent: bool, pooled_too: bool) -> None:
+    in_all = (f"{as_bytes(sum(results.bytes_sent.values()))} in all",) if sent else ()
+    table.add_row(
+        "mean of sites", *(str(mean_over_sites(results.final, name)) for name in names), *in_all, style="bold"
+    )
+    if pooled_too:
+        table.add_row("all images", *(_of_all_images(results.final, name) for name in names))
+    table.add_section()
+
+
+def _rows_of(sites: Mapping[str, Metrics], what: str, names: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """The mean of several sites and the figures of all their images, which are the same at one."""
+    means = (str(mean_over_sites(sites, name)) for name in names)
+    if len(sites) == 1:
+        yield (what, *means)
+    elif sites:
+        yield (f"{what}, mean", *means)
+        yield (f"{what}, all images", *(_of_all_images(sites, name) for name in names))
 
 
 def figure_names(results: Results) -> tuple[str, ...]:
@@ -85,8 +106,9 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def words(name: str) -> str:
-    """A key as words."""
-    return _WORDS.get(name, name.replace("_", " "))
+    """A key as words; after a slash stands the name of a class, as it is."""
+    key, slash, of_class = name.partition("/")
+    return _WORDS.get(key, key.replace("_", " ")) + slash + of_class
 
 
 def as_bytes(count: int) -> str:

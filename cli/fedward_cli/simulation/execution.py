@@ -162,7 +162,8 @@ def _taken_up(job: Job) -> Found | None:
 
 def _announce(job: Job, found: Found | None, name: str) -> None:
     if found is None:
-        tell(f"[bold]{escape(name)}[/] starts at {len(job.sites)} sites: {escape(', '.join(job.sites))}")
+        where = f"{len(job.sites)} sites: " if len(job.sites) > 1 else ""
+        tell(f"[bold]{escape(name)}[/] starts at {where}{escape(', '.join(job.sites))}")
         return
     tell(f"[bold]{escape(name)}[/] goes on in '{escape(str(job.out))}', which {_reached(job.out)}")
 

@@ -85,7 +85,7 @@ class Dataset(Frozen):
 def _check_grid(kind: DataKind, owner: DataKind, needed: str, value: int | None, optional: dict[str, Any]) -> None:
     """A kind needs one setting of its own; other kinds have none of its settings."""
     if kind is owner and value is None:
-        raise ValueError(f"kind '{kind}' needs '{needed}': say how many")
+        raise ValueError(f"kind '{kind}' needs '{needed}': say how many, e.g. {needed}: 16")
     for setting in (key for key, given in {needed: value, **optional}.items() if given):
         if kind is not owner:
             raise ValueError(f"{setting} has no effect with kind '{kind}': leave it out, or set kind: {owner}")

@@ -142,9 +142,10 @@ class _Run:
         diverged_at = self.ledger.read()
         if diverged_at is not None:
             raise DivergedError(
-                f"the loss is not finite in round {self.round}, local epoch {epoch}, step {diverged_at}: {_REMEDY}"
+                f"the loss is not finite in round {self.round + 1}, local epoch {epoch + 1}, step {diverged_at + 1}: "
+                f"{_REMEDY}"
             )
 
     def check_weights(self) -> None:
         if not all(bool(torch.isfinite(parameter).all()) for parameter in self.method.parameters()):
-            raise DivergedError(f"a weight is not finite after the last step of round {self.round}: {_REMEDY}")
+            raise DivergedError(f"a weight is not finite after the last step of round {self.round + 1}: {_REMEDY}")

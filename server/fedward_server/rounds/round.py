@@ -214,9 +214,9 @@ class Round:
         contributed, needed = len(self.replies), self.context.cohort.min_sites
         if contributed < needed:
             raise QuorumError(
-                f"round {self.state.round} of stage '{self.context.stage.name}': {contributed} of "
+                f"round {self.state.round + 1} of stage '{self.context.stage.name}': {contributed} of "
                 f"{len(self.context.sites)} sites contributed, cohort.min_sites is {needed}. The events name what "
-                "failed at the others; mend it and run again: the run goes on from this round"
+                "failed elsewhere; mend it and run again: the run goes on from this round"
             )
 
     def _next_state(self) -> StageState:

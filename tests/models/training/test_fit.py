@@ -173,14 +173,14 @@ def test_a_loss_that_is_not_finite_ends_training_and_names_the_step(
 
     loader = make_loader()
     poisoned = Poisoned(images=loader.images, labels=loader.labels, patients=loader.patients)
-    with pytest.raises(DivergedError, match="round 2, local epoch 0, step 1:"):
+    with pytest.raises(DivergedError, match="round 3, local epoch 1, step 2:"):
         train(make_method(), poisoned, Phase(local=Local()), round_=2)
 
 
 def test_weights_that_are_not_finite_after_the_last_step_are_an_error(
     make_loader: MakeLoader, make_method: MakeMethod
 ) -> None:
-    with pytest.raises(DivergedError, match="after the last step of round 0"):
+    with pytest.raises(DivergedError, match="after the last step of round 1"):
         train(make_method(), make_loader(4), Phase(local=Local(optimizer=SGDConfig(lr=1e38, weight_decay=1e6))))
 
 
