@@ -47,6 +47,17 @@ def finite(number: float | None) -> float | None:
     return number
 
 
+def folder_of_sites(path: Path | None) -> Path | None:
+    """The folder that an option names, which holds the sites; a file of one of them is the usual slip.
+
+    Raises:
+        BadParameter: It is a file.
+    """
+    if path is not None and path.is_file():
+        raise typer.BadParameter(f"'{path}' is a file: give the folder above it, which may hold several sites")
+    return path
+
+
 SpecFile = Annotated[
     Path,
     typer.Argument(
@@ -56,9 +67,10 @@ SpecFile = Annotated[
     ),
 ]
 _DATA_HELP = "A folder with one .npz file or one folder for each site."
-DataFolder = Annotated[Path, typer.Option("--data", help=_DATA_HELP, file_okay=False)]
+DataFolder = Annotated[Path, typer.Option("--data", help=_DATA_HELP, callback=folder_of_sites)]
 DataFolderOrNone = Annotated[
-    Path | None, typer.Option("--data", help=f"{_DATA_HELP} Left out, hospitals are simulated.", file_okay=False)
+    Path | None,
+    typer.Option("--data", help=f"{_DATA_HELP} Left out, hospitals are simulated.", callback=folder_of_sites),
 ]
 OutFolder = Annotated[
     Path | None,

@@ -144,7 +144,8 @@ def _plan(program: Program, order: Order, incoming: Arrays, spec: Spec) -> tuple
 
 def _note(order: Order, settings: SiteSettings, error: Exception) -> None:
     """Tell the site's own people, on its own disk and console, what leaves the site as a code only."""
-    place = f"{order.work} of round {order.round + 1}"  # people count from 1
+    in_rounds = order.work in (Work.TRAIN, Work.EVALUATE)
+    place = f"{order.work} of round {order.round + 1}" if in_rounds else str(order.work)  # people count from 1
     log.warning("site %s, %s: %s", settings.site, place, str(error) or type(error).__name__)
     lines = "".join(traceback.format_exception(error))
     with suppress(OSError):  # a full disk may be the very failure

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from fedward_cli.simulation.results import read_results
 from fedward_client.agent.home import AgentHome
 from fedward_client.jobs.job import JobState
 from fedward_client.jobs.queue import JobQueue
@@ -55,9 +56,29 @@ def test_a_dataset_that_jobs_may_not_use_is_refused(bench: Any, home: AgentHome)
     assert "ward" not in found.output.replace("fedward", "")
 
 
+def test_a_home_that_is_not_there_is_told_and_not_shown_as_empty(bench: Any, tmp_path: Path) -> None:
+    found = bench.call("job", "list", "--home", tmp_path / "agnet")
+    assert found.exit_code == 1
+    assert "--home names the agent's" in " ".join(found.stderr.replace("│", " ").split())
+
+
+def test_watching_ends_with_the_figures_of_a_training_and_where_they_are(bench: Any, home: AgentHome) -> None:
+    bench.call("job", "submit", bench.spec(), "--home", home.path)
+    run = home.jobs / "study-1" / "run"
+    bench.call("train", bench.spec(), "--data", bench.data, "--site", "north", "--out", run)
+    move(home, "study-1", JobState.COMPLETED)
+    found = bench.call("job", "watch", "study-1", "--home", home.path)
+    assert found.exit_code == 0
+    assert "study-1: test split" in found.stdout
+    assert str(read_results(run).final["north"]["accuracy"]) in found.stdout
+    assert "jobs/study-1/run" in found.stderr
+
+
 @pytest.mark.parametrize(("state", "code"), [(JobState.COMPLETED, 0), (JobState.FAILED, 1), (JobState.STOPPED, 1)])
 def test_watching_tells_how_a_job_has_ended(bench: Any, home: AgentHome, state: JobState, code: int) -> None:
     bench.call("job", "submit", bench.spec(), "--home", home.path)
+    (home.jobs / "study-1" / "run").mkdir()
+    (home.jobs / "study-1" / "run" / "events.jsonl").touch()
     move(home, "study-1", state, "the reason")
     found = bench.call("job", "watch", "study-1", "--home", home.path)
     assert found.exit_code == code

@@ -216,6 +216,13 @@ def test_train_leaves_out_what_a_spec_says_of_other_sites(bench: Any, cohort: st
     assert job.spec.cohort == Cohort(sites=("north",), min_sites=1, round_deadline_s=60)
 
 
+def test_a_file_in_place_of_the_folder_of_sites_is_told_so(bench: Any) -> None:
+    for command in (("train", bench.spec(), "--data"), ("data", "inspect")):
+        result = bench.call(*command, bench.data / "north.npz")
+        assert result.exit_code == 2
+        assert "give the folder above it" in " ".join(result.stderr.replace("│", " ").split())
+
+
 def test_train_without_data_simulates_hospitals_and_takes_the_first(bench: Any) -> None:
     result = bench.call("train", bench.spec(), "--out", bench.out)
     assert result.exit_code == 0

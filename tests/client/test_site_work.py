@@ -110,6 +110,8 @@ def test_the_sites_own_people_are_told_of_rounds_as_they_count_them(
     answer(order(Work.EVALUATE), WEIGHTS, settings)
     assert "site north, evaluate of round 2: no image in the split 'test'" in caplog.text
     assert "evaluate of round 2" in (settings.private / "site.log").read_text()
+    answer(order(Work.DESCRIBE), WEIGHTS, settings)
+    assert "site north, describe: no image" in caplog.text
 
 
 @pytest.mark.parametrize(

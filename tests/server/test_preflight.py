@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fedward_core.cards import Contract, Split
+from fedward_core.cards import Contract, Split, Task
 from fedward_core.errors import DataError, QuorumError, SpecError
 from fedward_core.events import EventKind
 from fedward_core.order import Failure, Work
@@ -52,6 +52,21 @@ def test_a_site_without_labels_is_refused_where_a_stage_needs_them(run_scripts: 
     unlabelled = with_card(honest_site, num_images={Split.TRAIN: 4})
     with pytest.raises(DataError, match="'a' has no labels"):
         run_scripts({"a": unlabelled}, method="supervised", backbone="small_cnn")
+
+
+def test_a_site_without_masks_is_told_so_where_a_study_segments(run_scripts: Any, honest_site: Script) -> None:
+    contract = Contract(classes=("a", "b"), task=Task.SEGMENTATION)
+    unlabelled = with_card(honest_site, num_images={Split.TRAIN: 4}, contract=contract)
+    with pytest.raises(DataError, match="'a' has no masks"):
+        run_scripts({"a": unlabelled}, method="supervised", backbone="small_cnn")
+
+
+def test_a_site_that_cannot_be_evaluated_is_told_before_it_trains(run_scripts: Any, honest_site: Script) -> None:
+    untested = with_card(honest_site, num_images={Split.TRAIN: 4}, class_counts={Split.TRAIN: (2, 2)})
+    outcome = run_scripts({"a": untested}, rounds=1, method="supervised", backbone="small_cnn")
+    first = outcome.of(EventKind.WARNING)[0]
+    assert (first.site, first.round) == ("a", None)
+    assert "no image in the split 'test'" in first.facts["reason"]
 
 
 def test_sites_that_do_not_fit_one_study_are_refused(run_scripts: Any, honest_site: Script) -> None:

@@ -129,7 +129,7 @@ def test_a_second_answer_is_not_used_and_told(run_scripts: Any, honest_site: Scr
 def test_too_few_contributions_fail_the_run_with_its_reason(run_scripts: Any, honest_site: Script) -> None:
     scripts = {"a": honest_site, "b": spoiled(honest_site, BAD["nan"]), "c": honest_site}
     with pytest.raises(
-        QuorumError, match=r"round 1 of stage .only.: 2 of 3 sites contributed, cohort.min_sites is 3"
+        QuorumError, match=r"round 2 of stage .only.: 2 of 3 sites contributed, cohort.min_sites is 3"
     ) as caught:
         run_scripts(scripts, min_sites=3)
     events = caught.value.outcome.events  # type: ignore[attr-defined]

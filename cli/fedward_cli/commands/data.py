@@ -14,9 +14,9 @@ import typer
 from pydantic import ValidationError
 from rich.markup import escape
 
-from fedward_cli.display.consoles import tell
+from fedward_cli.display.consoles import errors, tell
 from fedward_cli.display.data_tables import as_json_of, show_differences, show_sites
-from fedward_cli.options import AsJson, class_names, finite
+from fedward_cli.options import AsJson, class_names, finite, folder_of_sites
 from fedward_core.cards import DataKind, Task
 from fedward_core.errors import DataError, SpecError
 from fedward_core.spec import Dataset
@@ -25,7 +25,10 @@ app = typer.Typer(no_args_is_help=True, help="Make, look at and cut data, site b
 
 Target = Annotated[Path, typer.Option("--out", help="The folder to write sites into.", file_okay=False)]
 Source = Annotated[
-    Path, typer.Argument(help="A folder with one .npz file or one folder for each site.", exists=True, file_okay=False)
+    Path,
+    typer.Argument(
+        help="A folder with one .npz file or one folder for each site.", exists=True, callback=folder_of_sites
+    ),
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same files.")]
 Px = Annotated[int, typer.Option("--px", min=8, help="Look at images resized to this height and width.")]
@@ -35,6 +38,7 @@ Frames = Annotated[int | None, typer.Option(min=1, help="Frames of a clip.")]
 Spacing = Annotated[str, typer.Option(help="Resample volumes to this depth, height and width of a voxel, e.g. 3,1,1.")]
 Window = Annotated[str, typer.Option(help="The values shown as black and white, e.g. -1000,400 for CT of lungs.")]
 Classes = Annotated[str, typer.Option(help="Class names in the order of their numbers, with commas.")]
+_READING = "reading images, each of which is decoded once and kept"
 _NEEDS = {"depth": DataKind.VOLUME, "frames": DataKind.CLIP}
 Labels = Annotated[Task, typer.Option("--task", help="What the labels mean.")]
 
@@ -101,7 +105,9 @@ def inspect(
     """
     from fedward_models.data import inspect as look_at
 
-    summaries = look_at(data, _dataset(data, px, classes, task, kind, depth, frames, spacing, window))
+    dataset = _dataset(data, px, classes, task, kind, depth, frames, spacing, window)
+    with errors().status(_READING):
+        summaries = look_at(data, dataset)
     if as_json:
         typer.echo(f"[{', '.join(summary.card.model_dump_json() for summary in summaries)}]")
     else:
@@ -132,7 +138,9 @@ def compare(
     """
     from fedward_models.data import compare_sites
 
-    found = compare_sites(data, _dataset(data, px, classes, task, kind, depth, frames, spacing, window))
+    dataset = _dataset(data, px, classes, task, kind, depth, frames, spacing, window)
+    with errors().status(_READING):
+        found = compare_sites(data, dataset)
     if as_json:
         typer.echo(json.dumps(as_json_of(found)))
     else:

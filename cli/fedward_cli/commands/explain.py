@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 
 from fedward_cli.commands.opening import Kept, open_model
-from fedward_cli.display.consoles import output, tell
+from fedward_cli.display.consoles import in_turn, output, tell
 from fedward_cli.display.tables import folding
 from fedward_cli.options import AsJson, BestWeights, DataFolder, FinishedRun, SplitName, StageName
 from fedward_cli.simulation.turns import holding_slot
@@ -56,12 +56,13 @@ def explain(
     model = open_model(run, stage, best=best, kept=kept, data=data)
     check_has_maps(model, kind)
     sites = sites_in(data)
-    for site in sites:  # images are decoded, and what does not fit is refused, while others may train here
+    # Images are decoded, and what does not fit is refused, while others may train here.
+    for site in in_turn(sites, "reading the images of"):
         open_fitting(model, data, site, split)
     with holding_slot() as give_way:
         found = [
             explanation
-            for site in sites
+            for site in in_turn(sites, "explaining at")
             for explanation in explain_site(model, data, site, split, kind=kind, num_images=images, give_way=give_way)
         ]
     with filling(out) as folder:

@@ -13,8 +13,9 @@ from rich.markup import escape
 from fedward_cli.commands.agent import HOME, HomeFolder
 from fedward_cli.commands.explain import NUM_IMAGES, MapName, NumImages
 from fedward_cli.commands.opening import Kept, open_model
-from fedward_cli.display.consoles import errors, tell
+from fedward_cli.display.consoles import errors, output, tell
 from fedward_cli.display.listing import show_listed
+from fedward_cli.display.tables import FIGURES_NOTE, results_table
 from fedward_cli.faults import FAILED, watching
 from fedward_cli.options import AsJson, BestWeights, FinishedRun, RayWorkers, SpecFile, SplitName, StageName
 from fedward_core.cards import Split
@@ -134,6 +135,7 @@ def watch(job: JobId, home: HomeFolder = HOME) -> None:
     _print(found, machine=False)
     if found.state != "completed":
         raise typer.Exit(FAILED)
+    _show_results(found, queue.folder_of(job))
 
 
 @app.command("stop")
@@ -170,6 +172,19 @@ def release(
     tell(f"The results of job '{escape(job)}' are in '{escape(str(out))}'.")
     if patients:
         tell("They name or show patients: give them to those only who may see these.")
+
+
+def _show_results(job: "LocalJob", folder: Path) -> None:
+    """The figures of a training, as `fedward train` shows them, and where all that a job has written lies."""
+    from fedward_cli.simulation.results import read_results  # slow to import
+    from fedward_client.jobs.work import RESULTS
+
+    place = folder / ("run" if job.work.kind == "train" else RESULTS)
+    if job.work.kind == "train" and (results := read_results(place)).final:
+        split = Spec.read(folder / "spec.yaml").evaluate.split
+        output().print(results_table(results, f"{job.id}: {split} split", sent=False))
+        output().print(f"[dim]{FIGURES_NOTE}[/]")
+    tell(f"Its results are in '{escape(str(place))}'.")
 
 
 def _opened(run: Path, home: Path, stage: str | None, *, best: bool, kept: Path | None) -> "FinishedModel":
@@ -218,8 +233,11 @@ def _telling(job: "LocalJob", folder: Path) -> Iterator[Callable[[], None]]:
 
 
 def _home(folder: Path) -> "AgentHome":
-    from fedward_client.agent.home import AgentHome  # most commands need no client
+    from fedward_client.agent.errors import AgentError  # most commands need no client
+    from fedward_client.agent.home import AgentHome
 
+    if not folder.is_dir():
+        raise AgentError(f"there is no folder '{folder}': --home names the agent's, which `fedward agent enrol` made")
     return AgentHome(folder.absolute())
 
 

@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 
 from fedward_cli.commands.opening import Kept, open_model
-from fedward_cli.display.consoles import output, tell
+from fedward_cli.display.consoles import in_turn, output, tell
 from fedward_cli.display.tables import folding, words
 from fedward_cli.options import AsJson, BestWeights, DataFolder, FinishedRun, SplitName, StageName
 from fedward_cli.simulation.turns import holding_slot
@@ -50,10 +50,11 @@ def predict(
         raise CheckpointError(f"'{out}' exists: choose a new folder")
     model = open_model(run, stage, best=best, kept=kept, data=data)
     sites = sites_in(data)
-    for site in sites:  # images are decoded, and what does not fit is refused, while others may train here
+    # Images are decoded, and what does not fit is refused, while others may train here.
+    for site in in_turn(sites, "reading the images of"):
         open_fitting(model, data, site, split)
     with holding_slot() as give_way:
-        found = [predict_site(model, data, site, split, give_way=give_way) for site in sites]
+        found = [predict_site(model, data, site, split, give_way=give_way) for site in in_turn(sites, "predicting at")]
     settings = model.spec.evaluate
     report = {each.site: each.figures(bootstrap=settings.bootstrap, seed=model.spec.seed) for each in found}
     with filling(out) as folder:

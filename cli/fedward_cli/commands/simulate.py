@@ -106,6 +106,10 @@ def show_results(results: Results, job: Job, *, machine: bool) -> None:
         typer.echo(json.dumps(as_json(results), indent=2))
         return
     split = job.spec.evaluate.split
+    if not results.final:
+        tell(f"There are no figures: nothing was evaluated on the {split} split.")
+        tell(f"Curves and weights are in '{escape(str(job.out))}'.")
+        return
     prior = _prior(job, split)
     title = f"{job.spec.name}: {split} split"
     output().print(results_table(results, title, prior, sent=len(job.sites) > 1))  # a site alone sends nothing

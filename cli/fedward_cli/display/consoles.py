@@ -4,9 +4,11 @@ import io
 import shlex
 import shutil
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 # A pipe has no width of its own: tables must not be folded at 80 columns there, and sentences stay readable.
 _TABLE_WIDTH, _TEXT_WIDTH = 240, 140
@@ -25,6 +27,20 @@ def errors() -> Console:
 def tell(text: str) -> None:
     """Say something about what happens, on one line however long; the text is markup."""
     errors().print(text, soft_wrap=True)
+
+
+def in_turn(things: Sequence[str], doing: str) -> Iterator[str]:
+    """Each thing in turn, while a terminal shows which one is at work; elsewhere nothing is written.
+
+    Args:
+        things: Their names, e.g. of sites.
+        doing: What is done with one, e.g. ``reading the images of``.
+    """
+    with errors().status(doing) as status:
+        for place, thing in enumerate(things, start=1):
+            count = f", {place} of {len(things)}" if len(things) > 1 else ""
+            status.update(f"{doing} {escape(thing)}{count}")
+            yield thing
 
 
 def way_to_program() -> str:

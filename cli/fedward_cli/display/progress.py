@@ -156,7 +156,8 @@ def remark(event: Event) -> str:
 
 
 def _introduction(event: Event) -> str:
-    head = f"[cyan]{event.stage}[/]: {event.facts['rounds']} rounds, {event.facts['parameters']:,} weights"
+    rounds = event.facts["rounds"]
+    head = f"[cyan]{event.stage}[/]: {rounds} round{'s' * (rounds != 1)}, {event.facts['parameters']:,} weights"
     return "\n".join((head, *(f"  [dim]{escape(note)}[/]" for note in event.facts["notes"])))
 
 

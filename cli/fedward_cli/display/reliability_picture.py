@@ -36,6 +36,7 @@ def _draw(axes: Axes, site: str, found: "Reliability") -> None:
     axes.bar(edges[filled], found.accuracy[filled], width=1 / len(edges), align="edge", edgecolor="white")
     axes.plot((0, 1), (0, 1), "k:", linewidth=1)
     for edge, height, count in zip(edges[filled], found.accuracy[filled], found.counts[filled], strict=True):
-        axes.text(edge + 0.5 / len(edges), height, str(count), ha="center", va="bottom", fontsize=6)
-    axes.set(xlim=(0, 1), ylim=(0, 1.05), xlabel="confidence", ylabel="part that is right")
+        axes.text(edge + 0.5 / len(edges), height, str(count), ha="center", va="bottom", fontsize=7)
+    axes.set(xlim=(0, 1), ylim=(0, 1.05), ylabel="part that is right")
+    axes.set_xlabel("confidence, and above each bar its decisions")
     axes.set_title(f"{textwrap.fill(site, _LETTERS)}\ncalibration error {found.error}", fontsize=9)

@@ -164,6 +164,7 @@ _PLURAL = {
 }
 
 
+_SHOWN = 40  # letters of what was found
 _PLAIN = {
     "missing": "this key is needed",
     "model_type": "expected a table, with a line 'key: value' for each of its keys",
@@ -177,4 +178,8 @@ def _is_echo(fault: Any) -> bool:
 
 
 def _sentence(fault: Any) -> str:
-    return _PLAIN.get(fault["type"]) or str(fault["msg"]).removeprefix("Value error, ")
+    if fault["type"] in _PLAIN:
+        return _PLAIN[fault["type"]]
+    found = fault["input"]
+    told = fault["type"] != "value_error" and isinstance(found, str | int | float) and len(str(found)) <= _SHOWN
+    return str(fault["msg"]).removeprefix("Value error, ") + (f", found {found!r}" if told else "")

@@ -127,17 +127,18 @@ def _read(source: Source, dataset: Dataset, modified_ns: int, size: int) -> Site
     if entry is None:
         reading = (read_listed_files if listed else read_npz)(source, dataset)
         if not len(reading.images):
-            raise _no_image(source.site, reading)
+            raise _no_image(source, reading)
         content = _check(reading, source.site, dataset)
         entry = cache.keep(stamp, cache.key_of(content.digest, how), _entry_of(content))
     return _from_entry(entry, source.site)
 
 
-def _no_image(site: str, reading: Reading) -> DataError:
+def _no_image(source: Source, reading: Reading) -> DataError:
     """What is wrong with the files, commonest first; names of files may be those of patients, and are not told."""
     reasons = Counter(file.reason for file in reading.bad).most_common(MOST_REASONS)
-    told = "; ".join(f"{reason} ({count})" for reason, count in reasons) or "it lists none"
-    return DataError(f"site '{site}' has no usable image: {len(reading.bad)} files were skipped: {told}")
+    skipped = f"{len(reading.bad)} files were skipped: " + "; ".join(f"{reason} ({count})" for reason, count in reasons)
+    why = skipped if reasons else f"'{source.path.name}' lists none"
+    return DataError(f"site '{source.site}' has no usable image: {why}")
 
 
 def _reading(source: Source, dataset: Dataset) -> str:

@@ -3,7 +3,7 @@
 import json
 
 from fedward_core.atomic import replacing
-from fedward_core.cards import CARDS, DatasetCard, Split
+from fedward_core.cards import CARDS, DatasetCard, Split, Task
 from fedward_core.engine import Job
 from fedward_core.errors import DataError, QuorumError, SpecError
 from fedward_core.events import EventKind
@@ -11,6 +11,12 @@ from fedward_core.order import Order, Work
 from fedward_core.spec import Cohort
 from fedward_server.rounds.exchange import Answer, Errand, Exchange
 from fedward_server.rounds.recorder import Recorder
+
+_LABELS = {
+    Task.CLASSIFICATION: "labels",
+    Task.MULTI_LABEL: "labels",
+    Task.SEGMENTATION: "masks (a column 'mask' of its table, or an array 'masks')",
+}
 
 
 class Preflight:
@@ -77,7 +83,13 @@ class Preflight:
                 f"site '{card.site}' has no training images: leave it out with cohort.sites, or split its data"
             )
         if labels_needed and not card.class_counts:
-            raise DataError(f"site '{card.site}' has no labels, and a stage of the spec trains with them")
+            raise DataError(
+                f"site '{card.site}' has no {_LABELS[card.contract.task]}, and a stage of the spec trains with them"
+            )
+        split = self._job.spec.evaluate.split
+        if labels_needed and not card.num_images.get(split):
+            reason = f"it has no image in the split '{split}', and so will have no figures"
+            self._recorder.tell(EventKind.WARNING, site=card.site, reason=reason)
         if card.num_skipped:
             reason = f"{card.num_skipped} of its files cannot be used; there, 'fedward data inspect' names them"
             self._recorder.tell(EventKind.WARNING, site=card.site, reason=reason)

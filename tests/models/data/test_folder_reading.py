@@ -112,6 +112,23 @@ def test_a_table_without_a_row_of_names_is_refused_without_telling_a_patient(
     assert "eier" not in str(refusal.value)
 
 
+@pytest.mark.parametrize(("sign", "called"), [(";", "semicolons"), ("\t", "tabs")])
+def test_a_table_with_other_signs_than_commas_is_told_which(
+    tmp_path: Path, dataset: Dataset, sign: str, called: str
+) -> None:
+    (tmp_path / "hill").mkdir()
+    (tmp_path / "hill" / "labels.csv").write_text(sign.join(("File", "label")) + "\n" + sign.join(("a.png", "normal")))
+    with pytest.raises(DataError, match=f"where {called} are found: save it with commas"):
+        read_site(tmp_path, "hill", dataset)
+
+
+def test_a_table_with_a_first_row_only_lists_nothing(tmp_path: Path, dataset: Dataset) -> None:
+    (tmp_path / "hill").mkdir()
+    (tmp_path / "hill" / "labels.csv").write_text("file,label\n")
+    with pytest.raises(DataError, match=r"has no usable image: 'labels.csv' lists none"):
+        read_site(tmp_path, "hill", dataset)
+
+
 def test_splits_and_patients_are_read(write_table: Writer, dataset: Dataset) -> None:
     rows = [row | {"split": "test", "patient": "p"} for row in rows_of(2)]
     content = read_site(write_table(rows, folder="hill"), "hill", dataset)

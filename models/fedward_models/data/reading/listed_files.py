@@ -117,8 +117,16 @@ def _file_column(rows: list[Row], site: str) -> str:
     raise DataError(
         f"site '{site}': labels.csv has no column 'file'; of the others that are read it has "
         f"{', '.join(found) or 'none'}. Its first row names the columns, as in "
-        "file,label,patient, with commas between the cells"
+        f"file,label,patient, with commas between the cells{_other_separator(rows[0])}"
     )
+
+
+def _other_separator(names: Collection[str]) -> str:
+    """What stands in place of commas, where it is seen that something does."""
+    for sign, called in ((";", "semicolons"), ("\t", "tabs")):
+        if any({"file", "path"} & set(name.lower().split(sign)) for name in names if sign in name):
+            return f", where {called} are found: save it with commas"
+    return ""
 
 
 def _refuse_repeated(rows: list[Row], column: str, site: str) -> None:
