@@ -82,7 +82,7 @@ def _write(out: Path, found: "Explanation") -> None:
     if found.pixels.ndim == 2:
         draw_image(path, found.pixels, found.heat, title=found.named)
     else:
-        write_slices(path, found.pixels, found.heat)
+        write_slices(path, found.pixels, found.heat, title=found.named)
 
 
 def _write_volume(out: Path, found: "Explanation", data: Path, dataset: Dataset) -> None:

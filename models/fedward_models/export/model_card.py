@@ -111,7 +111,8 @@ def _figures(model: FinishedModel, evaluations: tuple[Metrics, ...]) -> str:
     rows = (_figure(name, [metrics[name] for metrics in evaluations if name in metrics]) for name in names)
     header = ("figure", "mean of sites", "lowest site", "highest site", "sites", "images")
     split = f"On the {model.spec.evaluate.split} split of each site, after the last round, with 95 % intervals over "
-    return f"{split}patients where there are several.\n\n{_table(header, rows)}"
+    few = f"Sites with fewer than {SMALLEST_COUNT} images are left out of a figure; '-' where none remains."
+    return f"{split}patients where there are several. {few}\n\n{_table(header, rows)}"
 
 
 def _figure(name: str, metrics: list[Metric]) -> tuple[str, ...]:

@@ -155,7 +155,7 @@ def test_a_map_keeps_its_orientation_and_spacing_through_a_file(tmp_path: Path) 
 
 def test_slices_become_a_picture(tmp_path: Path) -> None:
     heat = np.zeros((16, 16, 16), np.float32)
-    write_slices(tmp_path / "empty.png", np.ones((16, 16, 16)), heat)
+    write_slices(tmp_path / "empty.png", np.ones((16, 16, 16)), heat, title="lesion")
     heat[:, 4:8, 4:8] = 1
-    write_slices(tmp_path / "map.png", np.ones((16, 16, 16)), heat)
+    write_slices(tmp_path / "map.png", np.ones((16, 16, 16)), heat, title="lesion")
     assert (tmp_path / "map.png").read_bytes() != (tmp_path / "empty.png").read_bytes()
