@@ -98,14 +98,19 @@ def features(encode: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     return torch.cat([encode(part) for part in torch.split(images, 250)])
 
 
-def ridge_probe(known: Tensor, labels: Tensor, asked: Tensor, truth: Tensor, *, penalty: float = 1.0) -> float:
-    """The accuracy of a linear map found in closed form, on features of mean 0 and deviation 1."""
+def ridge_scores(known: Tensor, labels: Tensor, asked: Tensor, *, penalty: float = 1.0) -> Tensor:
+    """(N, classes), by a linear map found in closed form, on features of mean 0 and deviation 1."""
     mean, deviation = known.mean(dim=0), known.std(dim=0) + 1e-6
     known, asked = ((part - mean) / deviation for part in (known, asked))
     targets = torch.nn.functional.one_hot(labels).float()
     gram = known.T @ known + penalty * torch.eye(known.shape[1])
     weights = torch.linalg.solve(gram, known.T @ (targets - targets.mean(dim=0)))
-    return _accuracy(asked @ weights + targets.mean(dim=0), truth)
+    return asked @ weights + targets.mean(dim=0)
+
+
+def ridge_probe(known: Tensor, labels: Tensor, asked: Tensor, truth: Tensor) -> float:
+    """The accuracy of ``ridge_scores``."""
+    return _accuracy(ridge_scores(known, labels, asked), truth)
 
 
 def nearest_probe(known: Tensor, labels: Tensor, asked: Tensor, truth: Tensor, *, k: int = 20) -> float:
