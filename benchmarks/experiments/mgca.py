@@ -1,12 +1,13 @@
 """Do reports make an image encoder better than images alone do, and is it what reports say that does it?
 
-    nice python -m benchmarks.experiments.mgca --seeds 0 1 2 3 4 --out FOLDER                  generated pairs
-    nice python -m benchmarks.experiments.mgca --data FOLDER --seeds 0 1 2 3 4 --out FOLDER    true pairs
+    nice python -m benchmarks.experiments.mgca --seeds 0 1 2 3 4 --out FOLDER
+    nice python -m benchmarks.experiments.mgca --data PAIRS --films SITES --steps 120 --seeds 0 1 2 3 4 --out FOLDER
 
 Without --data, 2,000 films are generated from findings, with what a radiologist would write about them, and 500 more to
-ask about. A data folder holds ``images.npz`` (images, labels, split) and ``reports.csv`` (index, text); word pieces are
-then those of its training texts, kept as <out>/pieces.txt, since built-in ones cut free English too finely. Every
-finished arm is a line of <out>/mgca.jsonl and is not run again.
+ask about. With --data, pairs are true: ``images.npz`` (images, labels, split) and ``reports.csv`` (index, text); word
+pieces are then those of its training texts, kept as <out>/pieces.txt, since built-in ones cut free English too finely.
+A folder of films holds ``nih.npz`` and ``guangzhou.npz`` (images, labels, split): other patients', normal or with
+pneumonia, for more probes. Every finished arm is a line of <out>/mgca.jsonl and is not run again.
 
     untrained      the towers as they are initialised
     images         the same image encoder by masked autoencoding, without reports; its patch tokens' mean is probed, and
@@ -16,7 +17,8 @@ finished arm is a line of <out>/mgca.jsonl and is not run again.
     pairs_tokens   and which word to which place
     pairs_protos   pairs and prototypes
     mgca           all three
-    masked         all three, with the words that name the diagnosis taken out of the reports
+    masked         all three, with the words that name the diagnosis taken out of the reports; what hints at it, such as
+                   a test or a place, stays
     shuffled       all three, with reports dealt to other images: what is left without any meaning
 
 Beside probes and zero-shot, of pairs that were not trained on: how often image and report find each other among 64, and
@@ -34,38 +36,24 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from benchmarks.experiments.mgca_data import IMAGE_PX, PairData, generated_pairs, true_pairs
-from benchmarks.experiments.mgca_pointing import aligned_pairs, pointing
+from benchmarks.experiments.mgca_data import IMAGE_PX, PairData, generated_pairs, site_films, true_pairs
+from benchmarks.experiments.mgca_scores import SHARES, Question, alignment, answers
 from benchmarks.experiments.pairs import show_networks, show_pairs
-from benchmarks.experiments.pretraining import (
-    Steps,
-    append,
-    features,
-    median_ms,
-    records,
-    ridge_probe,
-    show,
-    tower_digest,
-    train,
-)
+from benchmarks.experiments.pretraining import Steps, append, median_ms, records, show, tower_digest, train
 from fedward_core.cards import Contract
 from fedward_models.backbones.vit.config import ViTConfig
-from fedward_models.backbones.vit.vit import ViT
 from fedward_models.building import seeded
 from fedward_models.frozen import FOLDERS, file_digest
-from fedward_models.losses.pair_contrast import retrieval
 from fedward_models.method import Batch, Clock
 from fedward_models.methods.mae.config import MAEConfig
 from fedward_models.methods.mae.mae import MAE
 from fedward_models.methods.mgca.config import MGCAConfig
 from fedward_models.methods.mgca.mgca import MGCA
-from fedward_models.towers.places import read_places
 from fedward_models.towers.reports import clean_report
 from fedward_models.towers.vocabulary import train_vocabulary
 
-BATCH, LR, DRAWS = 64, 1e-3, 5
+BATCH, LR = 64, 1e-3
 VIT = ViTConfig(width=64, depth=3, heads=4, patch_px=8)
 TEXT: dict[str, Any] = {"width": 64, "depth": 2, "heads": 4}
 FORM: dict[str, Any] = {"hidden": 256, "width": 32, "prototypes": 32}
@@ -82,13 +70,15 @@ ARMS: dict[str, dict[str, float]] = {
 }
 UNTRAINED, IMAGES_ALONE = ("untrained", "images_0"), ("images", "images_0")
 CONTROLS = ("untrained", "images", "pairs", "masked", "shuffled")
-SHARES = (1, 10, 100)  # per cent of the labels
+SITES = ("nih", "guangzhou")  # with both normal films and pneumonia, none of which is among the pairs
 PROMPTS = {
     "generated": ("normal chest", "patchy opacity consistent with pneumonia", "pleural effusion"),
     "true": ("normal chest", "pneumonia", "covid 19 pneumonia"),
 }
 DIAGNOSES = re.compile(
-    r"\b(normal|clear|pneumonia\w*|opacit\w+|consolidation\w*|effusion\w*|fluid|blunting|covid\S*|coronavirus|sars\S*)\b",
+    r"\b(normal|clear|pneumonia\w*|opacit\w+|consolidation\w*|effusion\w*|fluid|blunting|covid\S*|coronavirus|sars\S*"
+    r"|(\S*-)?n?cov(-19|-2)?|pneumocystis|jirovec\w*|pcp|streptococc\w*|klebsiella|legionell\w*|mycoplasma|influenza\w*"
+    r"|lipoid|ards)\b",
     re.IGNORECASE,
 )
 
@@ -114,6 +104,12 @@ class Trial:
     kind: str
     data: dict[str, PairData]
     text: dict[str, Any]
+    elsewhere: tuple[Question, ...] = ()
+
+    @property
+    def questions(self) -> tuple[Question, ...]:
+        """The pairs themselves, and films without reports."""
+        return (Question(known=self.data["train"], asked=self.data["asked"]), *self.elsewhere)
 
     @property
     def prompts(self) -> tuple[str, ...]:
@@ -134,20 +130,25 @@ def main() -> None:
                 append(finished, key | _run(arm, seed, arguments.steps, trial))
     same = {"data": trial.kind, "steps": arguments.steps}
     rows = [row for row in records(finished) if same.items() <= row.items()]
-    labels = trial.data["asked"].labels
-    chance = float(labels.bincount().max() / len(labels))  # always naming the most frequent class
-    for share in SHARES:
-        show(rows, (f"probe_{share}",), n=len(labels), chance=chance)
-        show_pairs(rows, f"probe_{share}", [*(("mgca", control) for control in CONTROLS), IMAGES_ALONE])
-    named = [row for row in rows if row["arm"] not in IMAGES_ALONE]
-    show(named, ("zero_shot",), n=len(labels), chance=chance)
-    show_pairs(named, "zero_shot", [("mgca", control) for control in CONTROLS if control != "images"])
-    for figure, guessed in (("retrieval_asked", 1 / BATCH), ("pointing", 0.5)):
+    for question in trial.questions:
+        _show_answers(rows, question)
+    asked = len(trial.data["asked"].labels)
+    for figure, guessed in (("retrieval_asked", 1 / min(asked, BATCH)), ("pointing", 0.5)):
         if known := [row for row in rows if figure in row]:  # older records have none
-            show(known, (figure,), n=len(labels), chance=guessed)
+            show(known, (figure,), n=asked, chance=guessed)
             show_pairs(known, figure, [("pairs_tokens", "pairs"), ("mgca", "pairs"), ("mgca", "shuffled")])
     show_networks(rows)
     _show_cost(trial)
+
+
+def _show_answers(rows: list[dict[str, Any]], question: Question) -> None:
+    """Tables of what a question's probes and prompts got right, of the records that were asked it."""
+    asked, guessed = len(question.asked.labels), question.chance
+    for what in (*(f"probe_{share}" for share in SHARES), "zero_shot"):
+        figure = question.figure(what)
+        if known := [row for row in rows if figure in row]:
+            show(known, (figure,), n=asked, chance=guessed)
+            show_pairs(known, figure, [*(("mgca", control) for control in CONTROLS), IMAGES_ALONE])
 
 
 def _trial(arguments: argparse.Namespace) -> Trial:
@@ -158,7 +159,15 @@ def _trial(arguments: argparse.Namespace) -> Trial:
     arguments.out.mkdir(parents=True, exist_ok=True)
     (path := arguments.out / "pieces.txt").write_text("\n".join(train_vocabulary(texts, size=2000)))
     os.environ[FOLDERS] = str(arguments.out)
-    return Trial(kind="true", data=data, text={**TEXT, "vocabulary": {"name": "pieces", "sha256": file_digest(path)}})
+    text = {**TEXT, "vocabulary": {"name": "pieces", "sha256": file_digest(path)}}
+    return Trial(kind="true", data=data, text=text, elsewhere=_elsewhere(arguments.films))
+
+
+def _elsewhere(folder: Path | None) -> tuple[Question, ...]:
+    if folder is None:
+        return ()
+    films = {site: site_films(folder, site) for site in SITES}
+    return tuple(Question(name=site, known=parts["train"], asked=parts["asked"]) for site, parts in films.items())
 
 
 def _run(arm: str, seed: int, steps: int, trial: Trial) -> dict[str, Any]:
@@ -197,50 +206,11 @@ def _mae(seed: int) -> MAE:
 
 def _scores(method: MAE | MGCA, trial: Trial, seed: int) -> dict[str, Any]:
     method.eval()
-    data = trial.data
-    backbone = method.backbone
-    assert isinstance(backbone, ViT)
-
-    def encode(images: Tensor) -> Tensor:
-        if isinstance(method, MAE):
-            return backbone.encode(backbone.embed(images))[:, 1:].mean(dim=1)
-        return read_places(backbone, images).image
-
-    known, asked = (features(encode, data[part].images) for part in ("train", "asked"))
-    truth = data["asked"].labels
-    probes = {f"probe_{share}": _probe(known, data["train"].labels, asked, truth, share, seed) for share in SHARES}
-    if isinstance(method, MGCA):
-        named = features(method.predict, data["asked"].images).argmax(dim=1)
-        probes["zero_shot"] = round(float((named == truth).float().mean()), 4)
-        probes |= _alignment(method, trial)
-    return probes | {"n": len(truth), "tower": tower_digest(backbone)}
-
-
-@torch.no_grad()
-def _alignment(method: MGCA, trial: Trial) -> dict[str, float]:
-    """Retrieval among the pairs of a batch, and pointing, where sentences are simple enough to be read for sides."""
     asked = trial.data["asked"]
-    found = [retrieval(pairs.images, pairs.reports) for pairs, _ in aligned_pairs(method, asked.images, asked.reports)]
-    figures = {"retrieval_asked": round(float(torch.cat(found).mean()), 4)}
-    if trial.kind == "generated":
-        figures["pointing"] = round(pointing(method, asked.images, asked.reports), 4)
-    return figures
-
-
-def _probe(known: Tensor, labels: Tensor, asked: Tensor, truth: Tensor, share: int, seed: int) -> float:  # noqa: PLR0913, PLR0917 - features and labels of both sides
-    """The mean accuracy over draws of so many per cent of the labels, with two of every class at least."""
-    draws = 1 if share == 100 else DRAWS
-    rng = torch.Generator().manual_seed(seed)
-    chosen = [_drawn(labels, share, rng) for _ in range(draws)]
-    return round(float(np.mean([ridge_probe(known[rows], labels[rows], asked, truth) for rows in chosen])), 4)
-
-
-def _drawn(labels: Tensor, share: int, rng: torch.Generator) -> Tensor:
-    rows = []
-    for number in range(int(labels.max()) + 1):
-        own = (labels == number).nonzero()[:, 0]
-        rows.append(own[torch.randperm(len(own), generator=rng)[: max(2, len(own) * share // 100)]])
-    return torch.cat(rows)
+    figures = {name: value for question in trial.questions for name, value in answers(method, question, seed).items()}
+    if isinstance(method, MGCA):
+        figures |= alignment(method, asked, sides=trial.kind == "generated")
+    return figures | {"n": len(asked.labels), "tower": tower_digest(method.backbone)}
 
 
 def _show_cost(trial: Trial) -> None:
@@ -267,6 +237,7 @@ def _show_cost(trial: Trial) -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="a folder with images.npz and reports.csv; generated pairs without")
+    parser.add_argument("--films", type=Path, help="with --data: a folder with films of other patients, to probe on")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS))

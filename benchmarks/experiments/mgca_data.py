@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from benchmarks.experiments.pretraining import ImageData
 from fedward_core.cards import DataKind
@@ -42,16 +43,35 @@ def true_pairs(folder: Path) -> dict[str, PairData]:
         texts = {int(row["index"]): row["text"] for row in csv.DictReader(file_)}
     used = split != "val"
     reports = np.array([texts[number] for number in range(len(images))])
-    blocks = images.reshape(len(images), IMAGE_PX, 2, IMAGE_PX, 2).mean(axis=(2, 4))
-    return _divided(blocks[used], labels[used], reports[used], split[used] == "train")
+    return _divided(_halved(images[used]), labels[used], reports[used], split[used] == "train")
+
+
+def site_films(folder: Path, site: str) -> dict[str, ImageData]:
+    """Films without reports of a site's training and test split, at 64 pixels from 128, standardised by the site."""
+    with np.load(folder / f"{site}.npz", allow_pickle=False) as file:
+        images, labels, split = file["images"], file["labels"], file["split"]
+    pixels = _standardised(_halved(images), split == "train")
+    return {
+        part: ImageData(images=pixels[split == name], labels=torch.from_numpy(labels[split == name].astype(np.int64)))
+        for part, name in (("train", "train"), ("asked", "test"))
+    }
+
+
+def _halved(images: Any) -> Any:
+    return images.reshape(len(images), IMAGE_PX, 2, IMAGE_PX, 2).mean(axis=(2, 4))
+
+
+def _standardised(images: Any, known: Any) -> Tensor:
+    """(N, 1, H, W), by mean and deviation of the pixels that are known."""
+    pixels = torch.from_numpy(images.astype(np.float32))[:, None] / 255
+    return (pixels - pixels[known].mean()) / pixels[known].std()
 
 
 def _divided(images: Any, labels: Any, reports: Any, known: Any) -> dict[str, PairData]:
-    pixels = torch.from_numpy(images.astype(np.float32))[:, None] / 255
-    mean, deviation = pixels[known].mean(), pixels[known].std()
+    pixels = _standardised(images, known)
     return {
         part: PairData(
-            images=(pixels[rows] - mean) / deviation,
+            images=pixels[rows],
             labels=torch.from_numpy(labels[rows].astype(np.int64)),
             reports=tuple(map(str, reports[rows])),
         )
