@@ -1,13 +1,14 @@
 """Does a border of learned pixels adapt a frozen network to a shifted target, and what travels?
 
     nice python -m benchmarks.experiments.evp --seeds 0 1 2 3 4 --out FOLDER
-    nice python -m benchmarks.experiments.evp --data CELLS --target jiangxi_tecom --seeds 0 1 2 3 4 --out FOLDER
+    nice python -m benchmarks.experiments.evp --data CELLS --source CIFAR --seeds 0 1 2 3 4 --out FOLDER
 
 A small vision transformer is trained against fixed random embeddings of the classes, on images of random size and
 place, and is then frozen. Without --data: scikit-learn's digits at 24 pixels, 1,300 for training and 497 for testing;
-the target is inverted in part along a ramp. With --data: white blood cells at 48 pixels without basophils; the network
-is trained on one laboratory, and the target is the other one; the figures in docs/zoo are of --steps 125 and
---tower-steps 400. Every finished arm is a line of <out>/evp.jsonl and is not run again.
+the target is inverted in part along a ramp. With --data: white blood cells at 48 pixels without basophils. The network
+is trained on 4,000 images of CIFAR-10, and the four of its classes that it names most often for the four kinds of cells
+stand for them; or, without --source, on the other laboratory than the target. The figures in docs/zoo are of
+--steps 100 --tower-steps 500. Every finished arm is a line of <out>/evp.jsonl and is not run again.
 
     source                  the network on what it was trained for: no control of the target
     zero_full, zero_shrunk  the target without a prompt, whole and shrunken (zero-shot)
@@ -35,7 +36,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 
-from benchmarks.experiments.evp_data import LABORATORIES, disturbed, laboratory_cells, shifted_digits
+from benchmarks.experiments.evp_data import CELL_PX, LABORATORIES, cells, disturbed, objects, shifted_digits
 from benchmarks.experiments.labelled import Labelled, LabelledSteps, train
 from benchmarks.experiments.pairs import show_pairs
 from benchmarks.experiments.pretraining import append, median_ms, records, ridge_scores, show, tower_digest
@@ -47,6 +48,7 @@ from fedward_models.frozen import FOLDERS, FrozenWeights, file_digest
 from fedward_models.method import Clock
 from fedward_models.methods.evp.config import EVPConfig
 from fedward_models.methods.evp.evp import EVP
+from fedward_models.methods.evp.matching import count_answers, match_classes
 from fedward_models.methods.evp.tower import TextHead
 
 SCALE, BATCH = 10.0, 130
@@ -115,13 +117,9 @@ class Bench:
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.arguments = arguments
-        digits = arguments.data is None
-        self.name = "digits" if digits else f"wbc to {arguments.target}"
-        self.canvas_px, self.margin_px, self.patch_px = (24, 4, 4) if digits else (48, 8, 8)
-        self.source, self.source_test, self.train, self.test = (
-            shifted_digits() if digits else laboratory_cells(arguments.data, arguments.target)
-        )
-        self.classes = int(self.source.labels.max()) + 1
+        self.name, self.canvas_px, self.margin_px, self.patch_px = _form(arguments)
+        self.source, self.source_test, self.train, self.test = _data(arguments)
+        self.source_classes, self.classes = (int(data.labels.max()) + 1 for data in (self.source, self.train))
         # What always naming the most frequent class reaches.
         self.chance = float(torch.bincount(self.test.labels).max() / len(self.test.labels))
         (arguments.out / "weights").mkdir(parents=True, exist_ok=True)
@@ -150,11 +148,11 @@ class Bench:
         free_px = self.canvas_px - 2 * self.margin_px
         if settings.pop("crop", False):
             settings["crop_from_px"] = free_px + free_px // 8
-        weights, embeddings = self._tower(seed)
+        weights, embeddings = self._tower(seed, of="source" if arm == "source" else "target")
         config = EVPConfig.model_validate(
             {"weights": weights, "head": "text", "embeddings": embeddings, "image_px": free_px, "flip": 0.0, **settings}
         )
-        names = tuple(str(number) for number in range(self.classes))
+        names = tuple(str(number) for number in range(self.source_classes if arm == "source" else self.classes))
         return EVP(config, backbone=self._network(), contract=Contract(classes=names, channels=self._channels))
 
     def show_cost(self, seed: int) -> None:
@@ -203,21 +201,30 @@ class Bench:
             known, asked = (method.backbone(method.prompted(d.batch(slice(None)))) for d in (self.train, self.test))
         return ridge_scores(known, self.train.labels, asked).argmax(dim=1)
 
-    def _tower(self, seed: int) -> tuple[FrozenWeights, FrozenWeights]:
-        """The frozen network of a seed and the embeddings that it was trained against, as files."""
-        folder, stem = (
-            self.arguments.out / "weights",
-            f"{self.name.replace(' ', '-')}-{self.arguments.tower_steps}-{seed}",
-        )
-        files = [folder / f"{stem}-{part}.safetensors" for part in ("tower", "texts")]
-        if not all(file.exists() for file in files):
+    def _tower(self, seed: int, *, of: str) -> tuple[FrozenWeights, FrozenWeights]:
+        """A seed's frozen network, and embeddings of the classes of its ``source`` or of the ``target``, as files."""
+        stem = f"{self.name.replace(' ', '-')}-{self.arguments.tower_steps}-{seed}"
+        folder = self.arguments.out / "weights"
+        files = {part: folder / f"{stem}-{part}.safetensors" for part in ("tower", "source", "target")}
+        if not all(file.exists() for file in files.values()):
             with seeded(seed):
-                network, texts = self._network(), torch.randn(self.classes, 48)
-                self._train_tower(network, TextHead(texts, scale=SCALE), seed)
-            save_file(network.state_dict(), files[0])
-            save_file({"embeddings": texts, "logit_scale": torch.tensor(math.log(SCALE))}, files[1])
-        tower, embeddings = (FrozenWeights(name=file.stem, sha256=file_digest(file)) for file in files)
+                network, texts = self._network(), torch.randn(self.source_classes, 48)
+                self._train_tower(network, head := TextHead(texts, scale=SCALE), seed)
+            save_file(network.state_dict(), files["tower"])
+            for part, rows in (("source", texts), ("target", texts[list(self._matched(network, head))])):
+                save_file({"embeddings": rows, "logit_scale": torch.tensor(math.log(SCALE))}, files[part])
+        tower, embeddings = (
+            FrozenWeights(name=files[part].stem, sha256=file_digest(files[part])) for part in ("tower", of)
+        )
         return tower, embeddings
+
+    @torch.no_grad()
+    def _matched(self, network: ViT, head: TextHead) -> tuple[int, ...]:
+        """Which of the source's classes stands for each of the target's."""
+        if self.source_classes == self.classes:
+            return tuple(range(self.classes))
+        answers = [(head(network(self.train.pixels)), self.train.labels)]
+        return match_classes(count_answers(answers, classes=self.classes, source_classes=self.source_classes))
 
     def _train_tower(self, network: ViT, head: TextHead, seed: int) -> None:
         optimizer, rng = torch.optim.AdamW(network.parameters(), lr=1e-3), torch.Generator().manual_seed(seed)
@@ -230,6 +237,23 @@ class Bench:
             optimizer.step()
 
 
+def _form(arguments: argparse.Namespace) -> tuple[str, int, int, int]:
+    """What the trial is called, and pixels of the canvas, of its margin and of a patch."""
+    if arguments.data is None:
+        return "digits", 24, 4, 4
+    return f"{'cifar' if arguments.source else 'wbc'} to {arguments.target}", CELL_PX, 8, 8
+
+
+def _data(arguments: argparse.Namespace) -> tuple[Labelled, Labelled, Labelled, Labelled]:
+    """Train and test of what the network is trained on, then of the target."""
+    if arguments.data is None:
+        return shifted_digits()
+    targets = LABORATORIES if arguments.target == "both" else (arguments.target,)
+    others = (name for name in LABORATORIES if name not in targets)
+    source = objects(arguments.source) if arguments.source else cells(arguments.data, *others)
+    return (*source, *cells(arguments.data, *targets))
+
+
 @torch.no_grad()
 def _named(method: EVP, data: Labelled) -> Tensor:
     """(N,), the class that the prompted network names."""
@@ -240,7 +264,7 @@ def _named(method: EVP, data: Labelled) -> Tensor:
 def _scores(named: Tensor, labels: Tensor) -> dict[str, float]:
     """Over all images, and over classes, so that naming the most frequent class gains nothing."""
     right = (named == labels).float()
-    by_class = [right[labels == number].mean() for number in labels.unique()]
+    by_class = [right[labels == number].mean() for number in set(labels.tolist())]
     return {
         "accuracy": round(float(right.mean()), 4),
         "balanced": round(float(torch.stack(by_class).mean()), 4),
@@ -252,13 +276,17 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--data", type=Path, help="a folder with <laboratory>.npz of white blood cells; digits without it"
     )
-    parser.add_argument("--target", choices=LABORATORIES, default="jiangxi_tecom")
+    parser.add_argument("--source", type=Path, help="with --data: a folder of CIFAR-10, to train the network on")
+    parser.add_argument("--target", choices=(*LABORATORIES, "both"), default="both")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--steps", type=int, default=250, help="of the prompt: 25 epochs of the digits")
     parser.add_argument("--tower-steps", type=int, default=600, help="of the network: 60 epochs of the digits")
     parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=ARMS)
     parser.add_argument("--out", type=Path, required=True)
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.data and not arguments.source and arguments.target == "both":
+        parser.error("without --source the network is trained on a laboratory: name the other one as --target")
+    return arguments
 
 
 if __name__ == "__main__":

@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from benchmarks.experiments import pretraining
 from benchmarks.experiments.labelled import Labelled
 
 LABORATORIES = ("cellavision", "jiangxi_tecom")
+CELL_PX = 48
 
 
 def disturbed(pixels: Tensor, canvas_px: int, rng: torch.Generator) -> Tensor:
@@ -37,17 +39,37 @@ def shifted_digits() -> tuple[Labelled, Labelled, Labelled, Labelled]:
     return source.part(0, 1300), source.part(1300, 1797), target.part(0, 1300), target.part(1300, 1797)
 
 
-def laboratory_cells(folder: Path, target: str) -> tuple[Labelled, Labelled, Labelled, Labelled]:
-    """White blood cells at 48 pixels: train and test of the other laboratory, then of the target."""
-    source = next(name for name in LABORATORIES if name != target)
-    return (*_laboratory(folder / f"{source}.npz"), *_laboratory(folder / f"{target}.npz"))
+def cells(folder: Path, *laboratories: str) -> tuple[Labelled, Labelled]:
+    """White blood cells at 48 pixels of some laboratories, without basophils: train and test."""
+    found = [_laboratory(folder / f"{name}.npz") for name in laboratories]
+    train, test = (
+        Labelled(
+            pixels=torch.cat([part.pixels for part in parts]),
+            labels=torch.cat([part.labels for part in parts]),
+        )
+        for parts in zip(*found, strict=True)
+    )
+    return train, test
+
+
+def objects(folder: Path, *, train: int = 4000, test: int = 1000) -> tuple[Labelled, Labelled]:
+    """The first of CIFAR-10's images, enlarged to 48 pixels: train and test."""
+    return _enlarged(folder / "train.npz", train), _enlarged(folder / "test.npz", test)
+
+
+def _enlarged(path: Path, count: int) -> Labelled:
+    found = pretraining.read(path, count)
+    pixels = found.images * pretraining.STD + pretraining.MEAN
+    return Labelled(
+        pixels=functional.interpolate(pixels, size=CELL_PX, mode="bilinear", align_corners=False), labels=found.labels
+    )
 
 
 def _laboratory(path: Path) -> tuple[Labelled, Labelled]:
     with np.load(path, allow_pickle=False) as file:
         images, labels, split = file["images"], file["labels"], file["split"]
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
-    small = functional.interpolate(pixels, size=48, mode="bilinear", antialias=True)
+    small = functional.interpolate(pixels, size=CELL_PX, mode="bilinear", antialias=True)
     kept = labels < 4  # the sets hold one to three basophils
     train, test = (torch.from_numpy(np.flatnonzero(kept & (split == part))) for part in ("train", "test"))
     known = torch.from_numpy(labels).long()

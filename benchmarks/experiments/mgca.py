@@ -1,7 +1,7 @@
 """Do reports make an image encoder better than images alone do, and is it what reports say that does it?
 
     nice python -m benchmarks.experiments.mgca --seeds 0 1 2 3 4 --out FOLDER
-    nice python -m benchmarks.experiments.mgca --data PAIRS --films SITES --steps 120 --seeds 0 1 2 3 4 --out FOLDER
+    nice python -m benchmarks.experiments.mgca --data PAIRS --films SITES --steps 60 --seeds 0 1 2 3 4 --out FOLDER
 
 Without --data, 2,000 films are generated from findings, with what a radiologist would write about them, and 500 more to
 ask about. With --data, pairs are true: ``images.npz`` (images, labels, split) and ``reports.csv`` (index, text); word

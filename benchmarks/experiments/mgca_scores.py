@@ -45,8 +45,8 @@ class Question:
 def answers(method: MAE | MGCA, question: Question, seed: int) -> dict[str, float]:
     """Accuracies of probes with each share of the labels and, of an encoder that learned from reports, from prompts."""
     known, asked, truth = question.known, question.asked, question.asked.labels
-    found = [features(lambda images: _encoded(method, images), part.images) for part in (known, asked)]
-    figures = {f"probe_{share}": _probe(*found, known.labels, truth, share, seed) for share in SHARES}
+    learned, met = (features(lambda images: _encoded(method, images), part.images) for part in (known, asked))
+    figures = {f"probe_{share}": _probe(learned, known.labels, met, truth, share, seed) for share in SHARES}
     if isinstance(method, MGCA):
         named = features(method.predict, asked.images)[:, : question.classes].argmax(dim=1)
         figures["zero_shot"] = round(float((named == truth).float().mean()), 4)
@@ -71,7 +71,7 @@ def _encoded(method: MAE | MGCA, images: Tensor) -> Tensor:
     return read_places(backbone, images).image
 
 
-def _probe(known: Tensor, asked: Tensor, labels: Tensor, truth: Tensor, share: int, seed: int) -> float:  # noqa: PLR0913, PLR0917 - features and labels of both sides
+def _probe(known: Tensor, labels: Tensor, asked: Tensor, truth: Tensor, share: int, seed: int) -> float:  # noqa: PLR0913, PLR0917 - features and labels of both sides
     """The mean accuracy over draws of so many per cent of the labels, with two of every class at least."""
     draws = 1 if share == 100 else DRAWS
     rng = torch.Generator().manual_seed(seed)

@@ -104,7 +104,7 @@ def ridge_scores(known: Tensor, labels: Tensor, asked: Tensor, *, penalty: float
     known, asked = ((part - mean) / deviation for part in (known, asked))
     targets = torch.nn.functional.one_hot(labels).float()
     gram = known.T @ known + penalty * torch.eye(known.shape[1])
-    weights = torch.linalg.solve(gram, known.T @ (targets - targets.mean(dim=0)))
+    weights: Tensor = torch.linalg.solve(gram, known.T @ (targets - targets.mean(dim=0)))
     return asked @ weights + targets.mean(dim=0)
 
 

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 from benchmarks.experiments import evp, evp_data, mgca, mgca_data, mgca_scores
+from benchmarks.experiments.labelled import Labelled
+from safetensors.torch import load_file
 
 from fedward_core.cards import Contract
 from fedward_models.backbones.vit.config import ViTConfig
@@ -68,19 +70,8 @@ def test_naming_one_class_for_all_images_gains_no_balanced_accuracy() -> None:
 def test_prompts_on_cells_tell_source_and_target_and_are_judged_by_the_most_frequent_class(
     cells: Path, run_trial: RunTrial, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = (
-        "--data",
-        str(cells),
-        "--steps",
-        "1",
-        "--tower-steps",
-        "1",
-        "--arms",
-        "source",
-        "zero_full",
-        "evp",
-        "linear",
-    )
+    words = ("--data", str(cells), "--target", "cellavision", "--steps", "1", "--tower-steps", "1")
+    words = (*words, "--arms", "source", "zero_full", "evp", "linear")
     found = run_trial(evp, *words)
     printed = capsys.readouterr().out
     assert all({"accuracy", "balanced", "tower"} <= row.keys() and row["n"] == 6 for row in found)
@@ -89,6 +80,28 @@ def test_prompts_on_cells_tell_source_and_target_and_are_judged_by_the_most_freq
     assert "the prompt: 15360 bytes a round" in printed
     assert f"a linear probe: {4 * 4 * 49} bytes a round" in printed
     assert run_trial(evp, *words) == found
+
+
+def test_a_network_of_other_things_lends_cells_some_of_its_classes(
+    cells: Path, run_trial: RunTrial, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    things = Labelled(pixels=torch.rand(20, 3, 48, 48), labels=torch.arange(20) % 10)
+    monkeypatch.setattr(evp, "objects", lambda folder: (things, things))
+    words = ("--data", str(cells), "--source", "things", "--steps", "1", "--tower-steps", "1")
+    source, zero, prompted = run_trial(evp, *words, "--arms", "source", "zero_shrunk", "evp")
+    assert [source["n"], zero["n"], prompted["n"]] == [20, 12, 12]
+    assert len({row["tower"] for row in (source, zero, prompted)}) == 1
+    assert "n = 12 test images, chance 0.5." in capsys.readouterr().out
+    texts = {part: load_file(next(cells.glob(f"weights/*-{part}.safetensors"))) for part in ("source", "target")}
+    alike = (texts["target"]["embeddings"][:, None] == texts["source"]["embeddings"]).all(dim=2)
+    assert alike.shape == (4, 10)
+    assert alike.sum(dim=1).tolist() == [1] * 4
+    assert int(alike.sum(dim=0).max()) == 1
+
+
+def test_a_network_of_cells_needs_a_laboratory_to_adapt_to(cells: Path, run_trial: RunTrial) -> None:
+    with pytest.raises(SystemExit):
+        run_trial(evp, "--data", str(cells))
 
 
 def test_true_reports_are_asked_about_the_pairs_and_about_each_site(
