@@ -36,10 +36,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 
-from benchmarks.experiments.evp_data import CELL_PX, LABORATORIES, cells, disturbed, objects, shifted_digits
+from benchmarks.experiments.evp_data import CELL_PX, LABORATORIES, blood_cells, disturbed, objects, shifted_digits
 from benchmarks.experiments.labelled import Labelled, LabelledSteps, train
 from benchmarks.experiments.pairs import show_pairs
-from benchmarks.experiments.pretraining import append, median_ms, records, ridge_scores, show, tower_digest
+from benchmarks.experiments.pretraining import append, median_ms, records, ridge_scores, show, tower_digest, verdict
 from fedward_core.cards import Contract
 from fedward_models.backbones.vit.config import ViTConfig
 from fedward_models.backbones.vit.vit import ViT
@@ -95,21 +95,25 @@ def main() -> None:
     print(f"Balanced over {bench.classes} classes: any one class for all images gets {1 / bench.classes:.3g}.")
     for figure in ("accuracy", "balanced"):
         show_pairs(target, figure, PAIRS)
-    _show_towers(rows)
+    _show_towers(rows, {"source": bench.source_chance, "zero_full": bench.chance, "zero_shrunk": bench.chance})
     bench.show_cost(arguments.seeds[0])
 
 
-def _show_towers(rows: list[dict[str, Any]]) -> None:
-    """The frozen network of each seed, and what it knows without a prompt."""
+def _show_towers(rows: list[dict[str, Any]], chances: dict[str, float]) -> None:
+    """The frozen network of each seed, what it knows without a prompt, and where that is no more than guessing."""
     found = {(row["seed"], row["arm"]): row for row in rows}
-    arms = ("source", "zero_full", "zero_shrunk")
     print("\n| seed | frozen network | on its source | zero-shot, whole | zero-shot, shrunken |\n|---|---|---|---|---|")
     for seed in sorted({row["seed"] for row in rows}):
         digests = sorted({row["tower"] for row in rows if row["seed"] == seed})
-        cells = [
-            f"{row['accuracy']:.3f} of {row['n']}" if (row := found.get((seed, arm))) else "not run" for arm in arms
-        ]
-        print(f"| {seed} | {', '.join(digests)} | {' | '.join(cells)} |")
+        told = [_known(found.get((seed, arm)), chance) for arm, chance in chances.items()]
+        print(f"| {seed} | {', '.join(digests)} | {' | '.join(told)} |")
+
+
+def _known(row: dict[str, Any] | None, chance: float) -> str:
+    if row is None:
+        return "not run"
+    doubt = verdict(row["accuracy"], n=row["n"], chance=chance, untrained=None)
+    return f"{row['accuracy']:.3f} of {row['n']}" + (f": {doubt}" if doubt else "")
 
 
 class Bench:
@@ -120,8 +124,7 @@ class Bench:
         self.name, self.canvas_px, self.margin_px, self.patch_px = _form(arguments)
         self.source, self.source_test, self.train, self.test = _data(arguments)
         self.source_classes, self.classes = (int(data.labels.max()) + 1 for data in (self.source, self.train))
-        # What always naming the most frequent class reaches.
-        self.chance = float(torch.bincount(self.test.labels).max() / len(self.test.labels))
+        self.source_chance, self.chance = _most_frequent(self.source_test), _most_frequent(self.test)
         (arguments.out / "weights").mkdir(parents=True, exist_ok=True)
         os.environ[FOLDERS] = str(arguments.out / "weights")
 
@@ -250,8 +253,13 @@ def _data(arguments: argparse.Namespace) -> tuple[Labelled, Labelled, Labelled, 
         return shifted_digits()
     targets = LABORATORIES if arguments.target == "both" else (arguments.target,)
     others = (name for name in LABORATORIES if name not in targets)
-    source = objects(arguments.source) if arguments.source else cells(arguments.data, *others)
-    return (*source, *cells(arguments.data, *targets))
+    source = objects(arguments.source) if arguments.source else blood_cells(arguments.data, *others)
+    return (*source, *blood_cells(arguments.data, *targets))
+
+
+def _most_frequent(data: Labelled) -> float:
+    """What always naming the most frequent class reaches."""
+    return float(torch.bincount(data.labels).max() / len(data.labels))
 
 
 @torch.no_grad()

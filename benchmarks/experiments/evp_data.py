@@ -39,7 +39,7 @@ def shifted_digits() -> tuple[Labelled, Labelled, Labelled, Labelled]:
     return source.part(0, 1300), source.part(1300, 1797), target.part(0, 1300), target.part(1300, 1797)
 
 
-def cells(folder: Path, *laboratories: str) -> tuple[Labelled, Labelled]:
+def blood_cells(folder: Path, *laboratories: str) -> tuple[Labelled, Labelled]:
     """White blood cells at 48 pixels of some laboratories, without basophils: train and test."""
     found = [_laboratory(folder / f"{name}.npz") for name in laboratories]
     train, test = (

@@ -101,7 +101,8 @@ def test_a_trial_of_prompts_tells_towers_zero_shot_and_bytes(
     printed = capsys.readouterr().out
     (tower,) = {row["tower"] for row in found}
     source, zero, *_ = (f"{row['accuracy']:.3f} of 497" for row in found)
-    assert f"| 0 | {tower} | {source} | {zero} | not run |" in printed
+    assert f"| 0 | {tower} | {source}" in printed
+    assert f" | {zero}: no evidence | not run |" in printed
     assert "the prompt: 1280 bytes a round" in printed
     assert f"a linear probe: {4 * 10 * 49} bytes a round" in printed
 
