@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from fedward_core.cards import DataNeed
-from fedward_core.errors import CheckpointError, SpecError
+from fedward_core.errors import CheckpointError, DataError, SpecError
 from fedward_core.partition import Role, Rule
 
 if TYPE_CHECKING:
@@ -47,6 +47,45 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    @property
+    def pixels(self) -> Tensor:
+        """The images before they were standardised, up to rounding: in [0, 1], unless they were changed since."""
+        return self.images * self.std + self.mean
+
+    def standardised(self, pixels: Tensor) -> Tensor:
+        """Pixels in [0, 1], of whatever shape, standardised as the images of this batch are."""
+        return (pixels - self.mean) / self.std
+
+    def needed_labels(self) -> Tensor:
+        """The labels, for a method that cannot do without.
+
+        Raises:
+            DataError: There are none.
+        """
+        if self.labels is None:
+            raise DataError(
+                "training with labels found none in the dataset: label it, or choose a method that needs no labels"
+            )
+        return self.labels
+
+    def class_numbers(self, num_classes: int) -> Tensor:
+        """The labels, for a method that tells one class an image.
+
+        Returns:
+            (B,) class numbers, from 0 to ``num_classes - 1``.
+
+        Raises:
+            DataError: There are no labels, they are of several classes an image, or some are of no class.
+        """
+        labels = self.needed_labels()
+        if labels.is_floating_point() or labels.ndim != 1:
+            raise DataError(f"expected labels of one class an image, found {tuple(labels.shape)}: see dataset.task")
+        if outside := int(((labels < 0) | (labels >= num_classes)).sum()):
+            raise DataError(
+                f"{outside} labels are outside of the {num_classes} classes: expected 0 to {num_classes - 1}"
+            )
+        return labels
 
     def to(self, device: torch.device) -> Self:
         """The same batch on a device."""

@@ -10,7 +10,7 @@ Letters: B batch, C channel, H height, W width, K classes, E features.
 from collections.abc import Mapping
 
 from fedward_core.cards import Contract, Task
-from fedward_core.errors import DataError, SpecError
+from fedward_core.errors import SpecError
 from fedward_models.backbones.backbone import Backbone
 from fedward_models.method import Batch, Clock, Inheritance, Method, StepOutput, take_over
 from torch import Tensor, finfo, nn
@@ -62,9 +62,7 @@ class Focal(Method):
         return Inheritance(taken=taken, new=new, dropped=tuple(name for name in state if name not in taken))
 
     def _losses(self, batch: Batch, *, gamma: float) -> Tensor:
-        if batch.labels is None:
-            raise DataError("training with labels found none in the dataset: label it")
-        return focal_loss(self.logits(batch.images), batch.labels, gamma=gamma)
+        return focal_loss(self.logits(batch.images), batch.needed_labels(), gamma=gamma)
 
 
 def focal_loss(logits: Tensor, labels: Tensor, *, gamma: float) -> Tensor:

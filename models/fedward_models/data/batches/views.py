@@ -33,13 +33,13 @@ def draw_view(batch: Batch, settings: ViewSettings, rng: torch.Generator, *, siz
         (B, C, H, W), float, standardised in the same way.
     """
     size = batch.images.shape[2:] if size_px is None else (size_px, size_px)
-    pixels = _crop(batch.images * batch.std + batch.mean, settings, rng, size=size)
+    pixels = _crop(batch.pixels, settings, rng, size=size)
     changed = _jitter(pixels, settings, rng)
     pixels = torch.where(_chosen(pixels, settings.jitter, rng), changed, pixels)
     pixels = torch.where(_chosen(pixels, settings.grey, rng), _grey(pixels), pixels)
     pixels = torch.where(_chosen(pixels, settings.blur, rng), _blur(pixels, settings.blur_px, rng), pixels)
     pixels = torch.where(_chosen(pixels, settings.solarise, rng) & (pixels >= 0.5), 1 - pixels, pixels)
-    return (pixels - batch.mean) / batch.std
+    return batch.standardised(pixels)
 
 
 def _crop(pixels: Tensor, settings: ViewSettings, rng: torch.Generator, *, size: Sequence[int]) -> Tensor:

@@ -68,7 +68,7 @@ def count_site(spec: Spec, stage: int, data: Path, site: str) -> tuple[Tensor, t
     assert isinstance(method, EVP)
     assert isinstance(method.head, ClassifierHead)
     batches = Loader(images, batch_size=BATCH_SIZE, augment=False).in_order(BATCH_SIZE)
-    answers = ((method.answers(batch), method.labels_of(batch)) for batch in batches)
+    answers = ((method.answers(batch), batch.class_numbers(len(classes))) for batch in batches)
     return count_answers(answers, classes=len(classes), source_classes=len(method.head.weight)), classes
 
 

@@ -32,7 +32,7 @@ def _by_policy(batch: Batch, policy: Policy, rng: torch.Generator) -> Tensor:
 
     chosen = {"rand": RandAugment, "trivial": TrivialAugmentWide}[policy]
     change = chosen(interpolation=InterpolationMode.BILINEAR)
-    levels = ((batch.images * batch.std + batch.mean).clamp(0, 1) * 255).round().to(torch.uint8)
+    levels = (batch.pixels.clamp(0, 1) * 255).round().to(torch.uint8)
     with seeded(int(torch.randint(2**31, (), generator=rng))):
         changed = torch.stack([change(image) for image in levels])
-    return (changed.to(batch.images.dtype) / 255 - batch.mean) / batch.std
+    return batch.standardised(changed.to(batch.images.dtype) / 255)

@@ -23,7 +23,7 @@ from torch.nn import functional
 
 from fedward_core.arrays import digest
 from fedward_core.cards import Contract, Task
-from fedward_core.errors import CheckpointError, DataError, SpecError
+from fedward_core.errors import CheckpointError, SpecError
 from fedward_core.partition import Role, Rule
 from fedward_models.backbones.backbone import Backbone
 from fedward_models.backbones.clip_vit.clip_vit import CHANNELS, CLIPViT
@@ -91,11 +91,11 @@ class EVP(Method):
 
     def training_step(self, batch: Batch, clock: Clock) -> StepOutput:  # noqa: ARG002 - the signature of the family
         """The mean cross-entropy (Sec. 3), without smoothing or regulariser."""
-        return StepOutput(loss=classification_loss(self.scores(batch), self.labels_of(batch)).mean())
+        return StepOutput(loss=classification_loss(self.scores(batch), batch.class_numbers(self.num_classes)).mean())
 
     def evaluation_loss(self, batch: Batch) -> Tensor:
         """The loss of each image, whole and not mirrored, (B,)."""
-        return classification_loss(self.scores(replace(batch, drawn={})), self.labels_of(batch))
+        return classification_loss(self.scores(replace(batch, drawn={})), batch.class_numbers(self.num_classes))
 
     @property
     def standardises(self) -> bool:
@@ -150,21 +150,6 @@ class EVP(Method):
         right = self.head(self._plain_features(batch)).argmax(dim=1) == batch.labels
         return {"accuracy_without_prompt": right.double()}
 
-    def labels_of(self, batch: Batch) -> Tensor:
-        """(B,) class numbers, checked.
-
-        Raises:
-            DataError: There are none, or some are no class of the study.
-        """
-        if batch.labels is None:
-            raise DataError("evp learns from labels and found none in the dataset: label it")
-        outside = int(((batch.labels < 0) | (batch.labels >= self.num_classes)).sum())
-        if outside:
-            raise DataError(
-                f"{outside} labels are outside of the {self.num_classes} classes: expected 0 to {self.num_classes - 1}"
-            )
-        return batch.labels
-
     def after_backward(self, clock: Clock) -> None:  # noqa: ARG002 - the signature of the family
         """Divide the gradient by its norm over the whole canvas."""
         if self.config.normalise_gradient:
@@ -218,7 +203,7 @@ class EVP(Method):
 
     def _pixels(self, batch: Batch) -> Tensor:
         """(B, C, H, W) in [0, 1]; grey images in as many channels as the prompt has."""
-        pixels = (batch.images * batch.std + batch.mean).clamp(0, 1)
+        pixels = batch.pixels.clamp(0, 1)
         return pixels.expand(-1, len(self.prompt.border), -1, -1)
 
     def _plain_features(self, batch: Batch) -> Tensor:
@@ -229,7 +214,7 @@ class EVP(Method):
 
     def _standardised(self, pixels: Tensor, batch: Batch) -> Tensor:
         if self.normalisation == "site":
-            return (pixels - batch.mean) / batch.std
+            return batch.standardised(pixels)
         return standardised(pixels, self.normalisation)
 
 

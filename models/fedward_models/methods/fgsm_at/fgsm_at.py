@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from fedward_core.cards import Contract, Task
-from fedward_core.errors import DataError, SpecError
+from fedward_core.errors import SpecError
 from fedward_models.attacks.gradient import Ties, input_gradient
 from fedward_models.backbones.backbone import Backbone
 from fedward_models.layers.norm_statistics import held_statistics
@@ -79,9 +79,9 @@ class FGSMAT(Method):
         for the random start and for GradAlign's second point.
 
         Raises:
-            DataError: There are no labels, or some are not of the study's classes.
+            DataError: There are no labels of one class an image, or some are not of the study's classes.
         """
-        _check_classes(self._labels(batch), self.num_classes)
+        batch.class_numbers(self.num_classes)  # refuses others before a step is made of them
         drawn = {}
         if self.config.mask_ratio:
             drawn["kept"] = draw_kept(self.config, batch, rng)
@@ -104,7 +104,7 @@ class FGSMAT(Method):
 
     def perturb(self, batch: Batch) -> Tensor:
         """What is added to the pixels of a prepared batch in training: (B, C, H, W), in units of pixels in [0, 1]."""
-        return self._craft(with_hidden_pixels(self.config, batch), self._labels(batch)).perturbation.detach()
+        return self._craft(with_hidden_pixels(self.config, batch), batch.needed_labels()).perturbation.detach()
 
     @property
     def replays(self) -> int:
@@ -134,7 +134,7 @@ class FGSMAT(Method):
 
     def evaluation_loss(self, batch: Batch) -> Tensor:
         """The cross-entropy of each image as it is, neither masked nor perturbed: (B,)."""
-        return classification_loss(self.logits(batch.images), self._labels(batch))
+        return classification_loss(self.logits(batch.images), batch.needed_labels())
 
     def logits(self, images: Tensor) -> Tensor:
         """(B, K)."""
@@ -182,7 +182,7 @@ class FGSMAT(Method):
         return Inheritance.of(self, state, taken=taken)
 
     def _perturbed_step(self, batch: Batch, clock: Clock) -> StepOutput:
-        labels = self._labels(batch)
+        labels = batch.needed_labels()
         masked = with_hidden_pixels(self.config, batch)
         crafted = self._craft(masked, labels, strength=self._strength(clock))
         logits = self.logits(perturbed(masked, crafted.perturbation))
@@ -237,21 +237,7 @@ class FGSMAT(Method):
 
     def _under_attack(self, batch: Batch, attacks: Mapping[str, Attack]) -> dict[str, Tensor]:
         with mode(self, training=False):
-            return right_under(attacks, classifier_of_pixels(self, batch), pixels_of(batch), self._labels(batch))
-
-    def _labels(self, batch: Batch) -> Tensor:
-        labels = batch.labels
-        if labels is None:
-            raise DataError("adversarial training found no labels in the dataset: label it, or choose another method")
-        if labels.is_floating_point() or labels.ndim != 1:
-            raise DataError(f"adversarial training expects one class an image, found labels {tuple(labels.shape)}")
-        return labels
-
-
-def _check_classes(labels: Tensor, num_classes: int) -> None:
-    outside = int(((labels < 0) | (labels >= num_classes)).sum())
-    if outside:
-        raise DataError(f"{outside} labels are outside of the {num_classes} classes: expected 0 to {num_classes - 1}")
+            return right_under(attacks, classifier_of_pixels(self, batch), pixels_of(batch), batch.needed_labels())
 
 
 def _uniform(images: Tensor, rng: torch.Generator) -> Tensor:

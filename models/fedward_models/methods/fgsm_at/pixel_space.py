@@ -12,7 +12,7 @@ _ROUNDING = 1e-6
 
 def pixels_of(batch: Batch) -> Tensor:
     """The pixels of a batch, (B, C, H, W), in [0, 1]; black and white ones exactly 0 and 1."""
-    pixels = batch.images * batch.std + batch.mean
+    pixels = batch.pixels
     snapped = torch.where(pixels < _ROUNDING, 0.0, torch.where(pixels > 1 - _ROUNDING, 1.0, pixels))
     return snapped.to(pixels.dtype)
 
@@ -24,4 +24,4 @@ def perturbed(batch: Batch, perturbation: Tensor) -> Tensor:
 
 def classifier_of_pixels(method: Method, batch: Batch) -> LogitsOf:
     """The method's logits for pixels, standardised as the batch is."""
-    return lambda pixels: method.logits((pixels - batch.mean) / batch.std)
+    return lambda pixels: method.logits(batch.standardised(pixels))

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from fedward_core.arrays import digest
 from fedward_core.cards import Contract, DataKind, Task
-from fedward_core.errors import DataError, SpecError
+from fedward_core.errors import SpecError
 from fedward_core.partition import Role, Rule
 from fedward_models.backbones.backbone import Backbone
 from fedward_models.data.batches.views import draw_view
@@ -74,7 +74,7 @@ class Probe(Method):
 
     def training_step(self, batch: Batch, clock: Clock) -> StepOutput:  # noqa: ARG002 - the signature of the family
         """The mean loss against the labels; Dice is that of the whole batch, as published."""
-        scores, labels = self.scores(batch), _labels_of(batch)
+        scores, labels = self.scores(batch), batch.needed_labels()
         if self.task is not Task.SEGMENTATION:
             return StepOutput(loss=self._label_losses(scores, labels).mean())
         focal = focal_loss(scores, labels, gamma=self.decoder.focal_gamma).mean()
@@ -86,7 +86,7 @@ class Probe(Method):
 
     def evaluation_loss(self, batch: Batch) -> Tensor:
         """The loss of each image, (B,), with the Dice of that image alone."""
-        scores, labels = self.scores(batch), _labels_of(batch)
+        scores, labels = self.scores(batch), batch.needed_labels()
         if self.task is not Task.SEGMENTATION:
             return self._label_losses(scores, labels)
         focal = focal_loss(scores, labels, gamma=self.decoder.focal_gamma)
@@ -132,7 +132,7 @@ class Probe(Method):
         """For masks: Dice that counts every image, and how well boxes around predicted parts agree with true ones."""
         if self.task is not Task.SEGMENTATION:
             return {}
-        probabilities, labels = self.predict_batch(batch), _labels_of(batch)
+        probabilities, labels = self.predict_batch(batch), batch.needed_labels()
         return {
             "dice_of_every_image": dice_of_every_image(probabilities, labels),
             "box_precision": box_precisions(probabilities, labels),
@@ -190,17 +190,11 @@ class Probe(Method):
         """Images as the frozen network expects them."""
         if self.normalisation == "site":
             return batch.images
-        return standardised((batch.images * batch.std + batch.mean).clamp(0, 1), self.normalisation)
+        return standardised(batch.pixels.clamp(0, 1), self.normalisation)
 
     def _label_losses(self, scores: Tensor, labels: Tensor) -> Tensor:
         loss = multi_label_loss if self.task is Task.MULTI_LABEL else classification_loss
         return loss(scores, labels)
-
-
-def _labels_of(batch: Batch) -> Tensor:
-    if batch.labels is None:
-        raise DataError("a probe learns from labels and found none in the dataset: label it")
-    return batch.labels
 
 
 def _refuse_settings_without_effect(config: ProbeConfig, contract: Contract) -> None:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fedward_core.cards import Contract, DataKind, Task
-from fedward_core.errors import DataError, SpecError, UntrainedError
+from fedward_core.errors import SpecError, UntrainedError
 from fedward_models.backbones.backbone import Backbone
 from fedward_models.data.batches.clip_views import draw_clips, views_for_testing
 from fedward_models.data.batches.views import draw_view
@@ -166,7 +166,7 @@ class Supervised(Method):
         return {own: shared for own, shared in clones.items() if own not in known and shared in known}
 
     def _losses(self, logits: Tensor, batch: Batch, *, label_smoothing: float) -> Tensor:
-        labels = _labels_of(batch)
+        labels = batch.needed_labels()
         if self.task is Task.MULTI_LABEL:
             return multi_label_loss(logits, labels)
         loss = segmentation_loss if self.task is Task.SEGMENTATION else classification_loss
@@ -187,7 +187,7 @@ class Supervised(Method):
         )
 
     def _targets(self, batch: Batch) -> Tensor:
-        labels = _labels_of(batch)
+        labels = batch.needed_labels()
         targets = labels if self.task is Task.MULTI_LABEL else functional.one_hot(labels, self.num_classes)
         return targets.to(batch.images.dtype)
 
@@ -197,12 +197,6 @@ def _head(num_features: int, num_classes: int, task: Task) -> nn.Linear | nn.Con
     head = nn.Conv2d(num_features, num_classes, 1) if segments else nn.Linear(num_features, num_classes)
     nn.init.constant_(head.get_parameter("bias"), 0)
     return head
-
-
-def _labels_of(batch: Batch) -> Tensor:
-    if batch.labels is None:
-        raise DataError("training with labels found none in the dataset: label it, or choose a method without labels")
-    return batch.labels
 
 
 def _refuse_settings_without_effect(config: SupervisedConfig, contract: Contract) -> None:
