@@ -21,6 +21,16 @@ def patch_statistics(patches: Tensor) -> tuple[Tensor, Tensor]:
     return patches.mean(dim=-1, keepdim=True), (patches.var(dim=-1, keepdim=True) + _EPSILON).sqrt()
 
 
+def normed_patches(patches: Tensor) -> Tensor:
+    """Patches without their own mean and deviation, as a target that tells their structure alone (MAE, Sec. 3).
+
+    Args:
+        patches: (B, N, V).
+    """
+    mean, deviation = patch_statistics(patches)
+    return (patches - mean) / deviation
+
+
 def patch_reconstruction(predicted: Tensor, target: Tensor, hidden: Tensor) -> Tensor:
     """The mean squared error over the hidden patches of each image (MAE, He et al., CVPR 2022).
 

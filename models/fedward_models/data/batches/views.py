@@ -8,6 +8,7 @@ Letters: B batch, C channel (1 or 3), H height, W width.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import ceil, log, tau
 
 import torch
@@ -18,6 +19,11 @@ from fedward_models.data.batches.view_settings import Range, ViewSettings
 from fedward_models.method import Batch
 
 LUMA = (0.299, 0.587, 0.114)  # how much red, green and blue count for brightness (ITU-R BT.601)
+
+
+def with_view(batch: Batch, settings: ViewSettings | None, rng: torch.Generator) -> Batch:
+    """A batch with one random view in the place of each image; without settings, the batch itself."""
+    return batch if settings is None else replace(batch, images=draw_view(batch, settings, rng))
 
 
 def draw_view(batch: Batch, settings: ViewSettings, rng: torch.Generator, *, size_px: int | None = None) -> Tensor:

@@ -26,7 +26,7 @@ from fedward_core.cards import Contract
 from fedward_core.errors import SpecError
 from fedward_models.backbones.backbone import Backbone
 from fedward_models.backbones.beit_vit.beit_vit import BEiTViT
-from fedward_models.data.batches.views import draw_view
+from fedward_models.data.batches.views import with_view
 from fedward_models.layers.block_masking import hide_blocks, mask_budget
 from fedward_models.layers.relative_transformer import initialise_truncated, truncated_normal
 from fedward_models.layers.transformer import layer_norm
@@ -69,9 +69,7 @@ class BEiT(Method):
 
     def prepare(self, batch: Batch, rng: torch.Generator) -> Batch:
         """Draw a view of each image, if the settings say so, and then what is hidden of it."""
-        if self.config.view:
-            batch = replace(batch, images=draw_view(batch, self.config.view, rng))
-        return self.hide(batch, rng)
+        return self.hide(with_view(batch, self.config.view, rng), rng)
 
     def hide(self, batch: Batch, rng: torch.Generator) -> Batch:
         """Draw ``hidden``, (B, N) booleans, for each image by itself."""

@@ -32,14 +32,14 @@ from fedward_core.partition import Role, Rule
 from fedward_models.backbones.backbone import Backbone
 from fedward_models.backbones.vit.config import ViTConfig
 from fedward_models.backbones.vit.vit import ViT
-from fedward_models.data.batches.views import draw_view
+from fedward_models.data.batches.views import with_view
 from fedward_models.layers.masking import Mask, some_visible
 from fedward_models.layers.patch_decoder import PatchDecoder
 from fedward_models.layers.patches import patchify
 from fedward_models.layers.taps import tapped
 from fedward_models.layers.transformer import layer_norm
 from fedward_models.losses.feature_alignment import feature_alignment
-from fedward_models.losses.patch_reconstruction import patch_reconstruction, patch_statistics
+from fedward_models.losses.patch_reconstruction import normed_patches, patch_reconstruction
 from fedward_models.method import Batch, Clock, Inheritance, Method, StepOutput, take_over
 from fedward_models.methods.dmae.config import DMAEConfig, TeacherConfig
 from fedward_models.methods.dmae.teacher import Teacher
@@ -108,9 +108,7 @@ class DMAE(Method):
 
     def prepare(self, batch: Batch, rng: torch.Generator) -> Batch:
         """Draw a view of each image, if the settings say so, and then what is hidden of it."""
-        if self.config.view:
-            batch = replace(batch, images=draw_view(batch, self.config.view, rng))
-        return self.hide(batch, rng)
+        return self.hide(with_view(batch, self.config.view, rng), rng)
 
     def hide(self, batch: Batch, rng: torch.Generator) -> Batch:
         """Draw ``noise``, (B, N) uniform numbers: each image hides the patches with the greatest."""
@@ -152,10 +150,7 @@ class DMAE(Method):
     def target(self, images: Tensor) -> Tensor:
         """What predictions are compared with: (B, N, V) pixels, or pixels without their patch's mean and deviation."""
         patches = patchify(images, patch_px=self.backbone.config.patch_px)
-        if not self.config.norm_pixels:
-            return patches
-        mean, deviation = patch_statistics(patches)
-        return (patches - mean) / deviation
+        return normed_patches(patches) if self.config.norm_pixels else patches
 
     def rules(self) -> tuple[Rule, ...]:
         """Student, decoder and projections travel; teacher and fixed positions are sent down once and never back."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from fedward_models.building import seeded
-from fedward_models.data.batches.views import draw_view
+from fedward_models.data.batches.views import with_view
 from fedward_models.method import Batch
 from fedward_models.methods.evp.config import EVPConfig, Policy
 
@@ -21,9 +21,7 @@ def diversified(batch: Batch, config: EVPConfig, rng: torch.Generator) -> Batch:
     """Change each image as the settings say; a batch without such settings is given back as it is."""
     if config.policy is not None:
         batch = replace(batch, images=_by_policy(batch, config.policy, rng))
-    if config.view is not None:
-        batch = replace(batch, images=draw_view(batch, config.view, rng))
-    return batch
+    return with_view(batch, config.view, rng)
 
 
 def _by_policy(batch: Batch, policy: Policy, rng: torch.Generator) -> Tensor:

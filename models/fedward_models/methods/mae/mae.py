@@ -23,12 +23,12 @@ from fedward_core.cards import Contract
 from fedward_core.errors import SpecError
 from fedward_models.backbones.backbone import Backbone
 from fedward_models.backbones.vit.vit import ViT
-from fedward_models.data.batches.views import draw_view
+from fedward_models.data.batches.views import with_view
 from fedward_models.layers.masking import Mask, some_visible
 from fedward_models.layers.patch_decoder import PatchDecoder
 from fedward_models.layers.patches import patchify, unpatchify
 from fedward_models.layers.transformer import layer_norm
-from fedward_models.losses.patch_reconstruction import patch_reconstruction, patch_statistics
+from fedward_models.losses.patch_reconstruction import normed_patches, patch_reconstruction, patch_statistics
 from fedward_models.method import Batch, Clock, Inheritance, Method, StepOutput, take_over
 from fedward_models.methods.mae.config import MAEConfig
 
@@ -82,9 +82,7 @@ class MAE(Method):
 
     def prepare(self, batch: Batch, rng: torch.Generator) -> Batch:
         """Draw a view of each image, if the settings say so, and then what is hidden of it."""
-        if self.config.view:
-            batch = replace(batch, images=draw_view(batch, self.config.view, rng))
-        return self.hide(batch, rng)
+        return self.hide(with_view(batch, self.config.view, rng), rng)
 
     def hide(self, batch: Batch, rng: torch.Generator) -> Batch:
         """Draw ``noise``, (B, N) uniform numbers: each image hides the patches with the greatest."""
@@ -143,10 +141,7 @@ class MAE(Method):
     def target(self, images: Tensor) -> Tensor:
         """What predictions are compared with: (B, N, V) pixels, or pixels without their patch's mean and deviation."""
         patches = self._patches(images)
-        if not self.config.norm_pixels:
-            return patches
-        mean, deviation = patch_statistics(patches)
-        return (patches - mean) / deviation
+        return normed_patches(patches) if self.config.norm_pixels else patches
 
     def inherit(self, state: Mapping[str, Tensor], source: Method) -> Inheritance:
         """Take everything over from another MAE stage.

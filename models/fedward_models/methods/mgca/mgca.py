@@ -28,7 +28,7 @@ from fedward_core.cards import Contract, DataNeed, Task
 from fedward_core.errors import DataError, SpecError
 from fedward_core.partition import Role, Rule
 from fedward_models.backbones.backbone import Backbone
-from fedward_models.data.batches.views import draw_view
+from fedward_models.data.batches.views import with_view
 from fedward_models.frozen import read_frozen
 from fedward_models.layers.frozen_module import FrozenModule
 from fedward_models.losses.pair_contrast import retrieval
@@ -86,9 +86,7 @@ class MGCA(Method):
         Raises:
             DataError: There are no reports.
         """
-        if self.config.view:
-            batch = replace(batch, images=draw_view(batch, self.config.view, rng))
-        return self.read(batch)
+        return self.read(with_view(batch, self.config.view, rng))
 
     def read(self, batch: Batch) -> Batch:
         """Cut reports into pieces, and note which are too long and which say something; nothing is drawn.

@@ -16,7 +16,6 @@ Letters: B batch, C channel, H height, W width, K classes.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +25,7 @@ from fedward_core.cards import Contract, DataKind, Task
 from fedward_core.errors import SpecError
 from fedward_core.partition import Role, Rule
 from fedward_models.backbones.backbone import Backbone
-from fedward_models.data.batches.views import draw_view
+from fedward_models.data.batches.views import with_view
 from fedward_models.frozen import FrozenWeights, read_frozen
 from fedward_models.losses.focal_dice import focal_loss, joined, soft_dice
 from fedward_models.losses.label_losses import classification_loss, multi_label_loss
@@ -70,7 +69,7 @@ class Probe(Method):
 
     def prepare(self, batch: Batch, rng: torch.Generator) -> Batch:
         """Draw a view of each image, if the settings say so."""
-        return replace(batch, images=draw_view(batch, self.config.view, rng)) if self.config.view else batch
+        return with_view(batch, self.config.view, rng)
 
     def training_step(self, batch: Batch, clock: Clock) -> StepOutput:  # noqa: ARG002 - the signature of the family
         """The mean loss against the labels; Dice is that of the whole batch, as published."""

@@ -22,7 +22,7 @@ from fedward_core.cards import Contract, DataKind, Task
 from fedward_core.errors import SpecError, UntrainedError
 from fedward_models.backbones.backbone import Backbone
 from fedward_models.data.batches.clip_views import draw_clips, views_for_testing
-from fedward_models.data.batches.views import draw_view
+from fedward_models.data.batches.views import with_view
 from fedward_models.losses.label_losses import classification_loss, multi_label_loss, segmentation_loss
 from fedward_models.method import Batch, Clock, Inheritance, Method, StepOutput, pooling_anew, take_over
 from fedward_models.methods.supervised.config import SupervisedConfig
@@ -62,8 +62,7 @@ class Supervised(Method):
 
         Labels of mixed images are (B, K) floats.
         """
-        if self.config.view:
-            batch = replace(batch, images=draw_view(batch, self.config.view, rng))
+        batch = with_view(batch, self.config.view, rng)
         if self.config.clips:
             batch = replace(batch, images=draw_clips(batch.images, self.config.clips, rng))
         if not (self.config.mixup or self.config.cutmix):
