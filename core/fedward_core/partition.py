@@ -3,14 +3,7 @@
     state  --split-->  shared (compact slices)  +  private (the rest)
     state  <--merge--  shared                   +  private             merge(*split(state)) == state, bit for bit
 
-A rule marks whole tensors, or cuts channels out of them. An axis that is cut is read as ``tiles x channels x unit``:
-
-    conv weight (C, ...)            tiles 1, unit 1          a channel is one row
-    attention qkv (3*H*d, ...)      tiles 3, unit d          a channel is a head, present in q, k and v
-    linear after flattening a map   tiles 1, unit height*width   a channel is a run of columns
-
-The last ``n`` channels are private. A fixed order, the same at every site, keeps shared channels aligned, and when the
-private share grows, what was private stays private (CD2-pFed, Shen et al., CVPR 2022).
+A rule marks whole tensors, or cuts channels out of them as :mod:`fedward_core.channel_cut` says.
 """
 
 import re
@@ -21,9 +14,9 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
 from fedward_core.arrays import Array, Arrays
+from fedward_core.channel_cut import Cut, compact_shape
 from fedward_core.config import Frozen
 from fedward_core.errors import SpecError, UpdateError
 from fedward_core.manifest import Entry, Kind, Manifest
@@ -35,22 +28,6 @@ class Role(StrEnum):
     SHARED = "shared"  # travels every round
     PRIVATE = "private"  # never leaves the site once trained there
     FROZEN = "frozen"  # fetched once by digest, never trained: in neither half
-
-
-class Cut(Frozen):
-    """Where channels lie in a tensor.
-
-    Attributes:
-        channels: How many channels the cut axes hold.
-        dims: The axes that are cut. With one axis an entry is shared if its channel is; with two, if both are.
-        unit: Neighbouring entries that belong to one channel.
-        tiles: How often the whole sequence of channels repeats along the axis.
-    """
-
-    channels: int = Field(ge=1)
-    dims: tuple[int, ...] = (0,)
-    unit: int = Field(default=1, ge=1)
-    tiles: int = Field(default=1, ge=1)
 
 
 class Rule(Frozen):
@@ -85,7 +62,8 @@ class Partition:
         self.share = share
         self._rules = {entry.name: self._rule_of(entry) for entry in manifest.entries}
         for entry in manifest.entries:
-            _check_cuts(entry, self._rules[entry.name])
+            for cut in self._rules[entry.name].cuts:
+                cut.check(entry)
 
     def at(self, share: Fraction) -> "Partition":
         """The same rules at another private share."""
@@ -110,14 +88,14 @@ class Partition:
         shared: dict[str, Array] = {}
         private: dict[str, Array] = {}
         for entry in self.manifest.entries:
-            role, mask = self._fate(entry)
+            role, mask = self._fates[entry.name]
             if role is Role.SHARED:
                 shared[entry.name] = state[entry.name]
             elif role is Role.PRIVATE and mask is None:
                 private[entry.name] = state[entry.name]
             elif mask is not None:
                 whole = np.asarray(state[entry.name])
-                shared[entry.name] = whole[mask].reshape(_compact_shape(mask))
+                shared[entry.name] = whole[mask].reshape(compact_shape(mask))
                 private[entry.name] = whole[~mask]
         return shared, private
 
@@ -129,14 +107,14 @@ class Partition:
         """
         state: dict[str, Array] = {}
         for entry in self.manifest.entries:
-            role, mask = self._fate(entry)
+            role, mask = self._fates[entry.name]
             if role is Role.SHARED:
                 state[entry.name] = _taken(shared, entry.name, entry.shape)
             elif role is Role.PRIVATE and mask is None:
                 state[entry.name] = _taken(private, entry.name, entry.shape)
             elif mask is not None:
                 whole = np.empty(entry.shape, np.dtype(entry.dtype))
-                whole[mask] = _taken(shared, entry.name, _compact_shape(mask)).reshape(-1)
+                whole[mask] = _taken(shared, entry.name, compact_shape(mask)).reshape(-1)
                 whole[~mask] = _taken(private, entry.name, (int(mask.size - mask.sum()),))
                 state[entry.name] = whole
         self._refuse_unexpected(shared, Role.SHARED)
@@ -176,7 +154,7 @@ class Partition:
         if len(cuts) < 2:
             return None
         shape = next(entry.shape for entry in self.manifest.entries if entry.name == name)
-        sides = [_shared_mask(shape, cut, private_channels(cut.channels, self.share)) for cut in cuts]
+        sides = [cut.shared_mask(shape, self.share) for cut in cuts]
         mask: NDArray[np.bool_] = np.any(sides, axis=0) & ~np.all(sides, axis=0)
         return mask if mask.any() else None
 
@@ -194,9 +172,6 @@ class Partition:
             f"no rule says whether '{entry.name}' is shared, private or frozen: add one to the method's rules"
         )
 
-    def _fate(self, entry: Entry) -> tuple[Role, NDArray[np.bool_] | None]:
-        return self._fates[entry.name]
-
     @cached_property
     def _fates(self) -> dict[str, tuple[Role, NDArray[np.bool_] | None]]:
         return {entry.name: self._decide(entry) for entry in self.manifest.entries}
@@ -211,47 +186,12 @@ class Partition:
             return rule.role, None
         mask = np.ones(entry.shape, bool)
         for cut in rule.cuts:
-            mask &= _shared_mask(entry.shape, cut, private_channels(cut.channels, self.share))
+            mask &= cut.shared_mask(entry.shape, self.share)
         return (Role.SHARED, None) if mask.all() else (rule.role, mask)
 
     def _ghost(self) -> dict[str, Array]:
         """Arrays of the right shapes that take no memory."""
         return {e.name: np.broadcast_to(np.zeros((), np.dtype(e.dtype)), e.shape) for e in self.manifest.entries}
-
-
-def private_channels(channels: int, share: Fraction) -> int:
-    """How many of ``channels`` are private: ``share * channels`` rounded half up, and never all or none by rounding.
-
-    A single channel can't be divided; it is shared until the share is 1.
-    """
-    if share in (0, 1) or channels == 1:
-        return channels if share == 1 else 0
-    return min(max(int(share * channels + Fraction(1, 2)), 1), channels - 1)
-
-
-def _shared_mask(shape: tuple[int, ...], cut: Cut, private: int) -> NDArray[np.bool_]:
-    flags = np.arange(cut.channels) < cut.channels - private
-    axis = np.tile(np.repeat(flags, cut.unit), cut.tiles)
-    mask = np.ones(shape, bool)
-    for dim in cut.dims:
-        mask &= axis.reshape([-1 if d == dim else 1 for d in range(len(shape))])
-    return mask
-
-
-def _compact_shape(mask: NDArray[np.bool_]) -> tuple[int, ...]:
-    axes = range(mask.ndim)
-    return tuple(int(mask.any(axis=tuple(other for other in axes if other != axis)).sum()) for axis in axes)
-
-
-def _check_cuts(entry: Entry, rule: Rule) -> None:
-    for cut in rule.cuts:
-        for dim in cut.dims:
-            length = cut.tiles * cut.channels * cut.unit
-            if not 0 <= dim < len(entry.shape) or entry.shape[dim] != length:
-                raise SpecError(
-                    f"cannot cut '{entry.name}' of shape {entry.shape} along axis {dim}: {cut.tiles} x {cut.channels} "
-                    f"channels x {cut.unit} would need {length} entries there"
-                )
 
 
 def _taken(arrays: Arrays, name: str, shape: tuple[int, ...]) -> Array:

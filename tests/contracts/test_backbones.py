@@ -9,9 +9,10 @@ from torch import Tensor
 
 from fedward_core import registry
 from fedward_core.cards import DataNeed
+from fedward_core.channel_cut import Cut
 from fedward_core.errors import SpecError
 from fedward_core.manifest import Manifest
-from fedward_core.partition import Cut, Partition, Role, Rule
+from fedward_core.partition import Partition, Role, Rule
 from fedward_models.backbones.backbone import Axis, Backbone, ChannelGroup
 from fedward_models.building import seeded
 

@@ -9,12 +9,13 @@ from pydantic import ValidationError
 
 from fedward_core.arrays import Array
 from fedward_core.cards import Contract, DatasetCard, Split
+from fedward_core.channel_cut import Cut
 from fedward_core.config import Frozen
 from fedward_core.events import Event, EventKind
 from fedward_core.manifest import Entry, Kind, Manifest
 from fedward_core.metric import Metric
 from fedward_core.order import Base, Failure, Order, Reply, Work
-from fedward_core.partition import Cut, Role, Rule
+from fedward_core.partition import Role, Rule
 from fedward_core.plan import StagePlan
 
 MANIFEST = Manifest(

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedward_core.arrays import Array
+from fedward_core.channel_cut import Cut, private_channels
 from fedward_core.errors import SpecError, UpdateError
 from fedward_core.manifest import Entry, Kind, Manifest
-from fedward_core.partition import Cut, Partition, Role, Rule, private_channels
+from fedward_core.partition import Partition, Role, Rule
 
 SHARES = st.fractions(min_value=0, max_value=1, max_denominator=12)
 FLOAT, INTEGER = "<f4", "<i8"

@@ -18,8 +18,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from fedward_core.cards import Task
+from fedward_core.channel_cut import Cut
 from fedward_core.errors import SpecError
-from fedward_core.partition import Cut, Partition, Role, Rule
+from fedward_core.partition import Partition, Role, Rule
 from fedward_core.spec import Local
 from fedward_models.backbones.backbone import ChannelGroup
 from fedward_models.method import Method

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from fedward_core.partition import private_channels
+from fedward_core.channel_cut import private_channels
 from fedward_models.backbones.backbone import ChannelGroup
 from fedward_models.method import Method
 

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from fedward_core.arrays import Array
 from fedward_core.cards import Contract, Task
+from fedward_core.channel_cut import private_channels
 from fedward_core.errors import SpecError
-from fedward_core.partition import Partition, Role, private_channels
+from fedward_core.partition import Partition, Role
 from fedward_models.backbones.small_cnn.config import SmallCNNConfig
 from fedward_models.building import manifest_of
 from fedward_models.method import Method
