@@ -1,6 +1,6 @@
 """One round: orders out, updates in and folded, the next state."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from fedward_core.aggregation.base import Aggregator
@@ -8,73 +8,15 @@ from fedward_core.arrays import Array, Arrays, num_bytes
 from fedward_core.errors import QuorumError, UpdateError
 from fedward_core.events import EventKind
 from fedward_core.filters.base import Filter
-from fedward_core.order import Base, Failure, Order, Reply, Work
+from fedward_core.order import Base, Failure, Reply, Work
 from fedward_core.partition import Partition
-from fedward_core.plan import StagePlan
-from fedward_core.spec import Cohort, Stage
 from fedward_core.update import SHARED, Update, check_update
 from fedward_server.rounds.alarms import training_alarms
-from fedward_server.rounds.exchange import Answer, Errand, Exchange
+from fedward_server.rounds.exchange import Answer, Errand
 from fedward_server.rounds.fold import OrderedFold
 from fedward_server.rounds.inbox import Inbox
-from fedward_server.rounds.recorder import Recorder
+from fedward_server.rounds.stage_context import StageContext
 from fedward_server.rounds.stage_state import StageState
-
-
-@dataclass(frozen=True, kw_only=True)
-class StageContext:
-    """What stays the same over the rounds of a stage.
-
-    Attributes:
-        run: The run's id.
-        attempt: Counts the restarts of the run.
-        index: The stage's place in the spec.
-        stage: The stage.
-        plan: What its model is made of.
-        cohort: Quorum and deadline.
-        sites: Who is asked, in alphabetical order.
-        exchange: Delivery.
-        recorder: Events.
-    """
-
-    run: str
-    attempt: int
-    index: int
-    stage: Stage
-    plan: StagePlan
-    cohort: Cohort
-    sites: Sequence[str]
-    exchange: Exchange
-    recorder: Recorder
-
-    def errands(
-        self, work: Work, sites: Iterable[str], state: StageState, *, joining: bool = False
-    ) -> dict[str, Errand]:
-        """The orders for sites, with the weights that each lacks.
-
-        A site gets what travelled at its last counted round; one that joins gets everything. Sites that get the same
-        share one set of arrays. A training order belongs to the state's round, an evaluation to the round before.
-        """
-        bases = {site: None if joining else state.bases.get(site) for site in sites}
-        travelling = {base: self._travelling(base, state) for base in set(bases.values())}
-        return {site: Errand(order=self._order(work, b, state), arrays=travelling[b]) for site, b in bases.items()}
-
-    def _travelling(self, base: Base | None, state: StageState) -> Arrays:
-        if base is None:
-            return state.weights
-        return self.plan.partition(self.stage.share_at(base.round)).split(state.weights)[0]
-
-    def _order(self, work: Work, base: Base | None, state: StageState) -> Order:
-        return Order(
-            run=self.run,
-            attempt=self.attempt,
-            work=work,
-            stage=self.index,
-            round=state.round if work is Work.TRAIN else state.round - 1,
-            parent=state.digest,
-            base=base,
-            plan=self.plan,
-        )
 
 
 @dataclass
@@ -86,6 +28,9 @@ class Round:
         state: The state before the round.
         aggregator: Folds the updates.
         inbox: Where updates wait.
+        replies: What the sites that contributed so far have told, by site.
+        bytes_sent: Bytes of all weights that went out in the round.
+        bytes_received: Bytes of all updates that counted.
     """
 
     context: StageContext

@@ -24,7 +24,7 @@ from fedward_server.rounds.planning import Planner, PlanRequest
 from fedward_server.rounds.preflight import Preflight
 from fedward_server.rounds.recorder import Recorder
 from fedward_server.rounds.reuse import StageShelf
-from fedward_server.rounds.round import StageContext
+from fedward_server.rounds.stage_context import StageContext
 from fedward_server.rounds.stage_run import StageRun
 from fedward_server.rounds.stage_state import StageFolder, keep_plan, kept_plan, read_final
 

@@ -19,7 +19,8 @@ from fedward_server.rounds.best import BestModel
 from fedward_server.rounds.exchange import Answer
 from fedward_server.rounds.inbox import Inbox
 from fedward_server.rounds.public_ensemble import PublicEnsemble
-from fedward_server.rounds.round import Round, StageContext
+from fedward_server.rounds.round import Round
+from fedward_server.rounds.stage_context import StageContext
 from fedward_server.rounds.stage_state import StageFolder, StageState
 
 
