@@ -21,7 +21,8 @@ from fedward_models.building import build_method, manifest_of
 from fedward_models.data import describe, label_subset, open_split
 from fedward_models.data.batches.loader import Loader
 from fedward_models.data.image_set import ImageSet, open_public
-from fedward_models.method import Inheritance, Method
+from fedward_models.inheritance import Inheritance
+from fedward_models.method import Method
 from fedward_models.personalisation.personalisation import Personalisation
 from fedward_models.programs.memory import lack_of_memory_told
 from fedward_models.programs.program import Site

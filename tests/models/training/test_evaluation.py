@@ -15,7 +15,8 @@ from fedward_core.cards import Contract, Task
 from fedward_core.errors import DataError, DivergedError
 from fedward_core.metric import Metric, Metrics
 from fedward_models.backbones.vit.config import ViTConfig
-from fedward_models.method import Batch, Clock, Inheritance, Method, StepOutput
+from fedward_models.inheritance import Inheritance
+from fedward_models.method import Batch, Clock, Method, StepOutput
 from fedward_models.methods.mae.config import MAEConfig
 from fedward_models.training.bootstrap import measure
 from fedward_models.training.evaluation import BATCH_SIZE, evaluate

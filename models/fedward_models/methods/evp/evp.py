@@ -28,8 +28,9 @@ from fedward_core.partition import Role, Rule
 from fedward_models.backbones.backbone import Backbone
 from fedward_models.backbones.clip_vit.clip_vit import CHANNELS, CLIPViT
 from fedward_models.frozen import FrozenWeights, read_frozen
+from fedward_models.inheritance import Inheritance, take_over
 from fedward_models.losses.label_losses import classification_loss
-from fedward_models.method import Batch, Clock, Inheritance, Method, StepOutput, take_over
+from fedward_models.method import Batch, Clock, Method, StepOutput
 from fedward_models.methods.evp.canvas import check_crop, cropped, resized
 from fedward_models.methods.evp.config import EVPConfig
 from fedward_models.methods.evp.diversity import diversified

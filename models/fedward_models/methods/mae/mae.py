@@ -24,12 +24,13 @@ from fedward_core.errors import SpecError
 from fedward_models.backbones.backbone import Backbone
 from fedward_models.backbones.vit.vit import ViT
 from fedward_models.data.batches.views import with_view
+from fedward_models.inheritance import Inheritance, take_over
 from fedward_models.layers.masking import Mask, some_visible
 from fedward_models.layers.patch_decoder import PatchDecoder
 from fedward_models.layers.patches import patchify, unpatchify
 from fedward_models.layers.transformer import layer_norm
 from fedward_models.losses.patch_reconstruction import normed_patches, patch_reconstruction, patch_statistics
-from fedward_models.method import Batch, Clock, Inheritance, Method, StepOutput, take_over
+from fedward_models.method import Batch, Clock, Method, StepOutput
 from fedward_models.methods.mae.config import MAEConfig
 
 

@@ -30,10 +30,11 @@ from fedward_core.partition import Role, Rule
 from fedward_models.backbones.backbone import Backbone
 from fedward_models.data.batches.views import with_view
 from fedward_models.frozen import read_frozen
+from fedward_models.inheritance import Inheritance, take_over
 from fedward_models.layers.frozen_module import FrozenModule
 from fedward_models.losses.pair_contrast import retrieval
 from fedward_models.losses.token_alignment import token_weights
-from fedward_models.method import Batch, Clock, Inheritance, Method, StepOutput, take_over
+from fedward_models.method import Batch, Clock, Method, StepOutput
 from fedward_models.methods.mgca.alignment import Pairs, alignment_losses, weighted_sum
 from fedward_models.methods.mgca.config import MGCAConfig
 from fedward_models.methods.mgca.heads import Projection

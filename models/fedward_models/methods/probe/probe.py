@@ -27,9 +27,10 @@ from fedward_core.partition import Role, Rule
 from fedward_models.backbones.backbone import Backbone
 from fedward_models.data.batches.views import with_view
 from fedward_models.frozen import FrozenWeights, read_frozen
+from fedward_models.inheritance import Inheritance, pooling_anew, take_over
 from fedward_models.losses.focal_dice import focal_loss, joined, soft_dice
 from fedward_models.losses.label_losses import classification_loss, multi_label_loss
-from fedward_models.method import Batch, Clock, Inheritance, Method, StepOutput, pooling_anew, take_over
+from fedward_models.method import Batch, Clock, Method, StepOutput
 from fedward_models.methods.probe.config import DecoderSettings, ProbeConfig
 from fedward_models.methods.probe.features import read_features, width_of
 from fedward_models.methods.probe.mask_measures import box_precisions, dice_of_every_image
