@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -17,7 +18,11 @@ PART = ".part"
 
 @contextmanager
 def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
-    """A temporary path beside ``path`` that takes its place, flushed to disk, when the block ends well.
+    """A temporary path beside ``path`` that takes its place when the block ends well.
+
+    Args:
+        path: The file; its folder is made.
+        durable: Flush to disk before the file takes its place: needed where it must survive a loss of power.
 
     Raises:
         CheckpointError: Writing failed; what stood at ``path`` is as it was.
@@ -38,6 +43,23 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def write_secret(path: Path, content: bytes, *, durable: bool = True) -> None:
+    """Write a file that nobody but its user can read at any moment, whole or not at all.
+
+    Args:
+        path: The file; its folder is made.
+        content: All of it.
+        durable: As of :func:`replacing`.
+
+    Raises:
+        CheckpointError: Writing failed; what stood at ``path`` is as it was.
+    """
+    with replacing(path, durable=durable) as temporary:
+        temporary.unlink(missing_ok=True)  # one that was left there may be open to others
+        with open(temporary, "xb", opener=partial(os.open, mode=0o600)) as file:
+            file.write(content)
 
 
 @contextmanager

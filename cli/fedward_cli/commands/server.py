@@ -1,7 +1,6 @@
 """``fedward server``: the coordinator."""
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +8,7 @@ import typer
 
 from fedward_cli.display.consoles import tell
 from fedward_cli.options import finite
-from fedward_core.atomic import replacing
+from fedward_core.atomic import write_secret
 from fedward_core.frozen_weights import MOST_GB
 from fedward_core.loopback import HERE
 
@@ -120,15 +119,9 @@ def _tls_files(certificate: Path | None, key: Path | None, authority: Path | Non
 
 
 def _teller(file: Path | None) -> Callable[[str], None]:
-    return _print_key if file is None else partial(_write_key, file)
+    return _print_key if file is None else lambda key: write_secret(file, f"{key}\n".encode())
 
 
 def _print_key(key: str) -> None:
     tell("The administrator's key, shown this once:")
     typer.echo(key)
-
-
-def _write_key(file: Path, key: str) -> None:
-    with replacing(file) as temporary:
-        temporary.touch(mode=0o600)
-        temporary.write_text(f"{key}\n", encoding="utf-8")

@@ -15,7 +15,6 @@
 <home>/flower/, *.log     what Flower keeps, and what the agent's processes say
 """
 
-import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -120,15 +119,3 @@ class AgentHome:
     def _lock(self, *, make: bool) -> AbstractContextManager[None]:
         busy = AgentError("another agent uses this home folder: end it, or choose another --home")
         return claimed(self.path / "agent.lock", busy, make=make)
-
-
-def write_secret(path: Path, content: bytes) -> None:
-    """Write a file that nobody but its user can read at any moment, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)

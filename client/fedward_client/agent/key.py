@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from fedward_client.agent.errors import AgentError
-from fedward_client.agent.home import write_secret
+from fedward_core.atomic import write_secret
 
 OTHERS = 0o077  # the permissions of everybody but the file's owner
 

@@ -6,7 +6,8 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from fedward_client.agent.errors import AgentError
-from fedward_client.agent.home import AgentHome, write_secret
+from fedward_client.agent.home import AgentHome
+from fedward_core.atomic import write_secret
 from fedward_core.config import Frozen
 from fedward_core.fleet_messages import Membership
 

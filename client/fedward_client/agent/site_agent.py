@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from fedward_client.agent.home import AgentHome, write_secret
+from fedward_client.agent.home import AgentHome
 from fedward_client.agent.node import Link, SuperNode
 from fedward_client.agent.user import hand_over
 from fedward_client.flower.app_settings import AppSettings
@@ -19,6 +19,7 @@ from fedward_client.flower.superexec import Approvals, SuperExec
 from fedward_client.flower.warm_helper import WarmHelper
 from fedward_client.jobs.slot import Slot
 from fedward_client.pace import Pace
+from fedward_core.atomic import write_secret
 from fedward_core.loopback import LOOPBACK, free_port
 from fedward_core.spec import Spec
 

@@ -21,6 +21,7 @@ from flwr.common.constant import SubStatus
 from flwr.proto.runtime_pb2 import AcquireTaskRequest, PushTaskOutputRequest
 from flwr.supercore.constant import TaskType
 
+from fedward_core.atomic import write_secret
 from fedward_core.engine import Job
 from fedward_core.processes.launching import Child, end_child, start_child
 from fedward_server.flower.connection import Connection
@@ -97,7 +98,8 @@ class ServerAppLauncher:
         if run_id in self._approved.keys() - self._children.keys():
             self._children[run_id] = self._start(run_id, token)
         elif self._shared is not None:
-            _write_token(self._shared / f"{run_id}.token", token)
+            self._shared.mkdir(mode=0o700, exist_ok=True)
+            write_secret(self._shared / f"{run_id}.token", token.encode(), durable=False)
         else:
             self._refuse(token)
 
@@ -115,7 +117,7 @@ class ServerAppLauncher:
     def _start(self, run_id: int, token: str) -> Child:
         job_file, token_file = self._home / f"{run_id}.job.json", self._home / f"{run_id}.token"
         write_job(job_file, self._approved[run_id])
-        _write_token(token_file, token)
+        write_secret(token_file, token.encode(), durable=False)
         program = Path(sysconfig.get_path("scripts")) / "flwr-serverapp"
         place = ["--runtime-api-address", self._connection.address, *self._connection.arguments()]
         # Nothing of a run may be written by an attempt that is dead, so its ServerApp gets no time when it is killed.
@@ -134,12 +136,3 @@ class ServerAppLauncher:
             )
         finally:
             client.close()
-
-
-def _write_token(path: Path, token: str) -> None:
-    """Write a token that only this user can read at any moment."""
-    path.parent.mkdir(mode=0o700, exist_ok=True)
-    temporary = path.with_suffix(".part")
-    temporary.touch(mode=0o600)
-    temporary.write_text(token, encoding="utf-8")
-    temporary.replace(path)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from fedward_core.atomic import replacing
+from fedward_core.atomic import replacing, write_secret
 from fedward_core.config import Frozen
 from fedward_core.loopback import LOOPBACK, free_port
 from fedward_core.processes.launching import end_service, start_service
@@ -147,9 +147,7 @@ class SuperLinkKeeper:
         self.keys.mkdir(mode=0o700, parents=True, exist_ok=True)
         secret = self.keys / SECRET
         if not secret.exists():
-            with replacing(secret) as temporary:
-                temporary.touch(mode=0o600)
-                temporary.write_bytes(secrets.token_hex(32).encode())
+            write_secret(secret, secrets.token_hex(32).encode())
         with replacing(self.keys / STARTED) as temporary:
             temporary.write_text(str(time.time_ns()), encoding="utf-8")
         (self.keys / AUTHORITY).unlink(missing_ok=True)

@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from fedward_client.agent.approvals import Approvals
 from fedward_client.agent.errors import AgentError, PolicyError
-from fedward_client.agent.home import write_secret
 from fedward_client.agent.key import SiteKey
+from fedward_core.atomic import write_secret
 
 APP, OTHER = "a" * 64, "b" * 64
 
