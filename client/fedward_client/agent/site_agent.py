@@ -8,7 +8,6 @@ import threading
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from fedward_client.agent.home import AgentHome
@@ -112,7 +111,5 @@ class SiteAgent:
         closed = [home.policy, home.approvals, home.membership, home.key, home.jobs, *self._home.glob("*.log")]
         hand_over(self._home, self._settings.run_as, own=own, read=read, closed=closed)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stack.close()

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Self, TypeVar
 
 from fedward_core.atomic import replacing
@@ -59,9 +58,7 @@ class FlowerRun:
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         with suppress(SuperLinkAwayError, RunRefusedError):
             if not self._control.status(self.id).finished:
                 self._control.stop_run(self.id)

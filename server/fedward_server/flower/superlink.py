@@ -6,7 +6,6 @@ Everything of one SuperLink lies in its home: its database and what Flower keeps
 import sysconfig
 import time
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from fedward_core.errors import FedwardError
@@ -82,9 +81,7 @@ class SuperLink:
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def _wait_until_healthy(self, child: Child) -> None:

@@ -2,7 +2,6 @@
 
 import tempfile
 from math import prod
-from types import TracebackType
 from typing import Self
 
 import numpy as np
@@ -28,9 +27,7 @@ class Pile:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._file.close()
 
     def __len__(self) -> int:
