@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.report import Spread, print_table
-from fedward_cli.network.processes import STUDY, Network, network, sites_of
+from fedward_cli.network.local_network import STUDY, Network, network
+from fedward_cli.network.sites import sites_of
 from fedward_core.spec import Spec
 from fedward_models.data import generate, sites_in
 

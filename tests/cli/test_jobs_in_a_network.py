@@ -8,7 +8,8 @@ import pytest
 from waiting import wait_until
 
 from fedward_cli.network.deployed import Deployed
-from fedward_cli.network.processes import network, sites_of
+from fedward_cli.network.local_network import network
+from fedward_cli.network.sites import sites_of
 from fedward_cli.simulation.execution import execute, job_for
 from fedward_client.agent.home import AgentHome
 from fedward_client.agent.policy import read_policy

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from fedward_cli.network.deployed import Deployed
-from fedward_cli.network.processes import network, sites_of
+from fedward_cli.network.local_network import network
+from fedward_cli.network.sites import sites_of
 from fedward_cli.simulation.execution import execute, job_for
 from fedward_core.arrays import digest, read_arrays
 from fedward_core.cards import DataKind

@@ -20,7 +20,8 @@ from waiting import wait_until
 from fedward_cli.commands.up import _tell_what_to_type
 from fedward_cli.network import deployed
 from fedward_cli.network.deployed import Deployed
-from fedward_cli.network.processes import Network, NetworkError, Site, network, sites_of
+from fedward_cli.network.local_network import Network, NetworkError, network
+from fedward_cli.network.sites import Site, sites_of
 from fedward_cli.simulation.execution import execute, job_for
 from fedward_client.agent.home import AgentHome
 from fedward_client.agent.membership import Enrolled, write_enrolled

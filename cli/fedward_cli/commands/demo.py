@@ -84,7 +84,8 @@ def _about(data: Path, arms: Sequence[Spec]) -> tuple[Spec, ...]:
 
 def _run_deployed(arms: Sequence[Spec], plan: Plan) -> Comparison:
     from fedward_cli.network.deployed import Deployed  # Flower is slow to import
-    from fedward_cli.network.processes import network, sites_of
+    from fedward_cli.network.local_network import network
+    from fedward_cli.network.sites import sites_of
 
     home = plan.out / "network"
     if plan.fresh:

@@ -13,7 +13,7 @@ from fedward_cli.simulation import hospitals
 from fedward_core.spec import Spec
 
 if TYPE_CHECKING:
-    from fedward_cli.network.processes import Network
+    from fedward_cli.network.local_network import Network
 
 DATASET = "simulated"
 _IMAGES = 200  # of each hospital: enough to see a run learn something within a minute
@@ -32,7 +32,8 @@ def up(
 
     For example `fedward up --home my-network`
     """
-    from fedward_cli.network.processes import network, sites_of  # Flower is slow to import
+    from fedward_cli.network.local_network import network  # Flower is slow to import
+    from fedward_cli.network.sites import sites_of
 
     spec = _spec()
     data = hospitals.simulated(home / "data", spec, images=_IMAGES)
@@ -52,7 +53,7 @@ def _spec() -> Spec:
 
 def _rehearsal() -> dict[str, object]:
     """A request that can be typed."""
-    from fedward_cli.network.processes import STUDY
+    from fedward_cli.network.local_network import STUDY
 
     stage = {"name": "only", "method": "rehearsal", "rounds": 5}
     return {
@@ -63,7 +64,7 @@ def _rehearsal() -> dict[str, object]:
 
 
 def _tell_what_to_type(running: "Network") -> None:
-    from fedward_cli.network.processes import STUDY
+    from fedward_cli.network.local_network import STUDY
 
     processes = ", ".join(f"{name} {pid}" for name, pid in running.processes.items())
     output().print(f"Processes: {escape(processes)}")

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.markup import escape
 
 from fedward_cli.display.consoles import tell
-from fedward_cli.network.processes import STUDY, Network
+from fedward_cli.network.local_network import STUDY, Network
 from fedward_cli.network.run_events import event_of, follow_to_the_end
 from fedward_cli.simulation.event_file import EVENTS
 from fedward_cli.simulation.execution import CURVES, check_same, find_run, remove_run, write_figures

@@ -11,6 +11,7 @@ import shutil
 import threading
 import time
 from pathlib import Path
+from typing import Self
 
 from pydantic import ValidationError
 
@@ -30,9 +31,11 @@ from fedward_server.flower.superlink import (
 )
 from fedward_server.tls import TLSFiles
 
+RECORD, KEYS = "process.json", "keys"
 
-class _Kept(Frozen):
-    """The SuperLink that was started last.
+
+class StartedSuperLink(Frozen):
+    """The SuperLink of a home folder that was started last.
 
     Attributes:
         process: Its process, alive or not.
@@ -41,6 +44,23 @@ class _Kept(Frozen):
 
     process: Process
     port: int
+
+    @classmethod
+    def read(cls, home: Path) -> Self | None:
+        """What the home folder tells of it; None before the first start."""
+        try:
+            return cls.model_validate_json((home / RECORD).read_bytes())
+        except (FileNotFoundError, ValidationError):
+            return None
+
+    def write(self, home: Path) -> None:
+        """Let the home folder tell."""
+        with replacing(home / RECORD) as temporary:
+            temporary.write_text(self.model_dump_json(), encoding="utf-8")
+
+    def connection(self, home: Path) -> Connection:
+        """How it is reached, with the keys that lie in its home folder."""
+        return Connection(address=f"{LOOPBACK}:{self.port}", keys=home / KEYS)
 
 
 class SuperLinkKeeper:
@@ -59,7 +79,7 @@ class SuperLinkKeeper:
     @property
     def keys(self) -> Path:
         """The folder that clients of the SuperLink are given with its address."""
-        return self._home / "keys"
+        return self._home / KEYS
 
     def ensure(self) -> str:
         """Start the SuperLink, adopt the one that lives, or restart one that died, with its database and on its port.
@@ -76,7 +96,7 @@ class SuperLinkKeeper:
                 kept = self._start(free_port() if kept is None else kept.port)
                 if not self._becomes_healthy(kept):
                     raise SuperLinkError("the SuperLink does not start, or does not answer: its log says why")
-            return self._connection(kept).address
+            return kept.connection(self._home).address
 
     def register(self, site: str, public_key_pem: bytes) -> str:
         """Let a site's node in, and no other of its name; a key that the site has registered already is fine.
@@ -125,23 +145,19 @@ class SuperLinkKeeper:
     def _control(self) -> FlowerControl:
         return FlowerControl(Connection(address=self.ensure(), keys=self.keys))
 
-    def _kept(self) -> _Kept | None:
-        try:
-            return _Kept.model_validate_json((self._home / "process.json").read_bytes())
-        except (FileNotFoundError, ValidationError):
-            return None
+    def _kept(self) -> StartedSuperLink | None:
+        return StartedSuperLink.read(self._home)
 
-    def _start(self, port: int) -> _Kept:
+    def _start(self, port: int) -> StartedSuperLink:
         self._write_keys()
         process = start_service(
             superlink_command(self._home, port, keys=self.keys, tls=self._tls),
             log=self._home / "superlink.log",
             environment=superlink_environment(self._home),
         )
-        kept = _Kept(process=process, port=port)
-        with replacing(self._home / "process.json") as temporary:
-            temporary.write_text(kept.model_dump_json(), encoding="utf-8")
-        return kept
+        started = StartedSuperLink(process=process, port=port)
+        started.write(self._home)
+        return started
 
     def _write_keys(self) -> None:
         self.keys.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -154,18 +170,15 @@ class SuperLinkKeeper:
         if self._tls is not None:
             shutil.copyfile(self._tls.authority, self.keys / AUTHORITY)
 
-    def _becomes_healthy(self, kept: _Kept) -> bool:
+    def _becomes_healthy(self, kept: StartedSuperLink) -> bool:
         """Wait until a SuperLink answers; one that lives and does not is ended."""
         deadline = time.monotonic() + START_TIMEOUT_S
         while kept.process.is_alive and time.monotonic() < deadline:
-            if self._connection(kept).healthy():
+            if kept.connection(self._home).healthy():
                 return True
             time.sleep(POLL_S)
         end_service(kept.process)
         return False
-
-    def _connection(self, kept: _Kept) -> Connection:
-        return Connection(address=f"{LOOPBACK}:{kept.port}", keys=self.keys)
 
 
 def _nodes_of(control: FlowerControl, site: str) -> list[Node]:

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from fedward_cli.network import processes as network_module
-from fedward_cli.network.processes import STUDY, Network, Site, network, sites_of
+from fedward_cli.network.local_network import STUDY, Network, network
 from fedward_cli.network.run_events import follow_to_the_end
+from fedward_cli.network.sites import Site, sites_of
 from fedward_client.agent.errors import AgentError
 from fedward_client.agent.user import check_user
 from fedward_core.arrays import digest, read_arrays

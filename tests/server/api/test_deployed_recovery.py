@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedward_cli.network.processes import STUDY, Network, network, sites_of
+from fedward_cli.network.local_network import STUDY, Network, network
+from fedward_cli.network.sites import sites_of
 from fedward_core import registry
 from fedward_core.arrays import digest, read_arrays
 from fedward_core.engine import Job

@@ -18,26 +18,25 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from fedward_cli.network.coordinator import Coordinator, UnreachableError
+from fedward_cli.network.sites import Site
 from fedward_client.agent.approvals import Approvals
 from fedward_client.agent.enrolment import enrol
 from fedward_client.agent.home import AgentHome
 from fedward_client.agent.key import SiteKey
 from fedward_client.agent.membership import read_enrolled
 from fedward_core.cards import DataKind
-from fedward_core.errors import DataError, FedwardError
+from fedward_core.errors import FedwardError
 from fedward_core.loopback import LOOPBACK, free_port
 from fedward_core.processes.launching import Child, end_child, start_child
-from fedward_models.data.source import TABLE, locate
 from fedward_server.flower.bundle import build_bundle
-from fedward_server.flower.connection import Connection
 from fedward_server.flower.control import FlowerControl
+from fedward_server.flower.superlink_keeper import StartedSuperLink
 
 STUDY = "hospitals"
 HEARTBEAT_S = 0.5  # so that a run on one machine does not wait for sites to answer
@@ -49,19 +48,6 @@ PATIENCE_S = 30.0  # the coordinator ends runs, attempts and its SuperLink in or
 
 class NetworkError(FedwardError):
     """A part of the network did not start, or has ended."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Site:
-    """A hospital of the network.
-
-    Attributes:
-        name: Its name.
-        path: Its ``.npz`` file, or its folder with ``labels.csv``.
-    """
-
-    name: str
-    path: Path
 
 
 class Network:
@@ -88,15 +74,12 @@ class Network:
     @property
     def processes(self) -> dict[str, int]:
         """Process ids by what they are, the SuperLink's among them."""
-        kept = json.loads((self._home / "coordinator" / "superlink" / "process.json").read_text(encoding="utf-8"))
         own = {name: child.pid for name, child in self.children.items()}
-        return {"coordinator": own.pop("coordinator"), "SuperLink": kept["process"]["pid"], **own}
+        return {"coordinator": own.pop("coordinator"), "SuperLink": self._superlink.process.pid, **own}
 
     def nodes(self) -> tuple[str, ...]:
         """The ids of the nodes that are connected to the SuperLink."""
-        superlink = self._home / "coordinator" / "superlink"
-        port = json.loads((superlink / "process.json").read_text(encoding="utf-8"))["port"]
-        with FlowerControl(Connection(address=f"{LOOPBACK}:{port}", keys=superlink / "keys")) as control:
+        with FlowerControl(self._superlink.connection(self._superlink_home)) as control:
             return tuple(str(node.id) for node in control.nodes() if node.online)
 
     def flower_run(self, run: str) -> str:
@@ -166,6 +149,16 @@ class Network:
         """Wait until so many sites are connected and have told of their datasets."""
         self._wait(lambda: len(self._present()) >= count, "not every agent has reported")
 
+    @property
+    def _superlink_home(self) -> Path:
+        return self._home / "coordinator" / "superlink"
+
+    @property
+    def _superlink(self) -> StartedSuperLink:
+        started = StartedSuperLink.read(self._superlink_home)
+        assert started is not None, "the coordinator starts it before a site has enrolled"
+        return started
+
     def _present(self) -> list[Any]:
         return [site for site in self.coordinator.get("/sites") if site["online"] and site["datasets"]]
 
@@ -200,15 +193,6 @@ class Network:
             time.sleep(POLL_S)
 
 
-def sites_of(data: Path, names: tuple[str, ...]) -> tuple[Site, ...]:
-    """The hospitals of a folder of data.
-
-    Raises:
-        DataError: A site has no file or folder of its own, but only rows in a table of all.
-    """
-    return tuple(_site_of(data, name) for name in names)
-
-
 @contextmanager
 def network(
     home: Path, sites: tuple[Site, ...], *, dataset: str, kind: DataKind = DataKind.IMAGE, port: int = 0
@@ -237,15 +221,6 @@ def network(
         study = {"name": STUDY, "sites": [site.name for site in sites], "enrolled": True}
         made.coordinator.post("/studies", study)
         yield made
-
-
-def _site_of(data: Path, name: str) -> Site:
-    source = locate(data, name)
-    if source.shared:
-        raise DataError(
-            "sites share one labels.csv: a network needs a file or a folder for each site, as hospitals have"
-        )
-    return Site(name=name, path=source.path.parent if source.path.name == TABLE else source.path)
 
 
 def _end(children: dict[str, Child]) -> None:
