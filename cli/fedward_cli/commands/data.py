@@ -11,15 +11,25 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from pydantic import ValidationError
 from rich.markup import escape
 
+from fedward_cli.commands.dataset_options import (
+    Classes,
+    Depth,
+    Frames,
+    Kind,
+    Labels,
+    Px,
+    Spacing,
+    Window,
+    dataset_of,
+    numbers,
+)
 from fedward_cli.display.consoles import errors, tell
 from fedward_cli.display.data_tables import as_json_of, show_differences, show_sites
-from fedward_cli.options import AsJson, class_names, finite, folder_of_sites
+from fedward_cli.options import AsJson, finite, folder_of_sites
 from fedward_core.cards import DataKind, Task
-from fedward_core.errors import DataError, SpecError
-from fedward_core.spec import Dataset
+from fedward_core.errors import DataError
 
 app = typer.Typer(no_args_is_help=True, help="Make, look at and cut data, site by site.")
 
@@ -31,16 +41,7 @@ Source = Annotated[
     ),
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same files.")]
-Px = Annotated[int, typer.Option("--px", min=8, help="Look at images resized to this height and width.")]
-Kind = Annotated[DataKind, typer.Option(help="What one example is.")]
-Depth = Annotated[int | None, typer.Option(min=1, help="Slices of a volume after resampling.")]
-Frames = Annotated[int | None, typer.Option(min=1, help="Frames of a clip.")]
-Spacing = Annotated[str, typer.Option(help="Resample volumes to this depth, height and width of a voxel, e.g. 3,1,1.")]
-Window = Annotated[str, typer.Option(help="The values shown as black and white, e.g. -1000,400 for CT of lungs.")]
-Classes = Annotated[str, typer.Option(help="Class names in the order of their numbers, with commas.")]
 _READING = "reading images, each of which is decoded once and kept"
-_NEEDS = {"depth": DataKind.VOLUME, "frames": DataKind.CLIP}
-Labels = Annotated[Task, typer.Option("--task", help="What the labels mean.")]
 
 
 def _png(path: Path | None) -> Path | None:
@@ -105,7 +106,9 @@ def inspect(
     """
     from fedward_models.data import inspect as look_at
 
-    dataset = _dataset(data, px, classes, task, kind, depth, frames, spacing, window)
+    dataset = dataset_of(
+        data, px=px, classes=classes, task=task, kind=kind, depth=depth, frames=frames, spacing=spacing, window=window
+    )
     with errors().status(_READING):
         summaries = look_at(data, dataset)
     if as_json:
@@ -138,7 +141,9 @@ def compare(
     """
     from fedward_models.data import compare_sites
 
-    dataset = _dataset(data, px, classes, task, kind, depth, frames, spacing, window)
+    dataset = dataset_of(
+        data, px=px, classes=classes, task=task, kind=kind, depth=depth, frames=frames, spacing=spacing, window=window
+    )
     with errors().status(_READING):
         found = compare_sites(data, dataset)
     if as_json:
@@ -176,7 +181,7 @@ def import_(
     """
     from fedward_models.data import import_pfllib
 
-    low, high = _numbers(black_and_white, 2, "--range")
+    low, high = numbers(black_and_white, 2, "--range")
     if low >= high:
         raise typer.BadParameter(f"--range is '{black_and_white}', expected the value of black below that of white")
     _refuse_sites_in(out)
@@ -209,53 +214,6 @@ def split(
             _tell_written(split_site(data, name, parts, out, seed), out)
         else:
             _tell_written(split_dirichlet(data, name, parts, out, alpha=alpha, seed=seed), out)
-
-
-def _dataset(
-    data: Path,
-    px: int,
-    classes: str,
-    task: Task,
-    kind: DataKind,
-    depth: int | None,
-    frames: int | None,
-    spacing: str,
-    window: str,
-) -> Dataset:
-    for needed, given in (("depth", depth), ("frames", frames)):
-        if given is None and kind is _NEEDS[needed]:
-            raise typer.BadParameter(f"--kind {kind} needs --{needed}: say how many, e.g. --{needed} 16")
-    try:
-        return Dataset(
-            name=data.resolve().name or "data",
-            kind=kind,
-            image_px=px,
-            depth=depth,
-            frames=frames,
-            spacing_mm=_numbers(spacing, 3, "--spacing") if spacing else None,
-            window=_numbers(window, 2, "--window") if window else None,
-            classes=class_names(classes),
-            task=task,
-        )
-    except ValidationError as error:
-        faults = dict.fromkeys(_words(fault["loc"], fault["msg"]) for fault in error.errors())
-        raise SpecError("; ".join(faults)) from None
-
-
-def _words(place: tuple[int | str, ...], message: str) -> str:
-    """What is wrong, and with which setting where the message does not say so itself."""
-    words = message.removeprefix("Value error, ")
-    return f"{place[0]}: {words}" if place else words
-
-
-def _numbers(text: str, count: int, option: str) -> tuple[float, ...]:
-    try:
-        numbers = tuple(map(float, text.split(",")))
-    except ValueError:
-        numbers = ()
-    if len(numbers) != count:
-        raise typer.BadParameter(f"{option} is '{text}', expected {count} numbers with commas between them")
-    return numbers
 
 
 def _refuse_sites_in(out: Path) -> None:
