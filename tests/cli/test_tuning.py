@@ -121,6 +121,7 @@ def test_the_command_prints_the_budget_and_keeps_what_was_tried(bench: Any) -> N
         ("seed: [", r'(?s)cannot read the grid.* in "grid\.yaml", line 1'),
         ("seed: none", r"seed: .*; settings: Field required$"),
         ("- 1", "is wrong"),
+        ("seed: 1000\nsettings: {}\nsettings: {}", "the key 'settings' stands there twice"),
     ],
 )
 def test_a_grid_that_cannot_be_read_is_refused(text: str, words: str, tmp_path: Path) -> None:

@@ -14,7 +14,6 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Self
 
-import yaml
 from pydantic import Field, ValidationError
 
 from fedward_cli.comparison.arm_runs import Part, Plan, parts_of, results_of
@@ -27,6 +26,7 @@ from fedward_core.engine import Job
 from fedward_core.errors import FedwardError, SpecError, without_folder
 from fedward_core.metric import Metric, Metrics
 from fedward_core.spec import Spec
+from fedward_core.yaml_file import read_yaml
 
 LAST = "last"
 Settings = dict[str, Any]
@@ -52,17 +52,16 @@ class Grid(Frozen):
         """Read a YAML file.
 
         Raises:
-            SpecError: It is no such file.
+            SpecError: It is no such file, or has a key twice in one table.
         """
         try:
-            with path.open(encoding="utf-8") as file:
-                return cls.model_validate(yaml.safe_load(file))
+            return cls.model_validate(read_yaml(path))
         except ValidationError as error:
             faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
             raise SpecError(
                 f"the grid '{path.name}' is wrong: expected 'seed' and 'settings', lists of values by place: {faults}"
             ) from None
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        except (OSError, ValueError) as error:
             raise SpecError(f"cannot read the grid '{path.name}': {without_folder(error, path)}") from error
 
     def trials(self, arm: str) -> list[Settings]:
