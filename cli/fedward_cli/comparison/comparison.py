@@ -10,7 +10,7 @@ from statistics import fmean
 from typing import Literal
 
 from fedward_cli.comparison.row import Collapse, Difference, Effort, Figure, Row
-from fedward_cli.simulation.averages import pooled
+from fedward_cli.simulation.averages import mean_over_sites, pooled
 from fedward_cli.simulation.results import Results
 from fedward_cli.simulation.site_prior import SITE_PRIOR, site_prior
 from fedward_core.cards import DatasetCard, Split, agreed_contract
@@ -94,7 +94,7 @@ def _row_of_arm(arm: str, runs: Sequence[Results], metric: str, seeds: Sequence[
 def _row(arm: str, runs: Sequence[Mapping[str, Metrics]], metric: str) -> Row:
     sites = sorted({site for run in runs for site in run})
     figures = {site: _site_figure([run[site] for run in runs if site in run], metric) for site in sites}
-    by_seed = tuple(_mean_over_sites(run, metric) for run in runs)
+    by_seed = tuple(mean_over_sites(run, metric).value for run in runs)
     defined = {site: figure for site, figure in figures.items() if figure.value is not None and not figure.recall}
     n = sum(figure.n for figure in defined.values())
     values = [figure.value or 0.0 for figure in defined.values()]
@@ -128,10 +128,6 @@ def _site_figure(runs: Sequence[Metrics], metric: str) -> Figure:
     accuracies = [run["accuracy"].value for run in runs if "accuracy" in run]
     n = runs[-1]["accuracy"].n if accuracies else 0
     return Figure(value=_mean(accuracies), n=n, recall=True)
-
-
-def _mean_over_sites(run: Mapping[str, Metrics], metric: str) -> float | None:
-    return _mean([metrics[metric].value for metrics in run.values() if metric in metrics])
 
 
 def _over_seeds(metrics: Sequence[Metric]) -> Figure:

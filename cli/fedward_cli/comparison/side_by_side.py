@@ -18,12 +18,12 @@ from typing import NoReturn
 from rich.markup import escape
 
 from fedward_cli.comparison.arm_runs import Plan
+from fedward_cli.comparison.stage_ledger import digest_of_beginning
 from fedward_cli.display.consoles import tell
 from fedward_cli.simulation.execution import execute
 from fedward_cli.simulation.results import Results, read_results
 from fedward_core.engine import Job
 from fedward_core.errors import FedwardError
-from fedward_core.spec import Evaluate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +36,7 @@ class Run:
     @property
     def beginning(self) -> str:
         """Alike for runs whose first stages are alike, so that one can take it over from another."""
-        same = {"name": "any", "evaluate": Evaluate(), "stages": self.job.spec.stages[:1]}
-        return f"{self.job.data}\x1f{self.job.spec.model_copy(update=same).digest()}"
+        return f"{self.job.data}\x1f{digest_of_beginning(self.job.spec, 1)}"
 
 
 def carry_all_out(

@@ -10,9 +10,9 @@ from fedward_core.robustness import AUTO_ATTACK_ACCURACY, PGD_ACCURACY
 
 def mean_over_sites(sites: Mapping[str, Metrics], name: str) -> Metric:
     """The plain mean over the sites where a figure is defined, with the images of these sites as its n."""
-    known = [metrics[name] for metrics in sites.values() if name in metrics and metrics[name].value is not None]
-    values = [metric.value for metric in known if metric.value is not None]
-    return Metric(value=sum(values) / len(values) if values else None, n=sum(metric.n for metric in known))
+    told = [metrics[name] for metrics in sites.values() if name in metrics]
+    known = [(metric.value, metric.n) for metric in told if metric.value is not None]
+    return Metric(value=fmean(value for value, _ in known) if known else None, n=sum(n for _, n in known))
 
 
 def pooled(sites: Mapping[str, Metrics], name: str) -> Metric:

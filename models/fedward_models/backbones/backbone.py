@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True, kw_only=True)
 class Axis:
-    """Where the channels of a group lie in a tensor of the state; see ``fedward_core.partition.Cut``.
+    """Where the channels of a group lie in a tensor of the state; see ``fedward_core.channel_cut.Cut``.
 
     Attributes:
         tensor: The state-dict name, relative to the backbone.

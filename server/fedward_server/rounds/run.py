@@ -64,14 +64,14 @@ class Run:
             self._run_stages()
         except FedwardError as error:
             with suppress(CheckpointError):  # a full disk may be the very failure, and must not hide it
-                self._close("failed", str(error))
+                self._note("failed", str(error))
                 self._recorder.tell(EventKind.RUN_FAILED, reason=str(error))
             raise
         except BaseException:
             with suppress(CheckpointError):
-                self._close("interrupted", "stopped from outside; run again to go on")
+                self._note("interrupted", "stopped from outside; run again to go on")
             raise
-        self._close("completed", "")
+        self._note("completed", "")
         self._recorder.tell(EventKind.RUN_FINISHED, seconds=time.monotonic() - started)
 
     def _open(self) -> None:
@@ -88,11 +88,12 @@ class Run:
         else:
             with replacing(self._job.out / "spec.yaml") as temporary:
                 temporary.write_text(yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
-        self._close("running", "")
+        self._note("running", "")
         kind = EventKind.RUN_STARTED if self._attempt == 1 else EventKind.RUN_RESUMED
         self._recorder.tell(kind, run=self._job.run, attempt=self._attempt, sites=list(self._job.sites))
 
-    def _close(self, state: str, reason: str) -> None:
+    def _note(self, state: str, reason: str) -> None:
+        """Write how the run stands into its record, in place of how it stood."""
         record = {
             "run": self._job.run,
             "spec_digest": self._job.spec.digest(),
