@@ -13,6 +13,7 @@ from fedward_cli.commands.opening import Kept, open_model
 from fedward_cli.display.consoles import in_turn, output, tell
 from fedward_cli.display.tables import folding, words
 from fedward_cli.options import AsJson, BestWeights, DataFolder, FinishedRun, SplitName, StageName
+from fedward_cli.simulation.results import plain
 from fedward_cli.simulation.turns import holding_slot
 from fedward_core.atomic import filling
 from fedward_core.cards import Split
@@ -93,13 +94,13 @@ def _rows(found: "Predictions") -> Iterator[tuple[object, ...]]:
 def _write_report(out: Path, found: Sequence["Predictions"], report: dict[str, Metrics]) -> None:
     from fedward_cli.display.reliability_picture import draw_reliability  # matplotlib is slow to import
 
-    (out / REPORT).write_text(json.dumps(_plain(report), indent=2) + "\n", encoding="utf-8")
+    (out / REPORT).write_text(json.dumps(plain(report), indent=2) + "\n", encoding="utf-8")
     draw_reliability({each.site: each.reliability for each in found if each.reliability}, out / PICTURE)
 
 
 def _show(report: dict[str, Metrics], *, machine: bool) -> None:
     if machine:
-        typer.echo(json.dumps(_plain(report), indent=2))
+        typer.echo(json.dumps(plain(report), indent=2))
         return
     names = tuple({name: None for metrics in report.values() for name in metrics})
     table = folding("figure", *(escape(site) for site in report))
@@ -109,7 +110,3 @@ def _show(report: dict[str, Metrics], *, machine: bool) -> None:
         )
     if names:
         output().print(table)
-
-
-def _plain(report: dict[str, Metrics]) -> dict[str, dict[str, object]]:
-    return {site: {name: metric.model_dump() for name, metric in metrics.items()} for site, metrics in report.items()}

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from fedward_client.private_store import FilePrivateStore
-from fedward_core.arrays import Array, read_arrays
+from fedward_core.arrays import Arrays
 from fedward_core.cards import Split, agreed_contract, read_cards
-from fedward_core.errors import CheckpointError, DataError, SpecError
-from fedward_core.order import Base, Order, Work
+from fedward_core.errors import DataError, SpecError
+from fedward_core.order import Order, Work
 from fedward_core.plan import StagePlan
 from fedward_core.spec import Spec
 from fedward_models.programs.program import Site, open_program
-from fedward_server.rounds.stage_state import WEIGHTS, checkpoints_in, read_final
+from fedward_server.rounds.stage_state import StageState, newest_state, read_final
 
 if TYPE_CHECKING:
     from fedward_models.personalisation.ensemble import Ensemble
@@ -62,10 +62,10 @@ class SimulatedRun:
         index = [each.name for each in spec.stages].index(stage)
         program = open_program(spec, index)
         assert isinstance(program, TorchProgram)
-        checkpoint, members = _Checkpoint.newest(self.out / "stages" / stage), []
+        state, members = newest_state(self.out / "stages" / stage), []
         plan = self._plan(spec, index)
         for name in self._sites():
-            order, incoming = checkpoint.errand(name, spec, index, plan)
+            order, incoming = _errand(name, state, spec, index, plan)
             store = FilePrivateStore(self.out / "sites" / name / stage, durable=False)
             method = program.personal(order, incoming, Site(name=name, data=self.data, store=store))
             images = open_split(self.data, name, spec.dataset, Split.TRAIN)
@@ -92,30 +92,10 @@ def _sites_here(data: Path) -> tuple[str, ...]:
         return ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Checkpoint:
-    """The state before a round."""
-
-    round: int
-    weights: dict[str, Array]
-    bases: dict[str, Base]
-
-    @classmethod
-    def newest(cls, folder: Path) -> "_Checkpoint":
-        paths = checkpoints_in(folder)
-        if not paths:
-            raise CheckpointError(f"stage '{folder.name}' has no checkpoint: run it first")
-        arrays, facts = read_arrays(paths[-1])
-        weights = {name.removeprefix(WEIGHTS): a for name, a in arrays.items() if name.startswith(WEIGHTS)}
-        bases = {site: Base.model_validate(base) for site, base in facts["bases"].items()}
-        return cls(round=facts["round"], weights=weights, bases=bases)
-
-    def errand(self, site: str, spec: Spec, index: int, plan: StagePlan) -> tuple[Order, dict[str, Array]]:
-        """The order to evaluate, as the round loop would send it, with what travels."""
-        base = self.bases.get(site)
-        order = Order(
-            run=spec.name, work=Work.EVALUATE, stage=index, round=max(self.round - 1, 0), base=base, plan=plan
-        )
-        if base is None:
-            return order, self.weights
-        return order, plan.partition(spec.stages[index].share_at(base.round)).split(self.weights)[0]
+def _errand(site: str, state: StageState, spec: Spec, index: int, plan: StagePlan) -> tuple[Order, Arrays]:
+    """The order to evaluate, as the round loop would send it, with what travels."""
+    base = state.bases.get(site)
+    order = Order(run=spec.name, work=Work.EVALUATE, stage=index, round=max(state.round - 1, 0), base=base, plan=plan)
+    if base is None:
+        return order, state.weights
+    return order, plan.partition(spec.stages[index].share_at(base.round)).split(state.weights)[0]

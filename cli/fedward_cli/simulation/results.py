@@ -126,9 +126,11 @@ def _by_site(counts: Mapping[Moment, int]) -> dict[str, int]:
 def as_json(results: Results) -> dict[str, object]:
     """The final figures as plain values."""
     return {
-        "sites": {
-            site: {name: metric.model_dump() for name, metric in metrics.items()}
-            for site, metrics in results.final.items()
-        },
+        "sites": plain(results.final),
         "bytes_sent": results.bytes_sent,
     }
+
+
+def plain(sites: Mapping[str, Metrics]) -> dict[str, dict[str, object]]:
+    """The figures of each site as plain values."""
+    return {site: {name: metric.model_dump() for name, metric in metrics.items()} for site, metrics in sites.items()}

@@ -32,3 +32,8 @@ class FrozenModule(nn.Module, Generic[NetworkT]):
         self.network._apply(fn, recurse)  # type: ignore[no-untyped-call]
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return self
+
+
+def network_of(module: NetworkT | FrozenModule[NetworkT]) -> NetworkT:
+    """The network that a holder holds; a module that is no holder is the network itself, and part of the state."""
+    return module.network if isinstance(module, FrozenModule) else module

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from fedward_core.errors import SpecError
 from fedward_models.backbones.backbone import Backbone, ChannelGroup
-from fedward_models.layers.frozen_module import FrozenModule
+from fedward_models.layers.frozen_module import FrozenModule, network_of
 
 _HELD = "held."
 
@@ -41,7 +41,7 @@ class FrozenBackbone(Backbone):
     @property
     def network(self) -> Backbone:
         """The backbone."""
-        network = self.held.network if isinstance(self.held, FrozenModule) else self.held
+        network = network_of(self.held)
         assert isinstance(network, Backbone)
         return network
 

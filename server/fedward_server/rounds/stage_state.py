@@ -6,6 +6,7 @@
 <stage>/best.safetensors                  those after the best evaluated round, if the spec says what is best
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -91,9 +92,7 @@ class StageFolder:
         arrays, facts = read_arrays(newest)
         self._check(newest, facts.get("identity"))
         aggregator.load(_stripped(AGGREGATOR, arrays), facts["aggregator"])
-        bases = {site: Base.model_validate(base) for site, base in facts["bases"].items()}
-        weights = _stripped(WEIGHTS, arrays)
-        return StageState(round=facts["round"], weights=weights, bases=bases, report=facts["report"])
+        return _state(arrays, facts)
 
     def finish(self, state: StageState, plan: StagePlan) -> None:
         """Write the stage's result."""
@@ -161,9 +160,26 @@ def read_final(path: Path) -> tuple[StagePlan, dict[str, Array]]:
     return StagePlan.model_validate(facts["plan"]), arrays
 
 
+def newest_state(folder: Path) -> StageState:
+    """The state that the newest checkpoint of a stage holds, to look at: whose stage it is, is not checked.
+
+    Raises:
+        CheckpointError: There is none, or it is damaged.
+    """
+    paths = checkpoints_in(folder)
+    if not paths:
+        raise CheckpointError(f"stage '{folder.name}' has no checkpoint: run it first")
+    return _state(*read_arrays(paths[-1]))
+
+
 def checkpoints_in(folder: Path) -> list[Path]:
     """The checkpoints of a stage, the newest last."""
     return sorted(folder.glob("checkpoint-*.safetensors"), key=lambda path: int(path.stem.rpartition("-")[2]))
+
+
+def _state(arrays: Arrays, facts: Mapping[str, Any]) -> StageState:
+    bases = {site: Base.model_validate(base) for site, base in facts["bases"].items()}
+    return StageState(round=facts["round"], weights=_stripped(WEIGHTS, arrays), bases=bases, report=facts["report"])
 
 
 def _prefixed(prefix: str, arrays: Arrays) -> dict[str, Array]:

@@ -15,7 +15,7 @@ from fedward_core.errors import CheckpointError, SpecError
 from fedward_models.backbones.vit.config import ViTConfig
 from fedward_models.backbones.vit.vit import ViT
 from fedward_models.frozen import read_frozen
-from fedward_models.layers.frozen_module import FrozenModule
+from fedward_models.layers.frozen_module import FrozenModule, network_of
 from fedward_models.layers.masking import Mask
 from fedward_models.layers.taps import tapped
 from fedward_models.methods.dmae.config import TeacherConfig
@@ -56,7 +56,7 @@ class Teacher(nn.Module):
     @property
     def network(self) -> ViT:
         """The truncated network."""
-        network = self.held.network if isinstance(self.held, FrozenModule) else self.held
+        network = network_of(self.held)
         assert isinstance(network, ViT)
         return network
 

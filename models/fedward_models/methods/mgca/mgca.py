@@ -31,7 +31,7 @@ from fedward_models.backbones.backbone import Backbone
 from fedward_models.data.batches.views import with_view
 from fedward_models.frozen import read_frozen
 from fedward_models.inheritance import Inheritance, take_over
-from fedward_models.layers.frozen_module import FrozenModule
+from fedward_models.layers.frozen_module import FrozenModule, network_of
 from fedward_models.losses.pair_contrast import retrieval
 from fedward_models.losses.token_alignment import token_weights
 from fedward_models.method import Batch, Clock, Method, StepOutput
@@ -79,7 +79,7 @@ class MGCA(Method):
     @property
     def tower(self) -> TextTower:
         """The text tower."""
-        return self.text.network if isinstance(self.text, FrozenModule) else self.text
+        return network_of(self.text)
 
     def prepare(self, batch: Batch, rng: torch.Generator) -> Batch:
         """Draw a view of each image, if the settings say so, and read the reports.
