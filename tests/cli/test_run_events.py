@@ -9,10 +9,11 @@ import pytest
 from fedward_cli.network import run_events
 from fedward_cli.network.coordinator import Coordinator, UnreachableError
 from fedward_cli.network.run_events import event_of, fetch_results
-from fedward_cli.simulation.event_file import EVENTS, EventFile, read_events
+from fedward_cli.simulation.event_file import EventFile, read_events
 from fedward_cli.simulation.results import gather, read_results
 from fedward_core.errors import CheckpointError
 from fedward_core.events import Event, EventKind
+from fedward_core.run_folder import EVENTS
 
 
 def own(sequence: int, kind: EventKind, site: str, round_: int, **facts: Any) -> dict[str, Any]:

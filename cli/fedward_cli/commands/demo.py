@@ -16,6 +16,7 @@ from fedward_cli.comparison.running import run_arms
 from fedward_cli.display.consoles import output, tell, way_to_program
 from fedward_cli.options import DataFolderOrNone, Fresh
 from fedward_cli.simulation import hospitals
+from fedward_core.run_folder import FINAL, stage_folder
 from fedward_core.spec import Spec
 
 ARMS = ("local", "scratch", "ssl_fl", "ssl_fl_cd2")
@@ -109,14 +110,14 @@ def _show_digests(arms: Sequence[Spec], plan: Plan) -> None:
     output().print("\nWeights at the end by digest, the same with and without --simulated:")
     for arm in arms:
         job = job_of_arm(arm, 0, plan)
-        output().print(f"  {arm.name:<24}{final_digest(job.out / 'stages' / arm.stages[-1].name)}", highlight=False)
+        output().print(f"  {arm.name:<24}{final_digest(stage_folder(job.out, arm.stages[-1].name))}", highlight=False)
 
 
 def final_digest(stage: Path) -> str:
     """The first digits of the digest of a finished stage's shared weights."""
     from fedward_core.arrays import digest, read_arrays  # numpy is slow to import
 
-    return digest(read_arrays(stage / "final.safetensors")[0])[:16]
+    return digest(read_arrays(stage / FINAL)[0])[:16]
 
 
 def _tell_places(out: Path) -> None:

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from fedward_core.arrays import Array
 from fedward_core.cards import Split
 from fedward_core.engine import Job
+from fedward_core.run_folder import final_weights
 from fedward_models.building import build_method
 from fedward_models.data import open_split
 from fedward_models.methods.mae.mae import MAE
@@ -33,7 +34,7 @@ def draw_reconstructions(job: Job, stage: int, path: Path) -> None:
     Raises:
         CheckpointError: The stage is not finished.
     """
-    plan, weights = read_final(job.out / "stages" / job.spec.stages[stage].name / "final.safetensors")
+    plan, weights = read_final(final_weights(job.out, job.spec.stages[stage].name))
     method = build_method(job.spec, stage, plan.contract)
     assert isinstance(method, MAE)
     load_arrays(method, weights)

@@ -11,14 +11,13 @@ from rich.markup import escape
 from fedward_cli.display.consoles import tell
 from fedward_cli.network.local_network import STUDY, Network
 from fedward_cli.network.run_events import event_of, follow_to_the_end
-from fedward_cli.simulation.event_file import EVENTS
 from fedward_cli.simulation.execution import CURVES, check_same, find_run, remove_run, write_figures
 from fedward_cli.simulation.results import Results, read_results
 from fedward_core.engine import Job
+from fedward_core.run_folder import EVENTS, RECORD
 
 START_TIMEOUT_S = 120.0
 POLL_S = 0.2
-RUN = "run.json"
 
 
 class Deployed:
@@ -88,9 +87,9 @@ def unpack(archive: Path, out: Path) -> None:
     """
     out.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(archive) as files:
-        files.extractall(out, [name for name in files.namelist() if name != RUN])
+        files.extractall(out, [name for name in files.namelist() if name != RECORD])
         _keep_events_of_the_run(out / EVENTS)
-        files.extract(RUN, out)
+        files.extract(RECORD, out)
 
 
 def _keep_events_of_the_run(path: Path) -> None:

@@ -4,9 +4,8 @@ from pathlib import Path
 
 from fedward_core.errors import CheckpointError
 from fedward_core.events import Event
+from fedward_core.run_folder import EVENTS
 from fedward_server.runs.folder import read_lines
-
-EVENTS = "events.jsonl"
 
 
 class EventFile:

@@ -8,32 +8,34 @@ from rich.markup import escape
 
 from fedward_cli.display.consoles import errors, tell
 from fedward_cli.display.progress import shown
-from fedward_cli.simulation.event_file import EVENTS, read_events
-from fedward_cli.simulation.results import Results, read_results, write_metrics
+from fedward_cli.simulation.event_file import read_events
+from fedward_cli.simulation.results import METRICS, METRICS_TABLE, Results, read_results, write_metrics
 from fedward_cli.simulation.turns import taking_turns
 from fedward_core import registry
+from fedward_core.cards import CARDS
 from fedward_core.claim import at_work
 from fedward_core.config import Frozen
 from fedward_core.engine import Job
 from fedward_core.errors import CheckpointError, SpecError
 from fedward_core.events import EventKind
+from fedward_core.run_folder import EVENTS, RECORD, SPEC, STAGES
 from fedward_core.spec import Spec
 
 CURVES = "curves.png"
 
 # What a run writes, and so what --fresh may remove: never data, nor files of the user's.
 _OF_A_RUN = (
-    "run.json",
-    "spec.yaml",
-    "cards.json",
+    RECORD,
+    SPEC,
+    CARDS,
     EVENTS,
-    "stages",
+    STAGES,
     "sites",
     "network",
     "ray",
-    "metrics.csv",
-    "metrics.json",
-    "curves.png",
+    METRICS_TABLE,
+    METRICS,
+    CURVES,
 )
 
 
@@ -94,15 +96,15 @@ def find_run(out: Path) -> Found | None:
     """The run that a folder holds, if any.
 
     Raises:
-        CheckpointError: ``run.json`` is damaged.
+        CheckpointError: Its record is damaged.
     """
     try:
-        values = json.loads((out / "run.json").read_text(encoding="utf-8"))
+        values = json.loads((out / RECORD).read_text(encoding="utf-8"))
         return Found.model_validate({key: values[key] for key in Found.model_fields})
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"'run.json' in '{out.name}' is damaged: --fresh removes that run") from error
+        raise CheckpointError(f"'{RECORD}' in '{out.name}' is damaged: --fresh removes that run") from error
 
 
 def remove_run(out: Path) -> None:
@@ -153,7 +155,7 @@ def _taken_up(job: Job) -> Found | None:
     found = find_run(job.out)
     if found is None:
         return None
-    if found.state == "failed" and found.spec_digest != job.spec.digest() and not (job.out / "stages").exists():
+    if found.state == "failed" and found.spec_digest != job.spec.digest() and not (job.out / STAGES).exists():
         remove_run(job.out)
         return None
     check_same(found, job)

@@ -15,6 +15,7 @@ from fedward_core.cards import Split, agreed_contract, read_cards
 from fedward_core.errors import DataError, SpecError
 from fedward_core.order import Order, Work
 from fedward_core.plan import StagePlan
+from fedward_core.run_folder import RECORD, SPEC, final_weights, stage_folder
 from fedward_core.spec import Spec
 from fedward_models.programs.program import Site, open_program
 from fedward_server.rounds.stage_state import StageState, newest_state, read_final
@@ -58,11 +59,11 @@ class SimulatedRun:
         from fedward_models.personalisation.ensemble import Ensemble, Member
         from fedward_models.programs.torch_program import TorchProgram
 
-        spec = Spec.read(self.out / "spec.yaml")
+        spec = Spec.read(self.out / SPEC)
         index = [each.name for each in spec.stages].index(stage)
         program = open_program(spec, index)
         assert isinstance(program, TorchProgram)
-        state, members = newest_state(self.out / "stages" / stage), []
+        state, members = newest_state(stage_folder(self.out, stage)), []
         plan = self._plan(spec, index)
         for name in self._sites():
             order, incoming = _errand(name, state, spec, index, plan)
@@ -73,13 +74,13 @@ class SimulatedRun:
         return Ensemble(method, members, mean=mean)
 
     def _sites(self) -> tuple[str, ...]:
-        return tuple(json.loads((self.out / "run.json").read_text(encoding="utf-8"))["sites"])
+        return tuple(json.loads((self.out / RECORD).read_text(encoding="utf-8"))["sites"])
 
     def _plan(self, spec: Spec, index: int) -> StagePlan:
         contract = agreed_contract(read_cards(self.out))
         previous = None
         if spec.stages[index].start_from == "previous":
-            previous = read_final(self.out / "stages" / spec.stages[index - 1].name / "final.safetensors")[1]
+            previous = read_final(final_weights(self.out, spec.stages[index - 1].name))[1]
         return open_program(spec, index).plan(contract, previous)[0]
 
 

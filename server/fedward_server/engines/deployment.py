@@ -13,6 +13,7 @@ from typing import Any
 from fedward_core.engine import Job
 from fedward_core.errors import RoundError
 from fedward_core.events import Event, Listener
+from fedward_core.run_folder import EVENTS, RECORD
 from fedward_server.engines.attempts import AttemptDiedError
 from fedward_server.engines.local_network import local_network
 from fedward_server.flower.connection import Connection
@@ -38,7 +39,7 @@ class DeploymentEngine:
             run = stack.enter_context(FlowerRun(connection, job, home))
             launcher = stack.enter_context(ServerAppLauncher(connection, home / "server"))
             launcher.approve(run.id, job)
-            reader = EventReader(job.out / "events.jsonl", listen)
+            reader = EventReader(job.out / EVENTS, listen)
             for _ in _looks(launcher, run):
                 reader.read()
                 check()
@@ -115,7 +116,7 @@ def _attempts(job: Job) -> int:
 
 
 def _record(job: Job) -> dict[str, Any]:
-    path = job.out / "run.json"
+    path = job.out / RECORD
     if not path.exists():
         return {"state": "", "reason": "", "attempt": 0}
     record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))

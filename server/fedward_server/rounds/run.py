@@ -19,6 +19,7 @@ from fedward_core.engine import Job
 from fedward_core.errors import CheckpointError, DataError, FedwardError
 from fedward_core.events import EventKind, Listener
 from fedward_core.plan import StagePlan
+from fedward_core.run_folder import EVENTS, RECORD, SPEC, final_weights, stage_folder
 from fedward_server.rounds.exchange import Exchange
 from fedward_server.rounds.planning import Planner, PlanRequest
 from fedward_server.rounds.preflight import Preflight
@@ -43,7 +44,7 @@ class Run:
         self._job = job
         self._exchange = exchange
         self._planner = planner
-        self._recorder = Recorder(job.out / "events.jsonl", listen)
+        self._recorder = Recorder(job.out / EVENTS, listen)
         self._shelf = StageShelf(job)
         self._attempt = 1
 
@@ -76,7 +77,7 @@ class Run:
 
     def _open(self) -> None:
         """Start the record, or take it up."""
-        path, spec = self._job.out / "run.json", self._job.spec
+        path, spec = self._job.out / RECORD, self._job.spec
         if path.exists():
             record = json.loads(path.read_text(encoding="utf-8"))
             if record["spec_digest"] != spec.digest() or tuple(record["sites"]) != self._job.sites:
@@ -86,7 +87,7 @@ class Run:
                 )
             self._attempt = record["attempt"] + 1
         else:
-            with replacing(self._job.out / "spec.yaml") as temporary:
+            with replacing(self._job.out / SPEC) as temporary:
                 temporary.write_text(yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False), encoding="utf-8")
         self._note("running", "")
         kind = EventKind.RUN_STARTED if self._attempt == 1 else EventKind.RUN_RESUMED
@@ -102,7 +103,7 @@ class Run:
             "reason": reason,
             "attempt": self._attempt,
         }
-        with replacing(self._job.out / "run.json") as temporary:
+        with replacing(self._job.out / RECORD) as temporary:
             temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
     def _run_stages(self) -> None:
@@ -115,7 +116,7 @@ class Run:
     def _check_unchanged(self, contract: Contract) -> None:
         """Refuse to go on with data of another kind than a stage began with: its classes would be numbered anew."""
         for index, stage in enumerate(self._job.spec.stages):
-            plan = kept_plan(self._final(index).parent)
+            plan = kept_plan(self._folder(index))
             changes = differences(plan.contract, contract) if plan else {}
             for key, (before, now) in changes.items():
                 raise DataError(
@@ -136,7 +137,7 @@ class Run:
 
     def _begin(self, index: int, contract: Contract) -> StageRun:
         """A stage before its next round; a new one is planned, and what was read and built for that is then let go."""
-        kept = kept_plan(self._final(index).parent)
+        kept = kept_plan(self._folder(index))
         if kept is None:
             return self._plan(index, contract)
         self._tell_start(index, kept)
@@ -158,7 +159,7 @@ class Run:
             )
         )
         self._tell_start(index, planned.plan, **({"planned_by": list(planned.sites)} if planned.sites else {}))
-        keep_plan(self._final(index).parent, planned.plan)
+        keep_plan(self._folder(index), planned.plan)
         rounds = self._rounds(index, planned.plan)
         rounds.begin(planned.weights)
         return rounds
@@ -176,11 +177,14 @@ class Run:
         )
 
     def _rounds(self, index: int, plan: StagePlan) -> StageRun:
-        folder = StageFolder(self._final(index).parent, {"spec": self._job.spec.digest(), "plan": plan.digest()})
+        folder = StageFolder(self._folder(index), {"spec": self._job.spec.digest(), "plan": plan.digest()})
         return StageRun(self._context(index, plan), folder, self._job.spec.evaluate, seed=self._job.spec.seed)
 
+    def _folder(self, index: int) -> Path:
+        return stage_folder(self._job.out, self._job.spec.stages[index].name)
+
     def _final(self, index: int) -> Path:
-        return self._job.out / "stages" / self._job.spec.stages[index].name / "final.safetensors"
+        return final_weights(self._job.out, self._job.spec.stages[index].name)
 
     def _context(self, index: int, plan: StagePlan) -> StageContext:
         return StageContext(

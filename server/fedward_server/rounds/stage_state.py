@@ -20,10 +20,10 @@ from fedward_core.atomic import drop_leftovers, replacing
 from fedward_core.errors import CheckpointError
 from fedward_core.order import Base
 from fedward_core.plan import StagePlan
+from fedward_core.run_folder import BEST, FINAL
 
 WEIGHTS, AGGREGATOR = "weights/", "aggregator/"
 KEPT = 2
-BEST = "best.safetensors"
 PLAN = "plan.json"
 
 
@@ -97,7 +97,7 @@ class StageFolder:
     def finish(self, state: StageState, plan: StagePlan) -> None:
         """Write the stage's result."""
         facts = {"plan": plan.model_dump(mode="json"), "digest": state.digest, "identity": self._identity}
-        write_arrays(self.folder / "final.safetensors", state.weights, facts)
+        write_arrays(self.folder / FINAL, state.weights, facts)
 
     def keep_best(self, state: StageState, plan: StagePlan, metric: str, value: float) -> None:
         """Write the weights after the best evaluated round so far, in place of the former."""

@@ -12,6 +12,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from fedward_core.run_folder import EVENTS, best_weights, final_weights
+
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -51,15 +53,15 @@ class RunFolder:
     @property
     def events(self) -> Path:
         """What the run tells."""
-        return self.path / "events.jsonl"
+        return self.path / EVENTS
 
     def final(self, stage: str) -> Path:
         """The weights at the end of a stage."""
-        return self.path / "stages" / stage / "final.safetensors"
+        return final_weights(self.path, stage)
 
     def best(self, stage: str) -> Path:
         """The weights after the best evaluated round of a stage."""
-        return self.path / "stages" / stage / "best.safetensors"
+        return best_weights(self.path, stage)
 
 
 def read_lines(path: Path, start: int) -> tuple[list[str], int]:
