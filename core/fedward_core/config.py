@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from fedward_core import registry
 from fedward_core.errors import SpecError
 
+SHA256 = r"^[0-9a-f]{64}$"  # what a digest looks like, wherever one is a setting
+
 
 class Frozen(BaseModel):
     """An immutable value whose unknown keys are errors that name the nearest key."""

@@ -18,7 +18,6 @@ from fedward_core.atomic import PART, drop_leftovers, flush_to_disk
 from fedward_core.errors import CheckpointError, DataError
 
 SUFFIX = ".safetensors"
-DIGEST = r"^[0-9a-f]{64}$"
 GIGABYTE = 10**9
 # Decided here: weights of two thousand million parameters of 32 bits, more than any tower or teacher of the zoo has.
 MOST_GB = 8.0

@@ -8,6 +8,12 @@ from fedward_core.config import Frozen
 
 MOST = 2**53  # images: what a float counts exactly
 
+RECALL = "recall/"
+"""How the names of the recalls of classes begin; behind it stands the class."""
+
+COLLAPSED = "largest_class_share"
+"""The part of a site's predictions that one class takes; told only where it should warn."""
+
 
 class Metric(Frozen):
     """A figure with what it rests on.

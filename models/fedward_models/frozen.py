@@ -29,9 +29,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, Field
 from safetensors import SafetensorError, safe_open
 
-from fedward_core.config import Frozen
+from fedward_core.config import SHA256, Frozen
 from fedward_core.errors import CheckpointError, without_folder
-from fedward_core.frozen_weights import DIGEST, SUFFIX
+from fedward_core.frozen_weights import SUFFIX
 
 if TYPE_CHECKING:
     from fedward_core.arrays import Array  # numpy is slow to import, and settings that name weights need none
@@ -52,7 +52,7 @@ class FrozenWeights(Frozen):
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    sha256: str = Field(pattern=DIGEST)
+    sha256: str = Field(pattern=SHA256)
 
     def note(self, what: str) -> str:
         """The sentence by which a plan identifies them, e.g. of a teacher."""

@@ -11,7 +11,7 @@ from rich.markup import escape
 from fedward_cli.display.consoles import output, tell
 from fedward_cli.display.tables import folding
 from fedward_cli.options import AsJson, SpecFile
-from fedward_core.config import Frozen
+from fedward_core.config import SHA256, Frozen
 from fedward_core.errors import SpecError
 from fedward_core.spec import Spec
 
@@ -29,7 +29,7 @@ class ClassCounts(Frozen):
         counts: A row for each of the study's classes: numbers of the classifier's, and how often each was named.
     """
 
-    weights: str = Field(pattern=r"^[0-9a-f]{64}$")
+    weights: str = Field(pattern=SHA256)
     classes: tuple[str, ...] = Field(min_length=1)
     source_classes: int = Field(ge=1)
     counts: tuple[dict[int, int], ...]

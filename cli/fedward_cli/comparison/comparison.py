@@ -15,9 +15,7 @@ from fedward_cli.simulation.results import Results
 from fedward_cli.simulation.site_prior import SITE_PRIOR, site_prior
 from fedward_core.cards import DatasetCard, Split, agreed_contract
 from fedward_core.config import Frozen
-from fedward_core.metric import Metric, Metrics
-
-COLLAPSED = "largest_class_share"
+from fedward_core.metric import COLLAPSED, Metric, Metrics
 
 
 class Comparison(Frozen):

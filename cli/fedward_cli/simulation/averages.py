@@ -3,8 +3,7 @@
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
-from fedward_cli.simulation.results import RECALL
-from fedward_core.metric import Metric, Metrics
+from fedward_core.metric import RECALL, Metric, Metrics
 from fedward_core.robustness import AUTO_ATTACK_ACCURACY, PGD_ACCURACY
 
 

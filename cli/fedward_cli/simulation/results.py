@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 METRICS_TABLE = "metrics.csv"
 METRICS = "metrics.json"
-RECALL = "recall/"  # followed by the class
 
 
 @dataclass(frozen=True, kw_only=True)

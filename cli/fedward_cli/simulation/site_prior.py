@@ -5,10 +5,9 @@ It needs no image, only to know the site. A model that does not beat it may have
 
 from collections.abc import Sequence
 
-from fedward_cli.simulation.results import RECALL
 from fedward_core.cards import DatasetCard, Split
 from fedward_core.errors import DataError
-from fedward_core.metric import Metric, Metrics
+from fedward_core.metric import RECALL, Metric, Metrics
 
 SITE_PRIOR = "site prior only"
 

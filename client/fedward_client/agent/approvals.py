@@ -13,9 +13,7 @@ from pydantic import Field, ValidationError
 from fedward_client.agent.errors import PolicyError
 from fedward_client.agent.key import SiteKey
 from fedward_core.atomic import replacing
-from fedward_core.config import Frozen
-
-DIGEST = r"^[0-9a-f]{64}$"
+from fedward_core.config import SHA256, Frozen
 
 
 class Approval(Frozen):
@@ -28,7 +26,7 @@ class Approval(Frozen):
         signature: By the site's key, over the rest.
     """
 
-    app: str = Field(pattern=DIGEST)
+    app: str = Field(pattern=SHA256)
     simulated: bool
     approved_s: float
     signature: str = ""

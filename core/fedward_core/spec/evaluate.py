@@ -5,7 +5,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from fedward_core.cards import Split
-from fedward_core.config import Frozen
+from fedward_core.config import SHA256, Frozen
 
 
 class PublicSet(Frozen):
@@ -17,7 +17,7 @@ class PublicSet(Frozen):
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    sha256: str = Field(pattern=SHA256)
 
 
 class Evaluate(Frozen):

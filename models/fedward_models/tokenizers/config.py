@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from fedward_core.config import Config
+from fedward_core.config import SHA256, Config
 from fedward_models.frozen import FrozenWeights
 
 
@@ -36,4 +36,4 @@ class PatchCodebookConfig(Config):
 
     name: Literal["patch_codebook"] = "patch_codebook"
     vocabulary: int = Field(default=256, ge=2, le=8192)
-    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    sha256: str | None = Field(default=None, pattern=SHA256)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from fedward_core.config import Frozen
+from fedward_core.config import SHA256, Frozen
 from fedward_core.errors import CheckpointError
 from fedward_models.frozen import FOLDERS, find_file
 
@@ -32,7 +32,7 @@ class VocabularyFile(Frozen):
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    sha256: str = Field(pattern=SHA256)
 
 
 def built_in_vocabulary() -> tuple[str, ...]:

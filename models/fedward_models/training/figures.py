@@ -10,6 +10,7 @@ import numpy as np
 
 from fedward_core.arrays import Array, Arrays
 from fedward_core.cards import Contract, Task
+from fedward_core.metric import COLLAPSED, RECALL
 from fedward_models.training.auroc import auroc
 from fedward_models.training.bootstrap import Figure, Statistic, ratio
 
@@ -69,7 +70,7 @@ def _classification(rows: Arrays, classes: Sequence[str]) -> dict[str, Figure]:
         "balanced_accuracy": Figure(statistic=_average([recalls[k] for k in present], at_least=2), n=n),
         "auroc": Figure(statistic=_one_versus_rest(probabilities, labels, present), n=n),
     }
-    figures |= {f"recall/{c}": Figure(statistic=recalls[k], n=int(counts[k])) for k, c in enumerate(classes)}
+    figures |= {f"{RECALL}{c}": Figure(statistic=recalls[k], n=int(counts[k])) for k, c in enumerate(classes)}
     figures |= {f"predicted/{c}": Figure(statistic=shares[k], n=n) for k, c in enumerate(classes)}
     return figures | _collapse(predicted, len(present))
 
@@ -85,7 +86,7 @@ def _collapse(predicted: Array, num_present: int) -> dict[str, Figure]:
     chosen = predicted == largest
     if num_present < 2 or chosen.mean() <= COLLAPSE_SHARE:
         return {}
-    return {"largest_class_share": Figure(statistic=mean_over(chosen), n=len(predicted))}
+    return {COLLAPSED: Figure(statistic=mean_over(chosen), n=len(predicted))}
 
 
 def _multi_label(rows: Arrays, classes: Sequence[str]) -> dict[str, Figure]:

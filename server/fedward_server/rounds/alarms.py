@@ -2,16 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 
-from fedward_core.metric import Metrics
+from fedward_core.metric import COLLAPSED, Metrics
 from fedward_core.robustness import FGSM_ACCURACY, PGD_ACCURACY, overfits_catastrophically
-
-# Sites send it only if it should warn: SSL-FL replications that failed predicted one class without anybody seeing it.
-COLLAPSED = "largest_class_share"
 
 
 def alarms(evaluation: Metrics) -> Iterator[str]:
     """Sentences about one site's evaluation; none where all is well."""
-    share = evaluation.get(COLLAPSED)
+    share = evaluation.get(COLLAPSED)  # SSL-FL replications that failed predicted one class, and nobody saw it
     if share is not None and share.value is not None:
         yield f"one class takes {share.value:.0%} of the predictions on {share.n} images"
     one, several = (

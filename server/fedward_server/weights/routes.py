@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Request, Response
 from fastapi.responses import StreamingResponse
 
-from fedward_core.frozen_weights import DIGEST
+from fedward_core.config import SHA256
 from fedward_server.keys.access import ADMIN, ANY_KEY, READER, RESEARCHER
 from fedward_server.keys.models import ApiKey
 from fedward_server.runs.artifacts import chunks_of
@@ -25,7 +25,7 @@ def shelf_of(request: Request) -> Shelf:
 
 
 OfShelf = Annotated[Shelf, Depends(shelf_of)]
-Digest = Annotated[str, Path(pattern=DIGEST)]
+Digest = Annotated[str, Path(pattern=SHA256)]
 
 
 @router.get("", dependencies=[READER])

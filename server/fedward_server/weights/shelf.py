@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from fedward_core.frozen_weights import DIGEST, GIGABYTE, MOST_GB, SUFFIX
+from fedward_core.config import SHA256
+from fedward_core.frozen_weights import GIGABYTE, MOST_GB, SUFFIX
 from fedward_server.errors import NotFoundError
 from fedward_server.weights.models import Weights
 
@@ -24,7 +25,7 @@ class Shelf:
 
     def all(self) -> list[Weights]:
         """Every file, the newest first."""
-        found = (self.find(path.stem) for path in self.folder.glob(f"*{SUFFIX}") if re.match(DIGEST, path.stem))
+        found = (self.find(path.stem) for path in self.folder.glob(f"*{SUFFIX}") if re.match(SHA256, path.stem))
         return sorted((one for one in found if one is not None), key=lambda one: -one.added_s)
 
     def find(self, sha256: str) -> Weights | None:
