@@ -80,7 +80,7 @@ class Failure(StrEnum):
     DIVERGED = "diverged"  # the loss is no longer finite
     PRIVATE_STATE = "private_state"  # the private entry that the order builds on is missing
     UNTRAINED = "untrained"  # what it should evaluate was never trained there
-    DISK = "disk"  # private state could not be written
+    DISK = "disk"  # private state, or a file of the stage, could not be read or written
     MEMORY = "memory"  # out of memory
     INTERNAL = "internal"  # anything else: the site's own log tells
 

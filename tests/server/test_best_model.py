@@ -11,7 +11,7 @@ from fedward_core.events import EventKind
 from fedward_core.metric import Metric
 from fedward_core.order import Reply, Work
 from fedward_core.spec import Spec
-from fedward_server.rounds.best import mean_over_sites
+from fedward_server.rounds.best import mean_weighted_by_images
 from fedward_server.rounds.exchange import Answer, Errand
 
 VALIDATION = {"every": 1, "split": "val"}
@@ -76,5 +76,5 @@ def test_the_mean_over_sites_is_that_over_all_images() -> None:
         {"auroc": Metric(value=None, n=50)},
         {"other": Metric(value=0.0, n=70)},
     ]
-    assert mean_over_sites(figures, "auroc") == pytest.approx((0.5 * 10 + 1.0 * 30) / 40)
-    assert mean_over_sites([], "auroc") is None
+    assert mean_weighted_by_images(figures, "auroc") == pytest.approx((0.5 * 10 + 1.0 * 30) / 40)
+    assert mean_weighted_by_images([], "auroc") is None

@@ -44,7 +44,7 @@ class BestModel:
         if self._metric is None:
             return None
         found = list(evaluations)
-        value = mean_over_sites(found, self._metric)
+        value = mean_weighted_by_images(found, self._metric)
         if value is None:
             known = ", ".join(sorted({name for one in found for name in one})) or "none"
             return (
@@ -59,8 +59,8 @@ class BestModel:
         return value < best if self._metric in LESS_IS_BETTER else value > best
 
 
-def mean_over_sites(evaluations: Iterable[Mapping[str, Metric]], metric: str) -> float | None:
-    """The mean of a figure over the sites that have it, weighted by the images that it rests on; None if none has."""
+def mean_weighted_by_images(evaluations: Iterable[Mapping[str, Metric]], metric: str) -> float | None:
+    """The mean of a figure over the sites that have it, each counted by the images behind its own; None if none has."""
     figures = [one[metric] for one in evaluations if metric in one]
     weighted = [(figure.n * figure.value, figure.n) for figure in figures if figure.value is not None and figure.n > 0]
     if not weighted:
