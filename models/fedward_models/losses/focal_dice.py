@@ -44,7 +44,7 @@ def soft_dice(logits: Tensor, labels: Tensor, *, smooth: float = 1.0) -> Tensor:
     """
     probabilities = logits.softmax(dim=1)[:, 1:]
     truth = functional.one_hot(labels, logits.shape[1]).movedim(-1, 1)[:, 1:]
-    overlap, sizes = ((values).sum(dim=(2, 3)) for values in (probabilities * truth, probabilities + truth))
+    overlap, sizes = (values.sum(dim=(2, 3)) for values in (probabilities * truth, probabilities + truth))
     return ((2 * overlap + smooth) / (sizes + smooth)).mean(dim=1)
 
 

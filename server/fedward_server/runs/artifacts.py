@@ -17,7 +17,9 @@ from typing import BinaryIO
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from fedward_core.cards import CARDS
 from fedward_core.config import Frozen
+from fedward_core.run_folder import EVENTS, RECORD
 from fedward_server.errors import ConflictError, UnavailableError
 from fedward_server.runs import service
 from fedward_server.runs.folder import RunFolder
@@ -102,21 +104,19 @@ def _fill(file: BinaryIO, findings: Findings, folder: RunFolder) -> None:
 
 def _texts(findings: Findings, folder: RunFolder) -> dict[str, str]:
     return {
-        "run.json": _as_text(findings.run.model_dump(mode="json", exclude={"spec"})),
+        RECORD: _as_text(findings.run.model_dump(mode="json", exclude={"spec"})),
         "spec.json": _as_text(findings.run.spec),
         "metrics.json": _as_text(findings.metrics.model_dump(mode="json")),
         "metrics.csv": as_csv(findings.metrics),
         "models.json": _as_text(models_of(findings.run.spec, folder)),
-        "events.jsonl": "".join(event.model_dump_json() + "\n" for event in findings.events),
+        EVENTS: "".join(event.model_dump_json() + "\n" for event in findings.events),
     }
 
 
 def _files(findings: Findings, folder: RunFolder) -> Iterable[tuple[str, Path]]:
     stages = [stage["name"] for stage in findings.run.spec["stages"]]
-    named = {f"stages/{stage}/final.safetensors": folder.final(stage) for stage in stages}
-    named |= {f"stages/{stage}/best.safetensors": folder.best(stage) for stage in stages}
-    named["cards.json"] = folder.path / "cards.json"
-    return [(name, source) for name, source in named.items() if source.is_file()]
+    sources = (*map(folder.final, stages), *map(folder.best, stages), folder.path / CARDS)
+    return [(source.relative_to(folder.path).as_posix(), source) for source in sources if source.is_file()]
 
 
 def _as_text(values: object) -> str:
