@@ -28,7 +28,12 @@ def learning_rate(schedule: Schedule, *, peak: float, clock: Clock) -> float:
     if schedule.shape == "constant":
         return peak
     passed = (clock.position - warmup) / (clock.rounds - warmup)
-    return schedule.final_lr + (peak - schedule.final_lr) * 0.5 * (1 + math.cos(math.pi * passed))
+    return _half_cosine(peak, schedule.final_lr, passed)
+
+
+def _half_cosine(first: float, last: float, passed: float) -> float:
+    """From one rate to another as half a cosine; ``passed`` is the part of the way, in [0, 1]."""
+    return last + (first - last) * 0.5 * (1 + math.cos(math.pi * passed))
 
 
 def _table_entry(schedule: Schedule, peak: float, clock: Clock) -> float:
@@ -42,7 +47,7 @@ def _table_entry(schedule: Schedule, peak: float, clock: Clock) -> float:
     if step < warmup:
         return peak * step / max(warmup - 1, 1)
     passed = (step - warmup) / (clock.rounds * steps_of_round - warmup)
-    return schedule.final_lr + (peak - schedule.final_lr) * 0.5 * (1 + math.cos(math.pi * passed))
+    return _half_cosine(peak, schedule.final_lr, passed)
 
 
 def _cosine_epochs(schedule: Schedule, peak: float, clock: Clock) -> float:
