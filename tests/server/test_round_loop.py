@@ -179,7 +179,7 @@ def test_a_disk_too_full_for_the_record_hides_no_reason(
     interrupted: bool, run_scripts: Any, honest_site: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def end(_answer: Answer) -> list[Answer]:
-        monkeypatch.setattr("fedward_server.rounds.run.Run._close", full)
+        monkeypatch.setattr("fedward_server.rounds.run.Run._note", full)
         monkeypatch.setattr("fedward_server.rounds.recorder.Recorder.record", full)
         raise KeyboardInterrupt if interrupted else QuorumError("why it ends")
 
