@@ -70,8 +70,8 @@ def test_naming_one_class_for_all_images_gains_no_balanced_accuracy() -> None:
 def test_prompts_on_cells_tell_source_and_target_and_are_judged_by_the_most_frequent_class(
     cells: Path, run_trial: RunTrial, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ("--data", str(cells), "--target", "cellavision", "--steps", "1", "--tower-steps", "1")
-    words = (*words, "--arms", "source", "zero_full", "evp", "linear")
+    how = ("--data", str(cells), "--target", "cellavision", "--steps", "1", "--tower-steps", "1")
+    words = (*how, "--arms", "source", "zero_full", "evp", "linear")
     found = run_trial(evp, *words)
     printed = capsys.readouterr().out
     assert all({"accuracy", "balanced", "tower"} <= row.keys() and row["n"] == 6 for row in found)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fedward_cli.network import processes as network_module
+from fedward_cli.network import local_network as network_module
 from fedward_cli.network.local_network import STUDY, Network, network
 from fedward_cli.network.run_events import follow_to_the_end
 from fedward_cli.network.sites import Site, sites_of
