@@ -15,6 +15,7 @@ from fedward_core.config import Frozen
 from fedward_core.errors import CheckpointError, DataError
 
 CARDS = "cards.json"  # in the folder of a run
+ALIKE_MM = 0.0101  # sites round to hundredths: of two voxels of 0.625 mm one may have become 0.62 and one 0.63
 
 
 class Task(StrEnum):
@@ -128,9 +129,20 @@ def agreed_contract(cards: tuple[DatasetCard, ...]) -> Contract:
 
 
 def differences(first: Contract, second: Contract) -> dict[str, tuple[Any, Any]]:
-    """What two contracts differ in, with what each says of it."""
+    """What two contracts differ in, with what each says of it; lengths that differ by their rounding are alike."""
     pairs = {key: (getattr(first, key), getattr(second, key)) for key in Contract.model_fields}
-    return {key: (ours, theirs) for key, (ours, theirs) in pairs.items() if ours != theirs}
+    alike = _are_alike(first.spacing_mm, second.spacing_mm)
+    return {
+        key: (ours, theirs)
+        for key, (ours, theirs) in pairs.items()
+        if ours != theirs and not (key == "spacing_mm" and alike)
+    }
+
+
+def _are_alike(ours: tuple[float, ...] | None, theirs: tuple[float, ...] | None) -> bool:
+    if ours is None or theirs is None:
+        return ours is theirs
+    return len(ours) == len(theirs) and all(abs(a - b) <= ALIKE_MM for a, b in zip(ours, theirs, strict=True))
 
 
 def read_cards(run: Path) -> tuple[DatasetCard, ...]:

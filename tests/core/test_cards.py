@@ -46,6 +46,15 @@ def test_sites_that_differ_are_named_with_what_differs(change: dict[str, Any]) -
         agreed_contract((card("north"), card("south"), card("west", **change)))
 
 
+def test_voxels_that_differ_by_their_rounding_alone_are_alike() -> None:
+    """0.625 mm, as one file says it and as the affine of another comes to it."""
+    first, second = ((3.0, round(length, 2), 1.0) for length in (0.625, 0.62500003))
+    assert first != second
+    assert agreed_contract((card("north", spacing_mm=first), card("west", spacing_mm=second))).spacing_mm == first
+    with pytest.raises(DataError, match="spacing_mm is"):
+        agreed_contract((card("north", spacing_mm=first), card("west", spacing_mm=(3.0, 0.64, 1.0))))
+
+
 def test_every_part_of_the_contract_is_compared() -> None:
     compared = {"kind", "task", "classes", "depth", "channels", "value_range", "spacing_mm"}
     assert set(Contract.model_fields) == compared

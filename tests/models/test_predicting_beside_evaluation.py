@@ -142,6 +142,16 @@ def test_a_site_of_other_classes_is_not_predicted(hospitals: Path, tmp_path: Pat
         predict_site(finished(hospitals), tmp_path, site, Split.TEST)
 
 
+def test_voxels_that_were_rounded_the_other_way_fit_a_model(tmp_path: Path) -> None:
+    volumes = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 16), dtype=np.uint8)
+    np.savez(tmp_path / "north.npz", volumes=volumes, split=["train", "test"], spacing_mm=[3.0, 0.625, 1.0])
+    backbone = {"name": "minit", "block_px": 8, "width": 8, "depth": 1, "heads": 2, "hidden": 8}
+    dataset = {"name": "heads", "kind": "volume", "image_px": 16, "depth": 16, "classes": ["a", "b"]}
+    model = built(tmp_path, method={"name": "supervised"}, backbone=backbone, dataset=dataset)
+    other = of_contract(model, spacing_mm=(3.0, 0.63, 1.0))
+    assert len(predict_site(other, tmp_path, "north", Split.TEST).images) == 1
+
+
 def test_a_model_of_pixels_names_no_class_of_an_image(hospitals: Path) -> None:
     model = of_contract(finished(hospitals), task=Task.SEGMENTATION)
     with pytest.raises(SpecError, match="gives a class to every pixel"):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fedward_core.arrays import Array
-from fedward_core.cards import Contract, Split
+from fedward_core.cards import Contract, Split, differences
 from fedward_core.errors import DataError
 from fedward_core.spec import Dataset, PublicSet, Standardisation
 from fedward_models.data.labels import counted_classes
@@ -94,7 +94,7 @@ def open_public(data: Path, site: str, dataset: Dataset, public: PublicSet, own:
             f"the public dataset '{public.name}' is not the one that the spec names: expected sha256 {public.sha256}, "
             f"found {content.digest}. Fetch the right one, or correct the digest in the spec"
         )
-    if content.contract != own.contract:
+    if differences(own.contract, content.contract):
         raise DataError(
             f"the public dataset '{public.name}' has other classes or images than the study: expected "
             f"{own.contract}, found {content.contract}"

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from fedward_core.arrays import Array
-from fedward_core.cards import Contract, Split, Task
+from fedward_core.cards import Contract, Split, Task, differences
 from fedward_core.errors import DataError, DivergedError, SpecError
 from fedward_core.metric import Metrics
 from fedward_models.data import Loader, open_split
@@ -176,8 +176,8 @@ def open_fitting(model: FinishedModel, data: Path, site: str, split: Split) -> I
 def _check_contract(expected: Contract, found: Contract, site: str, *, labelled: bool) -> None:
     """Labels of another meaning, or heads of another size, would be compared without anybody noticing."""
     names = ("kind", "depth", "channels", "spacing_mm", *(("task", "classes") if labelled else ()))
-    for name in names:
-        if (ours := getattr(expected, name)) != (theirs := getattr(found, name)):
+    for name, (ours, theirs) in differences(expected, found).items():
+        if name in names:
             raise DataError(
                 f"site '{site}' does not fit the model: {name} is {theirs}, expected {ours}. Choose data like the "
                 "model's, or another model"
