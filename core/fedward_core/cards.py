@@ -17,6 +17,11 @@ from fedward_core.errors import CheckpointError, DataError
 CARDS = "cards.json"  # in the folder of a run
 ALIKE_MM = 0.0101  # sites round to hundredths: of two voxels of 0.625 mm one may have become 0.62 and one 0.63
 
+_WAYS = {
+    "classes": "Name the classes of all in dataset.classes",
+    "spacing_mm": "Set dataset.spacing_mm, so that all are resampled to one size",
+}
+
 
 class Task(StrEnum):
     """What the labels of a dataset mean."""
@@ -120,10 +125,10 @@ def agreed_contract(cards: tuple[DatasetCard, ...]) -> Contract:
     first = cards[0]
     for card in cards[1:]:
         for key, (ours, theirs) in differences(first.contract, card.contract).items():
-            way = "Name the classes of all in dataset.classes" if key == "classes" else "Make the datasets alike"
             raise DataError(
                 f"sites '{first.site}' and '{card.site}' do not fit one study: {key} is {ours} at the first and "
-                f"{theirs} at the second. {way}, or set cohort.sites to those that are alike"
+                f"{theirs} at the second. {_WAYS.get(key, 'Make the datasets alike')}, or set cohort.sites to those "
+                "that are alike"
             )
     return first.contract
 

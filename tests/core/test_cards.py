@@ -51,7 +51,7 @@ def test_voxels_that_differ_by_their_rounding_alone_are_alike() -> None:
     first, second = ((3.0, round(length, 2), 1.0) for length in (0.625, 0.62500003))
     assert first != second
     assert agreed_contract((card("north", spacing_mm=first), card("west", spacing_mm=second))).spacing_mm == first
-    with pytest.raises(DataError, match="spacing_mm is"):
+    with pytest.raises(DataError, match=r"Set dataset\.spacing_mm, so that all are resampled"):
         agreed_contract((card("north", spacing_mm=first), card("west", spacing_mm=(3.0, 0.64, 1.0))))
 
 
