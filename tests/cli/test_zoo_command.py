@@ -21,6 +21,13 @@ def test_the_list_shows_every_registered_name(bench: Any) -> None:
             assert name in result.stdout
 
 
+def test_a_list_of_one_kind_has_no_column_that_says_nothing(bench: Any) -> None:
+    shown = bench.call("zoo", "list", "--kind", "backbone").stdout
+    heads = [head.strip() for head in shown.splitlines()[2].strip("┃").split("┃")]
+    assert heads == ["name", "what it is", "paper"]
+    assert "``" not in shown
+
+
 def test_every_kind_of_the_registry_is_listed() -> None:
     groups = {group for group in entry_points().groups if group.startswith("fedward.")}
     assert groups == {f"fedward.{kind}" for kind in KINDS.values()}

@@ -1,6 +1,7 @@
 """``fedward zoo``: what a spec can choose, and what was seen of it."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -33,14 +34,7 @@ def list_names(
     if as_json:
         typer.echo(json.dumps([exhibit.model_dump() for exhibit in found], indent=2))
         return
-    table = folding(
-        "kind", "name", "what it is", "needs", "paper", title="What a spec can choose", title_justify="left"
-    )
-    for index, exhibit in enumerate(found):
-        last = index + 1 == len(found) or found[index + 1].kind != exhibit.kind
-        row = (exhibit.kind, f"[bold]{exhibit.name}[/]", escape(exhibit.summary), exhibit.needs, escape(exhibit.paper))
-        table.add_row(*row, end_section=last)
-    output().print(table)
+    _print_list(found, one_kind=kind is not None)
     if kind is None:
         from fedward_cli.matrix.matrix import recorded  # a list of one kind does without
 
@@ -102,6 +96,26 @@ def show(
         _print_exhibit(exhibit)
 
 
+def _print_list(found: Sequence[Exhibit], *, one_kind: bool) -> None:
+    """A row for each name; a column that says nothing is left out, as screens are narrow."""
+    heads = ("kind", "name", "what it is", "needs", "paper")
+    rows = [
+        ("" if one_kind else each.kind, f"[bold]{each.name}[/]", _words(each.summary), each.needs, _words(each.paper))
+        for each in found
+    ]
+    filled = [place for place in range(len(heads)) if any(row[place] for row in rows)]
+    table = folding(*(heads[place] for place in filled), title="What a spec can choose", title_justify="left")
+    for index, row in enumerate(rows):
+        last = index + 1 == len(found) or found[index + 1].kind != found[index].kind
+        table.add_row(*(row[place] for place in filled), end_section=last)
+    output().print(table)
+
+
+def _words(docstring: str) -> str:
+    """As markup; what docstrings mark as code by two signs has one here, as in the help."""
+    return escape(docstring.replace("``", "`"))
+
+
 def _print_matrix(seen: "Matrix") -> None:
     from fedward_cli.matrix.report import matrix_table, notes
 
@@ -113,7 +127,7 @@ def _print_matrix(seen: "Matrix") -> None:
 def _print_exhibit(exhibit: Exhibit) -> None:
     console = output()
     console.print(f"[bold]{exhibit.name}[/] ({exhibit.kind.replace('_', ' ')})")
-    console.print(escape(exhibit.summary))
+    console.print(_words(exhibit.summary))
     for label, text in (("Needs", exhibit.needs), ("Paper", exhibit.paper)):
         if text:
             console.print(f"[dim]{label}:[/] {escape(text)}")
@@ -121,5 +135,5 @@ def _print_exhibit(exhibit: Exhibit) -> None:
         return
     table = folding("setting", "default", "meaning")
     for setting in exhibit.settings:
-        table.add_row(setting.key, escape(setting.default), escape(setting.meaning))
+        table.add_row(setting.key, escape(setting.default), _words(setting.meaning))
     console.print(table)
