@@ -10,9 +10,9 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from fedward_cli.commands.explain import _write_volume
+from fedward_cli.commands.explain import _show, _write_volume
 from fedward_cli.main import app
-from fedward_core.cards import Contract, DataKind, Split
+from fedward_core.cards import Contract, DataKind, Split, Task
 from fedward_core.engine import Job
 from fedward_core.spec import Dataset, Spec
 from fedward_models.data import generate, open_split
@@ -53,6 +53,17 @@ def test_pictures_are_drawn_of_the_first_images_of_every_site(trained: Any, hosp
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert names == sorted(f"{row['site']}-{row['image']:05d}.png" for row in rows)
     assert max(row["missed"] for row in rows) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("task", "words"), [(Task.CLASSIFICATION, "the model names"), (Task.MULTI_LABEL, "most probable")]
+)
+def test_a_model_that_may_name_none_is_shown_by_its_most_probable_class(
+    task: Task, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    contract, heat = Contract(classes=("a",), task=task), np.zeros((4, 4))
+    _show([Explanation(site="north", contract=contract, image=0, named="a", pixels=heat, heat=heat)], machine=False)
+    assert words in capsys.readouterr().out
 
 
 def test_a_map_of_gradients_is_for_the_class_that_the_model_names(trained: Any, hospitals: Path) -> None:

@@ -13,7 +13,7 @@ from fedward_cli.display.tables import folding
 from fedward_cli.options import AsJson, BestWeights, DataFolder, FinishedRun, SplitName, StageName
 from fedward_cli.simulation.turns import holding_slot
 from fedward_core.atomic import filling
-from fedward_core.cards import DataKind, Split
+from fedward_core.cards import DataKind, Split, Task
 from fedward_core.errors import CheckpointError
 from fedward_core.spec import Dataset
 
@@ -78,11 +78,11 @@ def _write(out: Path, found: "Explanation") -> None:
     from fedward_cli.display.explanation_picture import draw_image  # matplotlib is slow to import
     from fedward_models.explanations.overlay import write_slices
 
-    path = out / f"{_stem(found)}.png"
+    path, title = out / f"{_stem(found)}.png", f"{'most probable' if _may_name_none(found) else 'named'}: {found.named}"
     if found.pixels.ndim == 2:
-        draw_image(path, found.pixels, found.heat, title=found.named)
+        draw_image(path, found.pixels, found.heat, title=title)
     else:
-        write_slices(path, found.pixels, found.heat, title=found.named)
+        write_slices(path, found.pixels, found.heat, title=title)
 
 
 def _write_volume(out: Path, found: "Explanation", data: Path, dataset: Dataset) -> None:
@@ -102,6 +102,10 @@ def _write_volume(out: Path, found: "Explanation", data: Path, dataset: Dataset)
     write_nifti(heat, found.heat, spacing_mm=(depth, height, width))
 
 
+def _may_name_none(found: "Explanation") -> bool:
+    return found.contract.task is Task.MULTI_LABEL
+
+
 def _stem(found: "Explanation") -> str:
     return f"{found.site}-{found.image:05d}"
 
@@ -114,7 +118,8 @@ def _show(found: list["Explanation"], *, machine: bool) -> None:
     if machine:
         typer.echo(json.dumps(rows, indent=2))
         return
-    table = folding("site", "image", "name", "the model names")
+    named = "most probable" if any(map(_may_name_none, found)) else "the model names"
+    table = folding("site", "image", "name", named)
     for each in found:
         table.add_row(escape(each.site), str(each.image), escape(each.name), escape(each.named))
     output().print(table)

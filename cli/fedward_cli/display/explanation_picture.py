@@ -15,7 +15,7 @@ def draw_image(path: Path, pixels: Array, heat: Array, *, title: str) -> None:
         path: The PNG file.
         pixels: (H, W), in [0, 1].
         heat: (H, W), signed.
-        title: That class.
+        title: What stands above it, with that class.
     """
     limit = float(np.abs(heat).max()) or 1.0
     figure = Figure(figsize=(6, 3.3), layout="constrained")
@@ -24,6 +24,6 @@ def draw_image(path: Path, pixels: Array, heat: Array, *, title: str) -> None:
         axes.imshow(pixels, cmap="gray", vmin=0, vmax=1)
         axes.set_axis_off()
     covered.imshow(heat, cmap="seismic", vmin=-limit, vmax=limit, alpha=np.sqrt(np.abs(heat) / limit) * 0.7)
-    plain.set_title(f"named: {title}", fontsize=9)
+    plain.set_title(title, fontsize=9)
     covered.set_title("red: for it, blue: against it" if (heat < 0).any() else "red: what counted", fontsize=9)
     figure.savefig(path, dpi=100)

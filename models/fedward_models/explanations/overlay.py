@@ -51,20 +51,24 @@ def write_slices(path: Path, volume: Array, heat: Array, *, title: str, columns:
         path: ``.png``.
         volume: (D, H, W), any range.
         heat: (D, H, W), signed.
-        title: The class that the model names.
-        columns: Slices side by side; two rows of them, evenly from the second eighth to the seventh.
+        title: What stands above, with that class.
+        columns: Slices side by side; two rows of them, evenly from the second eighth to the seventh, each slice once.
     """
     from matplotlib.figure import Figure  # noqa: PLC0415 - slow to import
 
-    places = np.linspace(len(volume) / 8, len(volume) * 7 / 8, 2 * columns).astype(int)
+    spread = np.linspace(len(volume) / 8, len(volume) * 7 / 8, 2 * columns).astype(int)
+    places = np.unique(spread) if len(volume) > 2 * columns else np.arange(len(volume))
     limit = float(np.abs(heat).max()) or 1.0
     figure = Figure(figsize=(2 * columns, 4.6), layout="constrained")
-    for axes, place in zip(figure.subplots(2, columns).flat, places, strict=True):
+    panels = figure.subplots(2, columns).flat
+    for axes in panels[len(places) :]:
+        axes.set_axis_off()
+    for axes, place in zip(panels, places, strict=False):
         axes.imshow(volume[place], cmap="gray", vmin=float(volume.min()), vmax=float(volume.max()))
         visible = np.sqrt(np.abs(heat[place]) / limit) * 0.7
         axes.imshow(heat[place], cmap="seismic", vmin=-limit, vmax=limit, alpha=visible)
         axes.set_title(f"{place + 1} of {len(volume)}", fontsize=7)
         axes.set_axis_off()
     legend = "red: for it, blue: against it" if (heat < 0).any() else "red: what counted"
-    figure.suptitle(f"named: {title}; {legend}", fontsize=9)
+    figure.suptitle(f"{title}; {legend}", fontsize=9)
     figure.savefig(path, dpi=100)

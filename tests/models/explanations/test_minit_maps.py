@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from matplotlib.axes import Axes
 from torch import Tensor, nn
 
 from fedward_core.cards import Contract
@@ -159,3 +160,14 @@ def test_slices_become_a_picture(tmp_path: Path) -> None:
     heat[:, 4:8, 4:8] = 1
     write_slices(tmp_path / "map.png", np.ones((16, 16, 16)), heat, title="lesion")
     assert (tmp_path / "map.png").read_bytes() != (tmp_path / "empty.png").read_bytes()
+
+
+@pytest.mark.parametrize(("depth", "shown"), [(3, 3), (8, 8), (9, 7), (16, 8)])
+def test_each_slice_is_shown_once_with_its_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, depth: int, shown: int
+) -> None:
+    titles: list[str] = []
+    monkeypatch.setattr(Axes, "set_title", lambda _, text, **__: titles.append(text))
+    write_slices(tmp_path / "map.png", np.ones((depth, 8, 8)), np.zeros((depth, 8, 8)), title="named: lesion")
+    assert len(set(titles)) == len(titles) == shown
+    assert all(title.endswith(f"of {depth}") for title in titles)
