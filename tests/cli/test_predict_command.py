@@ -170,7 +170,8 @@ def test_labels_of_other_classes_are_not_compared(trained: Any, hospitals: Path,
     (run / "spec.yaml").write_text(text.replace("classes: []", "classes: [other, names, here]"))
     found = predict(run, "--data", hospitals, "--out", tmp_path / "out")
     assert found.exit_code == 1
-    assert "does not fit the model" in " ".join(found.output.split())
+    words = " ".join(found.output.replace("│", " ").split())
+    assert "does not fit the model: classes is other, names, here, expected normal, pneumonia, effusion" in words
     assert not (tmp_path / "out").exists()
 
 

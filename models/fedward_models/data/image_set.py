@@ -70,7 +70,10 @@ def open_split(data: Path, site: str, dataset: Dataset, split: Split) -> ImageSe
     refuse_bad_files(content)
     part = content.indices(split)
     if not len(part):
-        raise DataError(f"site '{site}' has no image in the split '{split}' of dataset '{dataset.name}'")
+        raise DataError(
+            f"site '{site}' has no image in the split '{split}' of dataset '{dataset.name}': choose another split, or "
+            f"write '{split}' as the split of some"
+        )
     own = _statistics(content)
     return _images(content, part, dataset.standardisation or own)
 

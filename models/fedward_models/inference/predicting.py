@@ -179,6 +179,10 @@ def _check_contract(expected: Contract, found: Contract, site: str, *, labelled:
     for name, (ours, theirs) in differences(expected, found).items():
         if name in names:
             raise DataError(
-                f"site '{site}' does not fit the model: {name} is {theirs}, expected {ours}. Choose data like the "
-                "model's, or another model"
+                f"site '{site}' does not fit the model: {name} is {_told(theirs)}, expected {_told(ours)}. Choose data "
+                "like the model's, or another model"
             )
+
+
+def _told(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
