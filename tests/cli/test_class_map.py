@@ -49,6 +49,12 @@ def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "evp.yaml"
 
 
+def test_a_spec_without_the_method_is_told_so(bench: Any) -> None:
+    result = bench.call("zoo", "map", bench.spec(), "--data", bench.data)
+    assert result.exit_code == 1
+    assert "the spec has no stage of evp, the method whose" in " ".join(result.stderr.replace("│", " ").split())
+
+
 def mapping_of(bench: Any, *arguments: object) -> list[int]:
     result = bench.call("zoo", "map", *map(str, arguments), "--json")
     assert result.exit_code == 0, result.output

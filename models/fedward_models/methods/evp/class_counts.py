@@ -33,7 +33,9 @@ def evp_stage(spec: Spec, name: str | None = None) -> int:
         if isinstance(stage.method, EVPConfig) and name in (None, stage.name)
     ]
     if len(found) != 1:
-        raise SpecError(f"the spec has {len(found)} such stages of evp, expected one: name it, or write one")
+        called = f" called '{name}'" if name else ""
+        none = f"the spec has no stage of evp{called}, the method whose 'mapping' this finds"
+        raise SpecError(f"the spec has {len(found)} stages of evp: choose one with --stage" if found else none)
     config = spec.stages[found[0]].method
     assert isinstance(config, EVPConfig)
     if config.head != "classifier" or isinstance(config.weights, str):
