@@ -10,6 +10,7 @@ from fedward_core import registry
 from fedward_core.cards import Split
 
 RECIPE = "recipe:"
+FOLDER = "DIRECTORY"  # as the help calls folders elsewhere
 CARRYING_OUT = "How it is carried out"  # a panel of the help
 
 
@@ -67,10 +68,12 @@ SpecFile = Annotated[
     ),
 ]
 _DATA_HELP = "A folder with one .npz file or one folder for each site."
-DataFolder = Annotated[Path, typer.Option("--data", help=_DATA_HELP, callback=folder_of_sites)]
+DataFolder = Annotated[Path, typer.Option("--data", help=_DATA_HELP, metavar=FOLDER, callback=folder_of_sites)]
 DataFolderOrNone = Annotated[
     Path | None,
-    typer.Option("--data", help=f"{_DATA_HELP} Left out, hospitals are simulated.", callback=folder_of_sites),
+    typer.Option(
+        "--data", help=f"{_DATA_HELP} Left out, hospitals are simulated.", metavar=FOLDER, callback=folder_of_sites
+    ),
 ]
 OutFolder = Annotated[
     Path | None,

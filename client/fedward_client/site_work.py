@@ -77,7 +77,7 @@ def answer(order: Order, incoming: Arrays, settings: SiteSettings) -> tuple[Repl
 
 def _do(order: Order, incoming: Arrays, settings: SiteSettings) -> tuple[Reply, Groups]:
     _check_consent(settings)
-    program = _program(settings.spec, order.stage)
+    program = _program(settings.spec, order.stage, settings.data)
     stage = settings.spec.stages[order.stage].name
     folder = settings.private / stage
     store = FilePrivateStore(folder, durable=settings.durable)
@@ -173,6 +173,9 @@ def _code(error: Exception) -> Failure:
 
 
 @lru_cache(maxsize=2)
-def _program(spec: Spec, stage: int) -> Program:
-    """Programs are kept between rounds: building a network anew for each would cost more than a small round."""
+def _program(spec: Spec, stage: int, data: Path) -> Program:  # noqa: ARG001 - part of the key
+    """Programs are kept between rounds: building a network anew for each would cost more than a small round.
+
+    Other data under the same spec may be of other classes, for which the network is another one.
+    """
     return open_program(spec, stage)

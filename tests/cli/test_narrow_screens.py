@@ -1,11 +1,13 @@
 """On a narrow screen nothing of an id, a digest or a figure is cut off, and no sign that a screen lacks is an error."""
 
+from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from fedward_cli.display import listing
@@ -60,3 +62,17 @@ def test_the_bars_of_a_run_show_loss_and_figure_whole(width: int) -> None:
     console.print(bars.progress.get_renderable())
     for expected in ("personalise", "12/40", "loss 0.4821", "balanced accuracy 0.812"):
         assert expected in seen(console)
+
+
+def commands(group: Any, *path: str) -> Iterator[tuple[str, ...]]:
+    """The words of every command."""
+    yield path
+    for name, command in getattr(group, "commands", {}).items():
+        yield from commands(command, *path, name)
+
+
+@pytest.mark.parametrize("words", tuple(commands(get_command(app))), ids=" ".join)
+def test_no_help_is_cut_off_on_a_narrow_screen(words: tuple[str, ...]) -> None:
+    shown = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "80", "TERMINAL_WIDTH": "80"})
+    assert shown.exit_code == 0
+    assert "…" not in shown.stdout

@@ -54,6 +54,13 @@ def test_a_training_order_gives_an_update(settings: SiteSettings) -> None:
     assert groups[SHARED]["tensor_0"].shape == (3,)
 
 
+def test_a_network_that_was_built_for_other_data_is_not_taken_up(settings: SiteSettings, tmp_path: Path) -> None:
+    """Whoever simulates one spec over one folder and then over another may have other classes there."""
+    program = site_work._program(settings.spec, 0, settings.data)
+    assert site_work._program(settings.spec, 0, settings.data) is program
+    assert site_work._program(settings.spec, 0, tmp_path / "other") is not program
+
+
 def test_a_describing_order_gives_a_card(settings: SiteSettings) -> None:
     reply, groups = answer(Order(run="r", work=Work.DESCRIBE), {}, settings)
     assert reply.card is not None
@@ -132,7 +139,7 @@ def test_the_sites_own_people_are_told_of_rounds_as_they_count_them(
 def test_a_failure_leaves_the_site_as_a_code_without_its_text(
     error: Exception, code: Failure, settings: SiteSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(spec: Spec, stage: int) -> None:
+    def fail(*_: object) -> None:
         raise error
 
     monkeypatch.setattr(site_work, "_program", fail)

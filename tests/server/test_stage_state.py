@@ -61,6 +61,20 @@ def test_a_checkpoint_of_another_architecture_is_refused(tmp_path: Path) -> None
         StageFolder(tmp_path, {**IDENTITY, "plan": "other"}).load(FedAdamConfig().build())
 
 
+def test_a_checkpoint_cut_short_is_told_with_the_way_on(tmp_path: Path) -> None:
+    folder = StageFolder(tmp_path, IDENTITY)
+    for round_ in (1, 2):
+        folder.save(state(round_), FedAdamConfig().build())
+    os.truncate(tmp_path / "checkpoint-00002.safetensors", 100)
+    with pytest.raises(CheckpointError, match=r"'checkpoint-00002.*: remove it, and .* from 'checkpoint-00001"):
+        folder.load(FedAdamConfig().build())
+    (tmp_path / "checkpoint-00002.safetensors").unlink()
+    assert folder.load(FedAdamConfig().build()).round == 1
+    os.truncate(tmp_path / "checkpoint-00001.safetensors", 100)
+    with pytest.raises(CheckpointError, match="begin in another folder"):
+        folder.load(FedAdamConfig().build())
+
+
 def test_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
     StageFolder(tmp_path, IDENTITY).save(state(1), FedAdamConfig().build())
     path = tmp_path / "checkpoint-00001.safetensors"

@@ -37,7 +37,9 @@ Target = Annotated[Path, typer.Option("--out", help="The folder to write sites i
 Source = Annotated[
     Path,
     typer.Argument(
-        help="A folder with one .npz file or one folder for each site.", exists=True, callback=folder_of_sites
+        help="A folder with one .npz file or one folder for each site.",
+        exists=True,
+        callback=folder_of_sites,
     ),
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same files.")]

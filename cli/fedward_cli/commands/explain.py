@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from fedward_models.inference.explaining import Explanation
 
 MapName = Annotated[
-    Literal["gradients", "contributions", "attention"], typer.Option("--map", help="What the maps show.")
+    Literal["gradients", "contributions", "attention"],
+    typer.Option("--map", metavar="MAP", help="What the maps show: gradients, contributions or attention."),
 ]
 NumImages = Annotated[int, typer.Option("--images", min=1, help="How many images of each site.")]
 NUM_IMAGES = 4

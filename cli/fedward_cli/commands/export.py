@@ -8,7 +8,7 @@ from rich.markup import escape
 
 from fedward_cli.commands.opening import Kept, open_model
 from fedward_cli.display.consoles import tell
-from fedward_cli.options import BestWeights, FinishedRun, StageName, folder_of_sites
+from fedward_cli.options import FOLDER, BestWeights, FinishedRun, StageName, folder_of_sites
 
 if TYPE_CHECKING:
     from fedward_core.spec import Spec, Standardisation
@@ -27,7 +27,10 @@ def export(
     data: Annotated[
         Path | None,
         typer.Option(
-            "--data", help="With --site: standardise by that site's training images.", callback=folder_of_sites
+            "--data",
+            help="With --site: standardise by that site's training images.",
+            metavar=FOLDER,
+            callback=folder_of_sites,
         ),
     ] = None,
     site: Annotated[str | None, typer.Option("--site", help="The site whose mean and deviation are written.")] = None,

@@ -88,8 +88,12 @@ class StageFolder:
             CheckpointError: It is damaged, or belongs to another spec or architecture.
         """
         drop_leftovers(self.folder)
-        newest = self._checkpoints()[-1]
-        arrays, facts = read_arrays(newest)
+        *older, newest = self._checkpoints()
+        try:
+            arrays, facts = read_arrays(newest)
+        except CheckpointError as error:
+            way_on = f"remove it, and the run goes on from '{older[-1].name}'" if older else "begin in another folder"
+            raise CheckpointError(f"{error}: {way_on}") from error
         self._check(newest, facts.get("identity"))
         aggregator.load(_stripped(AGGREGATOR, arrays), facts["aggregator"])
         return _state(arrays, facts)
