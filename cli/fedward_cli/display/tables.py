@@ -52,7 +52,7 @@ def results_table(
         bytes_sent = (as_bytes(results.bytes_sent.get(site, 0)),) if sent else ()
         table.add_row(escape(site), *(cell(metrics, name) for name in names), *bytes_sent)
     table.add_section()
-    if len(results.final) > 1:
+    if sent or len(results.final) > 1:
         _add_totals(table, results, names, sent=sent, pooled_too=bool(prior))
     for row in _rows_of(prior or {}, SITE_PRIOR, names):
         table.add_row(*row)

@@ -107,9 +107,9 @@ def _examples(classes: Array) -> Array:
     chosen: list[int] = []
     for _ in range(NUM_EXAMPLES):
         for members in classes.T:
-            new = np.setdiff1d(np.flatnonzero(members), chosen)
-            chosen.extend(new[:1].tolist())
-    return np.array(chosen[:NUM_EXAMPLES], dtype=np.int64)
+            if len(chosen) < NUM_EXAMPLES:
+                chosen.extend(np.setdiff1d(np.flatnonzero(members), chosen)[:1].tolist())
+    return np.array(chosen, dtype=np.int64)
 
 
 def _names(classes: Array, names: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
