@@ -1,13 +1,14 @@
 """Do reports make an image encoder better than images alone do, and is it what reports say that does it?
 
     nice python -m benchmarks.experiments.mgca --seeds 0 1 2 3 4 --out FOLDER
-    nice python -m benchmarks.experiments.mgca --data PAIRS --films SITES --steps 60 --seeds 0 1 2 3 4 --out FOLDER
+    nice python -m benchmarks.experiments.mgca --data PAIRS --films SITES --seeds 0 1 2 3 4 --out FOLDER
 
 Without --data, 2,000 films are generated from findings, with what a radiologist would write about them, and 500 more to
 ask about. With --data, pairs are true: ``images.npz`` (images, labels, split) and ``reports.csv`` (index, text); word
 pieces are then those of its training texts, kept as <out>/pieces.txt, since built-in ones cut free English too finely.
 A folder of films holds ``nih.npz`` and ``guangzhou.npz`` (images, labels, split): other patients', normal or with
-pneumonia, for more probes. Every finished arm is a line of <out>/mgca.jsonl and is not run again.
+pneumonia, for more probes. What docs/zoo tells of true pairs is of --steps 200 --batch 32. Every finished arm is a line
+of <out>/mgca.jsonl and is not run again.
 
     untrained      the towers as they are initialised
     images         the same image encoder by masked autoencoding, without reports; its patch tokens' mean is probed, and
@@ -21,8 +22,9 @@ pneumonia, for more probes. Every finished arm is a line of <out>/mgca.jsonl and
                    a test or a place, stays
     shuffled       all three, with reports dealt to other images: what is left without any meaning
 
-Beside probes and zero-shot, of pairs that were not trained on: how often image and report find each other among 64, and
-on generated films how often the word of a finding points to the half of the film that the report says.
+Beside probes and zero-shot: how often image and report find each other among 64, of pairs that were trained on (known),
+which tells whether anything was learned at all, and of others (asked); and on generated films how often the word of a
+finding points to the half of the film that the report says.
 """
 
 import argparse
@@ -38,7 +40,7 @@ import numpy as np
 import torch
 
 from benchmarks.experiments.mgca_data import IMAGE_PX, PairData, generated_pairs, site_films, true_pairs
-from benchmarks.experiments.mgca_scores import SHARES, Question, alignment, answers
+from benchmarks.experiments.mgca_scores import AMONG, SHARES, Question, alignment, answers
 from benchmarks.experiments.pairs import show_networks, show_pairs
 from benchmarks.experiments.pretraining import Steps, append, median_ms, records, show, tower_digest, train
 from fedward_core.cards import Contract
@@ -53,7 +55,7 @@ from fedward_models.methods.mgca.mgca import MGCA
 from fedward_models.towers.reports import clean_report
 from fedward_models.towers.vocabulary import train_vocabulary
 
-BATCH, LR = 64, 1e-3
+LR = 1e-3
 VIT = ViTConfig(width=64, depth=3, heads=4, patch_px=8)
 TEXT: dict[str, Any] = {"width": 64, "depth": 2, "heads": 4}
 FORM: dict[str, Any] = {"hidden": 256, "width": 32, "prototypes": 32}
@@ -123,22 +125,28 @@ def main() -> None:
     torch.set_num_threads(1)
     trial = _trial(arguments)
     finished = arguments.out / "mgca.jsonl"
+    same = {"data": trial.kind, "steps": arguments.steps, "batch": arguments.batch}
     for seed in arguments.seeds:
         for arm in arguments.arms:
-            key = {"data": trial.kind, "arm": arm, "seed": seed, "steps": arguments.steps}
+            key = {"arm": arm, "seed": seed, **same}
             if not any(key.items() <= row.items() for row in records(finished)):
-                append(finished, key | _run(arm, seed, arguments.steps, trial))
-    same = {"data": trial.kind, "steps": arguments.steps}
+                append(finished, key | _run(arm, seed, arguments, trial))
     rows = [row for row in records(finished) if same.items() <= row.items()]
     for question in trial.questions:
         _show_answers(rows, question)
-    asked = len(trial.data["asked"].labels)
-    for figure, guessed in (("retrieval_asked", 1 / min(asked, BATCH)), ("pointing", 0.5)):
-        if known := [row for row in rows if figure in row]:  # older records have none
-            show(known, (figure,), n=asked, chance=guessed)
-            show_pairs(known, figure, [("pairs_tokens", "pairs"), ("mgca", "pairs"), ("mgca", "shuffled")])
+    counts = {part: len(pairs.labels) for part, pairs in trial.data.items()}
+    _show_alignment(rows, "retrieval_known", n=counts["train"], chance=1 / min(counts["train"], AMONG))
+    _show_alignment(rows, "retrieval_asked", n=counts["asked"], chance=1 / min(counts["asked"], AMONG))
+    _show_alignment(rows, "pointing", n=counts["asked"], chance=0.5)
     show_networks(rows)
-    _show_cost(trial)
+    _show_cost(trial, arguments.batch)
+
+
+def _show_alignment(rows: list[dict[str, Any]], figure: str, *, n: int, chance: float) -> None:
+    """Tables of a figure that only arms with reports have, if any has been run."""
+    if known := [row for row in rows if figure in row]:
+        show(known, (figure,), n=n, chance=chance)
+        show_pairs(known, figure, [("pairs_tokens", "pairs"), ("mgca", "pairs"), ("mgca", "shuffled")])
 
 
 def _show_answers(rows: list[dict[str, Any]], question: Question) -> None:
@@ -170,24 +178,24 @@ def _elsewhere(folder: Path | None) -> tuple[Question, ...]:
     return tuple(Question(name=site, known=parts["train"], asked=parts["asked"]) for site, parts in films.items())
 
 
-def _run(arm: str, seed: int, steps: int, trial: Trial) -> dict[str, Any]:
+def _run(arm: str, seed: int, arguments: argparse.Namespace, trial: Trial) -> dict[str, Any]:
     started = time.monotonic()
     method = _mae(seed) if arm in IMAGES_ALONE else _mgca(seed, trial, **ARMS[arm])
-    batches = _steps(arm, seed, steps, trial.data["train"])
+    batches = _steps(arm, seed, arguments, trial.data["train"])
     figures = {} if arm in UNTRAINED else train(method, batches, lr=LR, seed=seed)
     scores = _scores(method, trial, seed)
     rounded = {name: round(value, 4) for name, value in figures.items()}
     return scores | {"seconds": round(time.monotonic() - started)} | rounded
 
 
-def _steps(arm: str, seed: int, steps: int, pairs: PairData) -> PairSteps:
+def _steps(arm: str, seed: int, arguments: argparse.Namespace, pairs: PairData) -> PairSteps:
     reports = pairs.reports
     if arm == "masked":
         reports = tuple(DIAGNOSES.sub("", report) for report in reports)
     if arm == "shuffled":
         order = np.random.default_rng(seed).permutation(len(reports))
         reports = tuple(reports[number] for number in order)
-    return PairSteps(images=pairs.images, num_steps=steps, batch_size=BATCH, reports=reports)
+    return PairSteps(images=pairs.images, num_steps=arguments.steps, batch_size=arguments.batch, reports=reports)
 
 
 def _mgca(seed: int, trial: Trial, **weights: float) -> MGCA:
@@ -206,17 +214,16 @@ def _mae(seed: int) -> MAE:
 
 def _scores(method: MAE | MGCA, trial: Trial, seed: int) -> dict[str, Any]:
     method.eval()
-    asked = trial.data["asked"]
     figures = {name: value for question in trial.questions for name, value in answers(method, question, seed).items()}
     if isinstance(method, MGCA):
-        figures |= alignment(method, asked, sides=trial.kind == "generated")
-    return figures | {"n": len(asked.labels), "tower": tower_digest(method.backbone)}
+        figures |= alignment(method, trial.data["train"], trial.data["asked"], sides=trial.kind == "generated")
+    return figures | {"n": len(trial.data["asked"].labels), "tower": tower_digest(method.backbone)}
 
 
-def _show_cost(trial: Trial) -> None:
+def _show_cost(trial: Trial, batch: int) -> None:
     """Milliseconds of a step beside forward and backward of the image encoder alone."""
     pairs = trial.data["train"]
-    raw = Batch(images=pairs.images[:BATCH], reports=pairs.reports[:BATCH])
+    raw = Batch(images=pairs.images[:batch], reports=pairs.reports[:batch])
     method = _mgca(0, trial)
     ready = method.prepare(raw, torch.Generator())
 
@@ -228,7 +235,7 @@ def _show_cost(trial: Trial) -> None:
 
     cut = float(ready.drawn["cut"].float().mean())
     prepare = median_ms(lambda: method.prepare(raw, torch.Generator()))
-    print(f"\n| a batch of {BATCH}, one thread | prepare ms | step ms | image encoder alone ms | reports cut |")
+    print(f"\n| a batch of {batch}, one thread | prepare ms | step ms | image encoder alone ms | reports cut |")
     print(
         f"|---|---|---|---|---|\n| mgca | {prepare:.1f} | {median_ms(step):.1f} | {median_ms(plain):.1f} | {cut:.0%} |"
     )
@@ -240,6 +247,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--films", type=Path, help="with --data: a folder with films of other patients, to probe on")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS))
     parser.add_argument("--out", type=Path, required=True)
     return parser.parse_args()

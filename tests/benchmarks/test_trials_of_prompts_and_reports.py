@@ -107,14 +107,16 @@ def test_a_network_of_cells_needs_a_laboratory_to_adapt_to(cells: Path, run_tria
 def test_true_reports_are_asked_about_the_pairs_and_about_each_site(
     notes: Path, films: Path, run_trial: RunTrial, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ("--data", str(notes), "--films", str(films), "--steps", "1", "--arms", "images", "masked")
+    words = ("--data", str(notes), "--films", str(films), "--steps", "1", "--batch", "4", "--arms", "images", "masked")
     images, masked = run_trial(mgca, *words)
     printed = capsys.readouterr().out
     probes = {f"{name}probe_{share}" for name in ("", "nih_", "guangzhou_") for share in mgca_scores.SHARES}
     assert probes <= images.keys()
-    assert masked.keys() >= probes | {"zero_shot", "nih_zero_shot", "guangzhou_zero_shot"}
+    assert masked.keys() >= probes | {"zero_shot", "nih_zero_shot", "guangzhou_zero_shot", "retrieval_known"}
     assert not any("zero_shot" in name for name in images)
     assert "n = 3 test images, chance 0.333" in printed
+    assert "n = 6 test images, chance 0.167" in printed
+    assert "| a batch of 4, one thread |" in printed
     assert "n = 5 test images, chance 0.6" in printed
 
 
