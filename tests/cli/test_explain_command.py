@@ -62,7 +62,10 @@ def test_a_model_that_may_name_none_is_shown_by_its_most_probable_class(
     task: Task, words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     contract, heat = Contract(classes=("a",), task=task), np.zeros((4, 4))
-    _show([Explanation(site="north", contract=contract, image=0, named="a", pixels=heat, heat=heat)], machine=False)
+    _show(
+        [Explanation(site="north", contract=contract, image=0, name="", named="a", pixels=heat, heat=heat)],
+        machine=False,
+    )
     assert words in capsys.readouterr().out
 
 
