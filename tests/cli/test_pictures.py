@@ -81,7 +81,7 @@ def test_the_colours_of_a_map_are_told_beside_the_class_that_is_named(
     drawn: list[Any], tmp_path: Path, least: float, says: str
 ) -> None:
     heat = np.linspace(least, 1.0, 16).reshape(4, 4)
-    draw_image(tmp_path / "image.png", np.zeros((4, 4)), heat, title="pneumonia")
+    draw_image(tmp_path / "image.png", np.zeros((4, 4)), heat, title="named: pneumonia")
     plain, covered = drawn[0].axes
     assert plain.get_title() == "named: pneumonia"
     assert covered.get_title().endswith(says)

@@ -197,7 +197,7 @@ def interrupted(run_scripts: Any, honest_site: Script) -> Callable[[], Any]:
     def run(other: Script) -> Any:
         return run_scripts({"a": willing, "b": other}, planner=plan_at_sites, rounds=1, min_sites=2)
 
-    with pytest.raises(QuorumError, match="round 0"):
+    with pytest.raises(QuorumError, match="round 1"):
         run(unwilling)
     return lambda: run(willing)
 
