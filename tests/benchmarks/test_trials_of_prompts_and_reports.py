@@ -70,16 +70,16 @@ def test_naming_one_class_for_all_images_gains_no_balanced_accuracy() -> None:
 def test_prompts_on_cells_tell_source_and_target_and_are_judged_by_the_most_frequent_class(
     cells: Path, run_trial: RunTrial, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    how = ("--data", str(cells), "--target", "cellavision", "--steps", "1", "--tower-steps", "1")
-    words = (*how, "--arms", "source", "zero_full", "evp", "linear")
-    found = run_trial(evp, *words)
+    words = ("--data", str(cells), "--target", "cellavision", "--steps", "1", "--tower-steps", "1")
+    arms = ("--arms", "source", "zero_full", "evp", "linear")
+    found = run_trial(evp, *words, *arms)
     printed = capsys.readouterr().out
     assert all({"accuracy", "balanced", "tower"} <= row.keys() and row["n"] == 6 for row in found)
     assert "n = 6 test images, chance 0.5." in printed
     assert "any one class for all images gets 0.25" in printed
     assert "the prompt: 15360 bytes a round" in printed
     assert f"a linear probe: {4 * 4 * 49} bytes a round" in printed
-    assert run_trial(evp, *words) == found
+    assert run_trial(evp, *words, *arms) == found
 
 
 def test_a_network_of_other_things_lends_cells_some_of_its_classes(
