@@ -1,6 +1,5 @@
 """The matrix of the zoo: every method on every backbone trains in every mode, or is refused in the zoo's own words."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -139,12 +138,6 @@ def test_every_cell_of_a_record_tells_which_version_tried_it(tmp_path: Path) -> 
     assert [cell.version for cell in both.cells] == ["0.0.7", __version__]
     assert f"Tried with version {__version__}." in notes(Matrix(cells=(new,)))[0]
     assert "but for cells of another one, which --run tries anew: 0.0.7 (1 of 2)." in notes(both)[0]
-
-
-def test_cells_of_a_record_with_one_version_for_all_are_of_that() -> None:
-    cell = {"method": "a", "backbone": "b", "mode": "local", "engine": "inline", "state": "failed"}
-    found = Matrix.model_validate_json(json.dumps({"version": "0.0.7", "cells": [cell]}))
-    assert [cell.version for cell in found.cells] == ["0.0.7"]
 
 
 @pytest.mark.slow

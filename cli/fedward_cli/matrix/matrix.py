@@ -10,9 +10,7 @@ from collections.abc import Iterator
 from enum import StrEnum
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
-
-from pydantic import model_validator
+from typing import Literal
 
 from fedward_core import __version__, registry
 from fedward_core.config import Frozen
@@ -67,15 +65,6 @@ class Matrix(Frozen):
 
     cells: tuple[Cell, ...] = ()
 
-    @model_validator(mode="before")
-    @classmethod
-    def _of_one_version(cls, record: Any) -> Any:
-        """When a record had one version for all of its cells, it stood beside them."""
-        if not isinstance(record, dict) or "version" not in record:
-            return record
-        others = {name: value for name, value in record.items() if name != "version"}
-        return {**others, "cells": [{"version": record["version"], **cell} for cell in record.get("cells", ())]}
-
 
 def recorded() -> Matrix:
     """What was seen until this version was made."""
@@ -115,7 +104,7 @@ def on_record(path: Path) -> tuple[Cell, ...]:
         return ()
     try:
         return Matrix.model_validate_json(path.read_text(encoding="utf-8")).cells
-    except (ValueError, TypeError) as error:
+    except ValueError as error:
         raise SpecError(f"'{path.name}' is no record of the matrix: name another file, or remove it") from error
 
 
