@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from fedward_core.arrays import Array
+from fedward_models.explanations.overlay import lay_over, legend
 
 
 def draw_image(path: Path, pixels: Array, heat: Array, *, title: str) -> None:
@@ -23,7 +24,7 @@ def draw_image(path: Path, pixels: Array, heat: Array, *, title: str) -> None:
     for axes in (plain, covered):
         axes.imshow(pixels, cmap="gray", vmin=0, vmax=1)
         axes.set_axis_off()
-    covered.imshow(heat, cmap="seismic", vmin=-limit, vmax=limit, alpha=np.sqrt(np.abs(heat) / limit) * 0.7)
+    lay_over(covered, heat, limit=limit)
     plain.set_title(title, fontsize=9)
-    covered.set_title("red: for it, blue: against it" if (heat < 0).any() else "red: what counted", fontsize=9)
+    covered.set_title(legend(heat), fontsize=9)
     figure.savefig(path, dpi=100)

@@ -6,11 +6,14 @@ Letters: D slices from feet to head, H rows from front to back, W columns from t
 """
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fedward_core.arrays import Array
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes  # slow to import
 
 
 def write_nifti(path: Path, values: Array, *, spacing_mm: tuple[float, float, float]) -> None:
@@ -65,10 +68,24 @@ def write_slices(path: Path, volume: Array, heat: Array, *, title: str, columns:
         axes.set_axis_off()
     for axes, place in zip(panels, places, strict=False):
         axes.imshow(volume[place], cmap="gray", vmin=float(volume.min()), vmax=float(volume.max()))
-        visible = np.sqrt(np.abs(heat[place]) / limit) * 0.7
-        axes.imshow(heat[place], cmap="seismic", vmin=-limit, vmax=limit, alpha=visible)
+        lay_over(axes, heat[place], limit=limit)
         axes.set_title(f"{place + 1} of {len(volume)}", fontsize=7)
         axes.set_axis_off()
-    legend = "red: for it, blue: against it" if (heat < 0).any() else "red: what counted"
-    figure.suptitle(f"{title}; {legend}", fontsize=9)
+    figure.suptitle(f"{title}; {legend(heat)}", fontsize=9)
     figure.savefig(path, dpi=100)
+
+
+def lay_over(axes: "Axes", heat: Array, *, limit: float) -> None:
+    """Draw a map over an image, the clearer the more it says.
+
+    Args:
+        axes: Where the image is drawn.
+        heat: (H, W), signed: red above 0, blue below.
+        limit: The largest absolute value of the whole map, above 0.
+    """
+    axes.imshow(heat, cmap="seismic", vmin=-limit, vmax=limit, alpha=np.sqrt(np.abs(heat) / limit) * 0.7)
+
+
+def legend(heat: Array) -> str:
+    """What the colours of a map mean: one without values below 0 says what counted, not for what."""
+    return "red: for it, blue: against it" if (heat < 0).any() else "red: what counted"
