@@ -69,6 +69,20 @@ def test_other_images_at_a_site_are_another_stage(finished: Path, tmp_path: Path
     assert not shelf(tmp_path).take(0, (card("changed"),), tmp_path / "taken")
 
 
+def test_what_was_trained_without_labels_serves_every_label_fraction(tmp_path: Path) -> None:
+    pretrain = {"name": "pretrain", "method": "mae", "backbone": "vit", "rounds": 2}
+    finetune = {"name": "finetune", "method": "supervised", "start_from": "previous", "rounds": 2}
+    stages, few = [pretrain, finetune, {**finetune, "name": "again"}], {"name": "toy", "label_fraction": 0.1}
+    write_arrays(tmp_path / "final", {"w": np.ones(3, np.float32)})
+    of_few, of_all = shelf(tmp_path, stages=stages, dataset=few), shelf(tmp_path, stages=stages)
+    of_few.put(0, (card(),), tmp_path / "final")
+    of_few.put(1, (card(),), tmp_path / "final")
+    assert of_all.take(0, (card(),), tmp_path / "taken")
+    assert not of_all.take(1, (card(),), tmp_path / "taken")
+    same = [pretrain, {**finetune, "label_fraction": 0.1}, {**finetune, "name": "again"}]
+    assert shelf(tmp_path, stages=same).take(1, (card(),), tmp_path / "taken")
+
+
 def test_the_last_stage_is_never_taken_because_sites_evaluate_it(finished: Path, tmp_path: Path) -> None:
     assert not shelf(tmp_path, stages=STAGES[:1]).take(0, (card(),), tmp_path / "taken")
 

@@ -18,7 +18,6 @@ from typing import NoReturn
 from rich.markup import escape
 
 from fedward_cli.comparison.arm_runs import Plan
-from fedward_cli.comparison.stage_ledger import digest_of_beginning
 from fedward_cli.display.consoles import tell
 from fedward_cli.simulation.execution import execute
 from fedward_cli.simulation.results import Results, read_results
@@ -36,7 +35,7 @@ class Run:
     @property
     def beginning(self) -> str:
         """Alike for runs whose first stages are alike, so that one can take it over from another."""
-        return f"{self.job.data}\x1f{digest_of_beginning(self.job.spec, 1)}"
+        return f"{self.job.data}\x1f{self.job.spec.beginning(1).digest()}"
 
 
 def carry_all_out(

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from fedward_cli.simulation.results import Moment, Results, read_results
 from fedward_core.errors import FedwardError
-from fedward_core.spec import Evaluate, Spec
+from fedward_core.spec import Spec
 
 Number = TypeVar("Number", int, float)
 
@@ -39,7 +39,7 @@ class StageLedger:
         for index, stage in enumerate(spec.stages):
             if stage.name not in results.reused:
                 continue
-            key = digest_of_beginning(spec, index + 1)
+            key = spec.beginning(index + 1).digest()
             source = self._computed.get(key) or self._of_others.get(key)
             if source is None:
                 self.unknown.add((spec.name, stage.name))
@@ -61,18 +61,12 @@ class StageLedger:
         return found
 
 
-def digest_of_beginning(spec: Spec, num_stages: int) -> str:
-    """Alike for specs whose first stages are alike, so that a run of one can take them over from a run of another."""
-    same = {"name": "any", "evaluate": Evaluate(), "stages": spec.stages[:num_stages]}
-    return spec.model_copy(update=same).digest()
-
-
 def _computed(spec: Spec, results: Results) -> Iterator[str]:
     """The stages that a run computed to their ends; of one that was interrupted, another run may tell more."""
     for index, stage in enumerate(spec.stages):
         trained = {moment.round for moment in results.losses if moment.stage == stage.name}
         if stage.name not in results.reused and len(trained) == stage.rounds:
-            yield digest_of_beginning(spec, index + 1)
+            yield spec.beginning(index + 1).digest()
 
 
 def _with_stage(results: Results, stage: str, source: Results) -> Results:

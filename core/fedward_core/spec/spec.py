@@ -150,6 +150,23 @@ class Spec(Frozen):
                 )
         return ""
 
+    def beginning(self, num_stages: int) -> "Spec":
+        """The first stages as work to be done: alike for specs that begin alike, whatever follows.
+
+        Neither a run's name nor what is evaluated changes what is trained. A label fraction is that of the stages that
+        read labels, so that what was pre-trained without any serves every fraction.
+        """
+        everywhere = self.dataset.label_fraction
+        stages = tuple(
+            stage.model_copy(update={"label_fraction": stage.label_fraction or everywhere})
+            if stage.method.needs_labels
+            else stage
+            for stage in self.stages[:num_stages]
+        )
+        dataset = self.dataset.model_copy(update={"label_fraction": 1.0})
+        same = {"name": "any", "dataset": dataset, "stages": stages, "evaluate": Evaluate()}
+        return self.model_copy(update=same)
+
     def digest(self) -> str:
         """The SHA-256 of the whole spec with its defaults, 64 hexadecimal digits."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()

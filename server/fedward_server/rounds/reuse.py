@@ -1,6 +1,6 @@
 """Finished stages on a shelf, so that runs that begin alike compute their beginning once.
 
-A stage is known by everything that its weights depend on: the seed, the data of the sites, and all stages up to it.
+A stage is known by everything that its weights depend on: the spec as far as this stage, and the data of the sites.
 """
 
 import hashlib
@@ -42,13 +42,9 @@ class StageShelf:
     def _path(self, index: int, cards: tuple[DatasetCard, ...]) -> Path | None:
         if self._job.reuse is None:
             return None
-        spec = self._job.spec
         depends_on = {
-            "seed": spec.seed,
-            "cohort": spec.cohort.model_dump(mode="json"),
-            "dataset": spec.dataset.model_dump(mode="json"),
+            "work": self._job.spec.beginning(index + 1).digest(),
             "data": [(card.site, card.digest) for card in cards],
-            "stages": [stage.model_dump(mode="json") for stage in spec.stages[: index + 1]],
         }
         key = hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()
         return self._job.reuse / f"{key[:32]}.safetensors"
