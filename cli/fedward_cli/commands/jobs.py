@@ -65,10 +65,9 @@ def predict(
     For example `fedward job predict /srv/fedward-agent/jobs/my-study-1/run --home /srv/fedward-agent`
     """
     from fedward_client.jobs.work import Predict  # most commands need no client
-    from fedward_models.inference.predicting import check_names_images
 
     model = _opened(run, home, stage, best=best, kept=kept)
-    check_names_images(model)
+    model.check_classes()
     work = Predict(stage=model.stage.name, best=best, kept=kept is not None, split=split)
     _print(_submitted(model, run, work, home, dataset, kept), machine=as_json)
 

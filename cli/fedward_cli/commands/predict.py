@@ -2,9 +2,9 @@
 
 import csv
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -16,7 +16,7 @@ from fedward_cli.options import AsJson, BestWeights, DataFolder, FinishedRun, Sp
 from fedward_cli.simulation.results import plain
 from fedward_cli.simulation.turns import holding_slot
 from fedward_core.atomic import filling
-from fedward_core.cards import Split
+from fedward_core.cards import Split, Task
 from fedward_core.errors import CheckpointError
 from fedward_core.metric import Metrics
 
@@ -37,14 +37,15 @@ def predict(
     split: SplitName = Split.TEST,
     as_json: AsJson = False,
 ) -> None:
-    """Let a finished model name the classes of images, and show how far its confidence can be trusted.
+    """Let a finished model name the classes of images, or outline them, and show how far it can be trusted.
 
-    Writes `predictions.csv`, and where there are labels `report.json` and `reliability.png`. They name patients, and
-    stay where the images are.
+    Writes `predictions.csv`, and where there are labels `report.json` and `reliability.png`; of a model that gives a
+    class to every pixel, masks and `outlines.png`. They name patients, and stay where the images are.
 
     For example `fedward predict runs/quickstart --data hospitals/ --out predicted`
     """
     from fedward_models.data import sites_in  # torch
+    from fedward_models.inference.outlining import outline_site
     from fedward_models.inference.predicting import open_fitting, predict_site
 
     if out.exists():
@@ -54,16 +55,27 @@ def predict(
     # Images are decoded, and what does not fit is refused, while others may train here.
     for site in in_turn(sites, "reading the images of"):
         open_fitting(model, data, site, split)
+    outlines = model.plan.contract.task is Task.SEGMENTATION
+    of_site: Callable[..., Any] = outline_site if outlines else predict_site
     with holding_slot() as give_way:
-        found = [predict_site(model, data, site, split, give_way=give_way) for site in in_turn(sites, "predicting at")]
+        found = [of_site(model, data, site, split, give_way=give_way) for site in in_turn(sites, "predicting at")]
     settings = model.spec.evaluate
     report = {each.site: each.figures(bootstrap=settings.bootstrap, seed=model.spec.seed) for each in found}
     with filling(out) as folder:
-        _write_table(folder / TABLE, found)
-        if any(report.values()):
-            _write_report(folder, found, report)
+        if outlines:
+            from fedward_cli.commands.outlines import write_outlines  # numpy is slow to import
+
+            write_outlines(folder, found, report, model=model, data=data)
+        else:
+            _write_classes(folder, found, report)
     _show(report, machine=as_json)
     tell(f"Predictions of {sum(len(each.images) for each in found)} images are in '{escape(str(out))}'.")
+
+
+def _write_classes(folder: Path, found: Sequence["Predictions"], report: dict[str, Metrics]) -> None:
+    _write_table(folder / TABLE, found)
+    if any(report.values()):
+        _write_report(folder, found, report)
 
 
 def _write_table(path: Path, found: Sequence["Predictions"]) -> None:

@@ -4,7 +4,7 @@ of a training    run.json  spec.yaml  cards.json  events.jsonl  metrics.csv  met
                  stages/<stage>/final.safetensors  stages/<stage>/best.safetensors
                  as a coordinator would offer of a run: nothing private
 of predictions   report.json  reliability.png  digests.json, where there are labels
-                 predictions.csv as well, which names patients, if asked for
+                 predictions.csv as well, which names patients, and masks, if asked for
 of explanations  *.png  *.nii.gz  digests.json, which show patients: all of it if asked for, and else nothing
 """
 

@@ -3,12 +3,13 @@
 Letters: N images, K classes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from fedward_core.arrays import Array
 from fedward_core.cards import Contract, Split, Task, differences
@@ -19,6 +20,7 @@ from fedward_models.data.image_set import ImageSet
 from fedward_models.data.site_data import read_site
 from fedward_models.inference.calibration import Reliability, reliability
 from fedward_models.inference.finished_model import FinishedModel
+from fedward_models.method import Batch
 from fedward_models.training.bootstrap import measure, resample
 from fedward_models.training.evaluation import BATCH_SIZE
 from fedward_models.training.figures import figures_of
@@ -89,7 +91,6 @@ class Predictions:
         return np.asarray(np.arange(len(self.contract.classes)) == numbers[:, None])
 
 
-@torch.no_grad()
 def predict_site(
     model: FinishedModel, data: Path, site: str, split: Split, *, give_way: Callable[[], None] = lambda: None
 ) -> Predictions:
@@ -107,19 +108,9 @@ def predict_site(
         DivergedError: A prediction is not finite.
         SpecError: The model names no classes of whole images.
     """
+    check_names_images(model)
     images = open_fitting(model, data, site, split)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    batches = Loader(images, batch_size=BATCH_SIZE, augment=False).in_order(BATCH_SIZE)
-    method = model.method.to(device)
-    said: list[Array] = []
-    try:
-        for batch in batches:
-            said.append(method.predict_batch(batch.to(device)).cpu().numpy())
-            give_way()
-    finally:
-        method.cpu()
-    found = np.concatenate(said)
-    refuse_diverged(found)
+    found = np.concatenate([said.numpy() for said, _ in said_of_batches(model, images, give_way)])
     return Predictions(
         site=site,
         contract=model.plan.contract,
@@ -129,6 +120,32 @@ def predict_site(
         probabilities=found,
         labels=None if images.labels is None else images.labels.numpy(),
     )
+
+
+@torch.no_grad()
+def said_of_batches(
+    model: FinishedModel, images: ImageSet, give_way: Callable[[], None]
+) -> Iterator[tuple[Tensor, Batch]]:
+    """What a model says of images, batch by batch, on the CPU; it computes on a GPU where there is one.
+
+    Args:
+        model: The model.
+        images: The images.
+        give_way: Called after every batch; others may compute until it returns.
+
+    Raises:
+        DivergedError: A prediction is not finite.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    method = model.method.to(device)
+    try:
+        for batch in Loader(images, batch_size=BATCH_SIZE, augment=False).in_order(BATCH_SIZE):
+            said = method.predict_batch(batch.to(device)).cpu()
+            refuse_diverged(said.numpy())
+            yield said, batch
+            give_way()
+    finally:
+        method.cpu()
 
 
 def refuse_diverged(predictions: Array) -> None:
@@ -156,15 +173,15 @@ def check_names_images(model: FinishedModel) -> None:
 
 
 def open_fitting(model: FinishedModel, data: Path, site: str, split: Split) -> ImageSet:
-    """Open the images of a site for a model that names classes of whole images.
+    """Open the images of a site for a model that says something about images by itself.
 
     Labels go by name: a site may have some of the model's classes only, and in an order of its own.
 
     Raises:
         DataError: The site cannot be read, or its images are not what the model was trained on.
-        SpecError: The model names no classes of whole images.
+        SpecError: The model was trained without labels.
     """
-    check_names_images(model)
+    model.check_classes()
     dataset, classes = model.spec.dataset, model.plan.contract.classes
     images = open_split(data, site, dataset, split)
     if (own := images.contract.classes) and own != classes and set(own) <= set(classes):

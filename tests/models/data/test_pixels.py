@@ -12,7 +12,14 @@ from PIL import ExifTags, Image, ImageOps
 from fedward_core.spec import Dataset
 from fedward_models.data.reading.decoding import decode_file
 from fedward_models.data.reading.found import UnusableFileError
-from fedward_models.data.reading.pixels import decode, decode_mask, is_colour, resize_array, resize_mask
+from fedward_models.data.reading.pixels import (
+    decode,
+    decode_mask,
+    is_colour,
+    mask_in_size,
+    resize_array,
+    resize_mask,
+)
 
 
 @pytest.mark.parametrize(
@@ -158,6 +165,19 @@ def test_masks_stay_in_the_place_of_what_they_describe() -> None:
     mask[4:8, 8:24] = 1
     image = resize_array(mask * 255, 8, keep_proportions=True)
     np.testing.assert_array_equal(resize_mask(mask, 8, keep_proportions=True), image > 127)
+
+
+@given(height=st.integers(1, 20), width=st.integers(1, 20), factor=st.integers(1, 4), keep=st.booleans())
+def test_a_mask_that_was_enlarged_comes_back_as_it_was(height: int, width: int, factor: int, keep: bool) -> None:
+    height = height if keep else width
+    mask = np.random.default_rng(height * width).integers(0, 5, (height, width))
+    enlarged = resize_mask(mask, factor * max(height, width), keep_proportions=keep)
+    np.testing.assert_array_equal(mask_in_size(enlarged, (height, width), keep_proportions=keep), mask)
+
+
+def test_a_mask_grows_to_the_size_of_its_image() -> None:
+    mask = np.array([[0, 1], [2, 0]], dtype=np.uint8)
+    np.testing.assert_array_equal(mask_in_size(mask, (2, 4)), [[0, 0, 1, 1], [2, 2, 0, 0]])
 
 
 def test_proportions_of_volumes_are_not_a_setting() -> None:

@@ -75,7 +75,7 @@ def resize_array(pixels: Array, px: int, *, keep_proportions: bool = False) -> A
         px: Height and width of the result.
         keep_proportions: Whether the longer side becomes ``px``, with black beside the shorter one; else both do.
     """
-    height, width = _target(pixels, px, keep_proportions)
+    height, width = _target(pixels.shape[:2], px, keep_proportions)
     if pixels.shape[:2] != (height, width):
         pixels = np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR))
     return _squared(pixels, px)
@@ -83,15 +83,30 @@ def resize_array(pixels: Array, px: int, *, keep_proportions: bool = False) -> A
 
 def resize_mask(mask: Array, px: int, *, keep_proportions: bool = False) -> Array:
     """(H, W) class numbers, each taken from the nearest pixel: the mean of two classes is none."""
-    places = [
-        (np.arange(target) * 2 + 1) * side // (2 * target)
-        for side, target in zip(mask.shape, _target(mask, px, keep_proportions), strict=True)
-    ]
-    return _squared(mask[np.ix_(*places)], px)
+    return _squared(_nearest(mask, _target(mask.shape, px, keep_proportions)), px)
 
 
-def _target(pixels: Array, px: int, keep_proportions: bool) -> tuple[int, int]:
-    height, width = pixels.shape[:2]
+def mask_in_size(mask: Array, size: tuple[int, int], *, keep_proportions: bool = False) -> Array:
+    """Take class numbers back to the pixels of the image that they are of: the way of ``resize_mask``, reversed.
+
+    Args:
+        mask: (px, px).
+        size: The height and width of the image.
+        keep_proportions: As the image was brought to ``px``.
+    """
+    height, width = _target(size, len(mask), keep_proportions)
+    top, left = (len(mask) - height) // 2, (len(mask) - width) // 2
+    return _nearest(mask[top : top + height, left : left + width], size)
+
+
+def _nearest(mask: Array, size: tuple[int, ...]) -> Array:
+    """Class numbers in another size, each that of the nearest pixel."""
+    places = [(np.arange(new) * 2 + 1) * old // (2 * new) for old, new in zip(mask.shape, size, strict=True)]
+    return np.asarray(mask[np.ix_(*places)])
+
+
+def _target(size: tuple[int, ...], px: int, keep_proportions: bool) -> tuple[int, int]:
+    height, width = size
     if not keep_proportions:
         return px, px
     scale = px / max(height, width)

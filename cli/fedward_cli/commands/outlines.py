@@ -1,0 +1,82 @@
+"""What ``fedward predict`` writes of a model that gives a class to every pixel."""
+
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fedward_cli.simulation.results import plain
+from fedward_core.arrays import Array
+from fedward_core.metric import Metrics
+
+if TYPE_CHECKING:
+    from fedward_models.inference.finished_model import FinishedModel
+    from fedward_models.inference.outlining import Outlines
+
+TABLE, REPORT, PICTURE = "predictions.csv", "report.json", "outlines.png"
+
+
+def write_outlines(
+    folder: Path, found: Sequence["Outlines"], report: dict[str, Metrics], *, model: "FinishedModel", data: Path
+) -> None:
+    """Write a mask for each image, a table of all, a picture of some, and the figures where there are labels.
+
+    Args:
+        folder: Where to.
+        found: What was outlined, by site.
+        report: The figures of each site; empty without labels.
+        model: The model.
+        data: The folder of the images.
+    """
+    from fedward_cli.display.outline_picture import draw_outlines  # matplotlib is slow to import
+
+    for each in found:
+        _write_masks(folder, each, model, data)
+    _write_table(folder / TABLE, found)
+    draw_outlines(found, folder / PICTURE)
+    if any(report.values()):
+        (folder / REPORT).write_text(json.dumps(plain(report), indent=2) + "\n", encoding="utf-8")
+
+
+def _write_masks(folder: Path, found: "Outlines", model: "FinishedModel", data: Path) -> None:
+    """Grey levels are class numbers, in colours that people tell apart: such files can be a site's labels again."""
+    from PIL import Image  # slow to import
+
+    from fedward_cli.display.palette import palette
+    from fedward_models.inference.outlining import SourceImages
+
+    source = SourceImages(data, found.site, model.spec.dataset)
+    colours = np.rint(255 * np.array([(0, 0, 0, 1), *palette(len(found.contract.classes) - 1)])[:, :3]).astype(int)
+    for index, mask in zip(found.images.tolist(), found.masks, strict=True):
+        image = Image.fromarray(source.mask_on(index, mask))
+        image.putpalette(colours.ravel().tolist())
+        image.save(folder / _mask_name(found, index))
+
+
+def _write_table(path: Path, found: Sequence["Outlines"]) -> None:
+    classes, labelled = found[0].contract.classes, any(each.noted for each in found)
+    dice = [f"dice/{name}" for name in classes] if labelled else []
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("site", "image", "name", "patient", "mask", *(f"share/{name}" for name in classes), *dice))
+        for each in found:
+            writer.writerows(_rows(each, num_dice=len(dice)))
+
+
+def _rows(found: "Outlines", *, num_dice: int) -> Iterator[tuple[object, ...]]:
+    """A row for each image; where an image has no label, or neither it nor the model a class, there is no overlap."""
+    scores: Array = found.noted.get("dice", np.full((len(found.images), num_dice), np.nan))
+    for row, (index, shares) in enumerate(zip(found.images.tolist(), found.shares, strict=True)):
+        dice = ("" if np.isnan(score) else f"{score:.6f}" for score in scores[row])
+        yield (
+            *(found.site, index, found.names[row], found.patients[row], _mask_name(found, index)),
+            *(f"{share:.6f}" for share in shares),
+            *dice,
+        )
+
+
+def _mask_name(found: "Outlines", index: int) -> str:
+    return f"{found.site}-{index:05d}.png"

@@ -1,0 +1,127 @@
+"""A finished model that gives a class to every pixel, over the images of one site, which stay there.
+
+Letters: N images, K classes, H height, W width.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fedward_core.arrays import Array, Arrays
+from fedward_core.cards import Contract, Split
+from fedward_core.metric import Metrics
+from fedward_core.spec import Dataset
+from fedward_models.data.reading.dicom_file import is_dicom, turned_as_shown
+from fedward_models.data.reading.listed_files import usable_paths
+from fedward_models.data.reading.pixels import mask_in_size
+from fedward_models.data.site_data import SiteData, read_site
+from fedward_models.data.source import TABLE, locate
+from fedward_models.inference.finished_model import FinishedModel
+from fedward_models.inference.predicting import open_fitting, said_of_batches
+from fedward_models.training.bootstrap import measure, resample
+from fedward_models.training.figures import figures_of
+from fedward_models.training.rows import rows_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outlines:
+    """What a model outlines in the images of one split at one site.
+
+    Attributes:
+        site: The site.
+        contract: The classes; the first one is the background.
+        images: (N,), the place of each image among the site's usable ones, counted from 0.
+        names: (N,), its file or id as the site has it, or nothing.
+        patients: (N,), whose each image is.
+        pixels: (N, C, px, px), uint8, the images on the study's grid.
+        masks: (N, px, px), uint8 class numbers there.
+        truth: (N, px, px), those of the labels; None where there are none.
+        noted: What the figures are made of, a row for each image; empty without labels.
+    """
+
+    site: str
+    contract: Contract
+    images: Array
+    names: tuple[str, ...]
+    patients: tuple[str, ...]
+    pixels: Array
+    masks: Array
+    truth: Array | None
+    noted: Arrays
+
+    @property
+    def shares(self) -> Array:
+        """(N, K), the part of each image's pixels on the study's grid that each class has."""
+        numbers = range(len(self.contract.classes))
+        return np.stack([(self.masks == number).mean(axis=(1, 2)) for number in numbers], axis=1)
+
+    def figures(self, *, bootstrap: int, seed: int) -> Metrics:
+        """The figures that a run would evaluate; none without labels.
+
+        Args:
+            bootstrap: Resamples of patients for the intervals; 0 for none.
+            seed: Seeds the resamples.
+        """
+        if not self.noted:
+            return {}
+        weights = resample(self.patients, resamples=bootstrap, seed=seed)
+        return {name: measure(figure, weights) for name, figure in figures_of(self.noted, self.contract).items()}
+
+
+def outline_site(
+    model: FinishedModel, data: Path, site: str, split: Split, *, give_way: Callable[[], None] = lambda: None
+) -> Outlines:
+    """Outline every image of a split; as ``predicting.predict_site`` for whole images, with its errors."""
+    images = open_fitting(model, data, site, split)
+    masks, noted = list[Array](), list[Arrays]()
+    for said, batch in said_of_batches(model, images, give_way):
+        masks.append(said.argmax(dim=1).numpy().astype(np.uint8))
+        if batch.labels is not None:
+            noted.append(rows_of(said, batch.labels, model.plan.contract.task))
+    rows = images.rows.numpy()
+    return Outlines(
+        site=site,
+        contract=model.plan.contract,
+        images=rows,
+        names=tuple(read_site(data, site, model.spec.dataset).names[rows].tolist()),
+        patients=images.patients,
+        pixels=images.images.numpy(),
+        masks=np.concatenate(masks),
+        truth=None if images.labels is None else images.labels.numpy(),
+        noted={name: np.concatenate([each[name] for each in noted]) for name in (noted[0] if noted else ())},
+    )
+
+
+class SourceImages:
+    """The images as their site has them: masks drawn over these can be labels of the site again.
+
+    Args:
+        data: The folder of the data.
+        site: The site.
+        dataset: How the study reads it.
+    """
+
+    def __init__(self, data: Path, site: str, dataset: Dataset) -> None:
+        self._dataset, self._content = dataset, read_site(data, site, dataset)
+        self._paths = _paths(data, site, self._content)
+
+    def mask_on(self, index: int, mask: Array) -> Array:
+        """(H, W) class numbers as large as the image, which lie as its file stores it.
+
+        Args:
+            index: The image's place among the site's usable ones.
+            mask: (px, px), on the study's grid.
+        """
+        height, width = self._content.sizes[index].tolist()
+        large = mask_in_size(mask, (height, width), keep_proportions=self._dataset.keep_proportions)
+        path = self._paths[index] if self._paths else None
+        # A film is mirrored to be looked at; mirrored twice, it lies as it did.
+        return turned_as_shown(large[None], path)[0] if path is not None and is_dicom(path) else large
+
+
+def _paths(data: Path, site: str, content: SiteData) -> list[Path]:
+    """The files of images that a table lists; none of images in an ``.npz`` file."""
+    source = locate(data, site)
+    return usable_paths(source, {file.name for file in content.bad}) if source.path.name == TABLE else []
