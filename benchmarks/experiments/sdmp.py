@@ -1,8 +1,10 @@
 """Do mixed images as extra positives give better features than the same framework without them?
 
     nice python -m benchmarks.experiments.sdmp --data FOLDER --steps 600 --out FOLDER
+    nice python -m benchmarks.experiments.sdmp --data FOLDER --steps 300 --patch-px 8 --out FOLDER
 
-Every finished arm is a line of <out>/sdmp.jsonl and is not run again. Differences are small, hence ten seeds.
+Every finished arm is a line of <out>/sdmp.jsonl and is not run again. Differences are small, hence ten seeds. With
+patches of 8 pixels an image has 16 tokens instead of 64, and a step costs a quarter.
 
     untrained          the network as it is initialised
     moco               MoCo v3, as many steps as sdmp
@@ -49,7 +51,7 @@ from fedward_models.methods.sdmp.config import SDMPConfig
 from fedward_models.methods.sdmp.sdmp import SDMP, Terms
 
 CONTRACT = Contract(classes=tuple("0123456789"), channels=3)
-VIT = {"width": 64, "depth": 4, "heads": 4, "patch_px": 4}
+VIT = {"width": 64, "depth": 4, "heads": 4}
 MOCO = {"name": "moco", "hidden": 128, "width": 32}
 DINO = {"name": "dino", "hidden": 128, "bottleneck": 32, "prototypes": 256}
 BATCH, LR = 128, 1e-3
@@ -106,21 +108,22 @@ def main() -> None:
     arguments = _arguments()
     torch.set_num_threads(1)
     finished, data = arguments.out / "sdmp.jsonl", _data(arguments.data)
+    same = {"steps": arguments.steps, "patch_px": arguments.patch_px}
     for seed in arguments.seeds:
         for arm in arguments.arms:
-            key = {"arm": arm, "seed": seed, "steps": arguments.steps}
+            key = {"arm": arm, "seed": seed, **same}
             if not any(key.items() <= row.items() for row in records(finished)):
-                append(finished, key | _run(data, arm, seed, arguments.steps))
-    rows = [row for row in records(finished) if row["steps"] == arguments.steps]
+                append(finished, key | _run(data, arm, seed, **same))
+    rows = [row for row in records(finished) if same.items() <= row.items()]
     show(rows, ("knn", "probe", "knn_degraded"), n=ASKED, chance=0.1)
     for figure in ("knn", "probe"):
         show_pairs(rows, figure, PAIRS)
     show_networks(rows)
-    _show_cost(data["train"].images[:BATCH])
+    _show_cost(data["train"].images[:BATCH], arguments.patch_px)
 
 
-def _run(data: dict[str, ImageData], arm: str, seed: int, steps: int) -> dict[str, Any]:
-    started, method = time.monotonic(), _built(arm, seed)
+def _run(data: dict[str, ImageData], arm: str, seed: int, *, steps: int, patch_px: int) -> dict[str, Any]:
+    started, method = time.monotonic(), _built(arm, seed, patch_px)
     if arm in EQUAL_PASSES:
         steps = steps * PASSES_SDMP // PASSES_MOCO
     figures: dict[str, float] = {}
@@ -134,10 +137,10 @@ def _run(data: dict[str, ImageData], arm: str, seed: int, steps: int) -> dict[st
     return {**_scores(method.eval(), data), "own_steps": steps, "seconds": seconds, **rounded}
 
 
-def _built(arm: str, seed: int) -> SDMP:
+def _built(arm: str, seed: int, patch_px: int) -> SDMP:
     kind, settings = ARMS[arm]
     with seeded(seed):
-        backbone = ViTConfig.model_validate(VIT).build(image_px=32, channels=3)
+        backbone = ViTConfig.model_validate({**VIT, "patch_px": patch_px}).build(image_px=32, channels=3)
         config = SDMPConfig.model_validate({"base": MOCO, **settings})
         return kind(config, backbone=backbone, contract=CONTRACT)
 
@@ -164,10 +167,10 @@ def _degraded(images: Tensor) -> Tensor:
     return blurred + 0.3 * torch.randn(blurred.shape, generator=rng)
 
 
-def _show_cost(images: Tensor) -> None:
+def _show_cost(images: Tensor, patch_px: int) -> None:
     print("\n| a batch of 128, one thread | draw ms | step ms | plain forward and backward ms |\n|---|---|---|---|")
     for arm in ("moco", "sdmp", "dino", "sdmp_dino"):
-        cost = step_ms(_built(arm, 0), images)
+        cost = step_ms(_built(arm, 0, patch_px), images)
         print(f"| {arm} | {cost['draw_ms']:.1f} | {cost['step_ms']:.1f} | {cost['plain_ms']:.1f} |")
 
 
@@ -186,6 +189,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="a folder with train.npz and test.npz")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(10)))
     parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--patch-px", type=int, default=4)
     parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=ARMS)
     parser.add_argument("--out", type=Path, required=True)
     return parser.parse_args()
