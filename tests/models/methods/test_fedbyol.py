@@ -118,11 +118,16 @@ def test_a_batch_of_one_image_is_refused() -> None:
         method.training_step(one, Clock())
 
 
-def test_a_second_stage_takes_everything_over() -> None:
+def test_a_second_stage_takes_over_what_travelled_and_the_target_begins_as_its_copy() -> None:
+    """The targets stayed at the sites: that of the method which gives the weights was never trained."""
     first, second = method_of(seed=0), method_of(seed=1)
+    for parameter in first.target.parameters():
+        torch.nn.init.constant_(parameter, 7.0)
     report = second.inherit(first.state_dict(), first)
-    assert set(report.taken) == set(second.state_dict())
-    assert all(torch.equal(value, first.state_dict()[name]) for name, value in second.state_dict().items())
+    state = second.state_dict()
+    assert {*report.taken, *report.cloned} == set(state)
+    assert all(torch.equal(state[name], first.state_dict()[name]) for name in report.taken)
+    assert all(torch.equal(state[name], state[name.removeprefix("target.")]) for name in report.cloned)
 
 
 def test_from_another_method_it_takes_the_backbone_and_the_target_is_its_copy() -> None:

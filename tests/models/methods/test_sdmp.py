@@ -287,6 +287,23 @@ def test_it_goes_on_from_masked_autoencoding_in_both_branches() -> None:
     assert torch.equal(method.momentum.get_parameter("backbone.cls_token"), source.get_parameter("backbone.cls_token"))
 
 
+@bases
+def test_it_goes_on_from_its_own_with_a_momentum_branch_that_follows(base: dict[str, Any]) -> None:
+    """Momentum branches stayed at the sites: that of the method which gives the weights was never trained."""
+    source, method = build(base=base), build(base=base)
+    for module, value in ((source.base, 0.5), (source.momentum, 7.0)):
+        for parameter in module.parameters():
+            torch.nn.init.constant_(parameter, value)
+    inheritance = method.inherit(source.state_dict(), source)
+    state = method.state_dict()
+    assert {name.split(".")[0] for name in inheritance.taken} == {"backbone", "norm", "base"}
+    assert set(inheritance.new) == {"base.centre"} & set(state)
+    assert all(torch.equal(state[name], source.state_dict()[name]) for name in inheritance.taken)
+    online = {name.removeprefix("base."): value for name, value in state.items()}
+    assert all(torch.equal(state[name], online[name.removeprefix("momentum.")]) for name in inheritance.cloned)
+    assert set(inheritance.cloned) == {name for name in state if name.startswith("momentum.")}
+
+
 @pytest.mark.parametrize("kind", ["vit", "small_cnn"])
 def test_it_goes_on_from_training_with_labels(kind: str) -> None:
     source, method = fine_tuning(kind), build(kind=kind)

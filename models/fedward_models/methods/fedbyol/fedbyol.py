@@ -113,20 +113,19 @@ class FedBYOL(Method):
         self.target.follow(self._followed(), momentum=self.momentum_at(clock))
 
     def inherit(self, state: Mapping[str, Tensor], source: Method) -> Inheritance:
-        """Take the backbone over, copied into the target too; from another stage of ``fedbyol``, everything.
+        """Take the backbone over, from a stage of ``fedbyol`` all that travelled, and copy it into the target.
 
         What serves pooled features only starts as it is built where the stage before had none of it.
 
         Raises:
             CheckpointError: An entry is missing or has another shape.
         """
-        whole, anew = isinstance(source, FedBYOL), pooling_anew(self, state)
-        backbone = (name for name in self.state_dict() if name.startswith("backbone.") and name not in anew)
-        taken = take_over(self, state, self.state_dict() if whole else backbone)
-        if whole:
-            return Inheritance.of(self, state, taken=taken)
+        own, anew = tuple(self.state_dict()), pooling_anew(self, state)
+        parts = ("backbone.", "projector.", "predictor.") if isinstance(source, FedBYOL) else ("backbone.",)
+        taken = take_over(self, state, (name for name in own if name.startswith(parts) and name not in anew))
         self.target.restart(self._followed())
-        return Inheritance.of(self, state, taken=taken, cloned=tuple(f"target.{name}" for name in taken))
+        copies = {f"target.{name}" for name in taken}
+        return Inheritance.of(self, state, taken=taken, cloned=tuple(name for name in own if name in copies))
 
     def _followed(self) -> dict[str, nn.Module]:
         return {"backbone": self.backbone, "projector": self.projector}

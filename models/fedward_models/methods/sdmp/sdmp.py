@@ -167,18 +167,18 @@ class SDMP(Method):
         self.base.settle()
 
     def inherit(self, state: Mapping[str, Tensor], source: Method) -> Inheritance:
-        """Take the backbone over, copied into the momentum branch too; from another stage of ``sdmp``, everything.
+        """Take the backbone over, from a stage of ``sdmp`` all that travelled, and copy it into the momentum branch.
 
         Raises:
             CheckpointError: An entry is missing or has another shape.
         """
-        if isinstance(source, SDMP):
-            taken = take_over(self, state, self.state_dict())
-            return Inheritance.of(self, state, taken=taken)
-        prefixes = tuple(part for part in ("backbone.", "norm.") if any(name.startswith(part) for name in state))
-        taken = take_over(self, state, (name for name in self.state_dict() if name.startswith(prefixes)))
+        own = tuple(name for name in self.state_dict() if name != "base.centre")
+        parts = ("backbone.", "norm.", "base.") if isinstance(source, SDMP) else ("backbone.", "norm.")
+        known = tuple(part for part in parts if any(name.startswith(part) for name in state))
+        taken = take_over(self, state, (name for name in own if name.startswith(known)))
         self.momentum.restart(self._online())
-        return Inheritance.of(self, state, taken=taken, cloned=tuple(f"momentum.{name}" for name in taken))
+        copies = {f"momentum.{name.removeprefix('base.')}" for name in taken}
+        return Inheritance.of(self, state, taken=taken, cloned=tuple(name for name in own if name in copies))
 
     def _online(self) -> dict[str, nn.Module]:
         """What the momentum branch follows."""
