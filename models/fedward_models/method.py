@@ -233,7 +233,7 @@ class Method(nn.Module):
         return ()
 
     def join(self) -> None:
-        """Called before the first round of a site that enters a stage which others have begun.
+        """Called where a site enters a stage that others have begun: before it trains, or evaluates if it never does.
 
         What travels has been received, and what stays at a site is as the stage began with it, e.g. a momentum branch
         that follows the weights as they were before anybody trained. By default it stays so.

@@ -95,6 +95,8 @@ class TorchProgram:
         method, partition = self._ready(order)
         entry = starting_entry(order, self._stage, partition, site.store)
         load_arrays(method, starting_state(order, self._stage, partition, incoming, entry))
+        if order.base is None:
+            method.join()
         return self._evaluated(method, order, partition)
 
     @contextmanager

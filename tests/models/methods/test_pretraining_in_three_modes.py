@@ -3,6 +3,7 @@ back each round, and what stays at a site stays there under a personalisation to
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ from fedward_core.private_state import PrivateEntry
 from fedward_core.spec import Spec
 from fedward_models.building import build_method, manifest_of
 from fedward_models.method import Batch, Method
+from fedward_models.programs.program import Site
+from fedward_models.programs.torch_program import TorchProgram
 from fedward_models.training.fit import fit
 from fedward_models.training.phase import Phase
 from fedward_models.training.train_round import WEIGHTS, RoundWork, train_round
@@ -173,6 +176,27 @@ def test_a_slow_copy_begins_with_what_a_site_receives_that_joins_later(
         began = incoming[name] if round_ else incoming[copy + name]
         assert np.array_equal(kept[f"{WEIGHTS}{copy}{name}"], began)
         assert np.array_equal(incoming[name], incoming[copy + name] + 1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "copy"),
+    [(MOCO, "momentum."), (DINO, "momentum."), (FEDBYOL, "target.")],
+    ids=["sdmp-moco", "sdmp-dino", "fedbyol"],
+)
+def test_a_site_that_never_trains_evaluates_with_a_slow_copy_of_what_it_receives(
+    settings: dict[str, Any], copy: str
+) -> None:
+    spec = spec_of(settings)
+    method = build_method(spec, 1, CONTRACT)
+    plan = StagePlan(manifest=manifest_of(method), rules=method.rules(), contract=CONTRACT)
+    incoming = {name: array + 1 for name, array in arrays_of(method).items() if not name.startswith(copy)}
+    untrained = {name: array.copy() for name, array in arrays_of(method).items() if name.startswith(copy)}
+    order = Order(run="r", work=Work.EVALUATE, stage=1, round=2, parent="p", plan=plan)
+    site = Site(name="guest", data=Path(), store=Memory())
+    state = arrays_of(TorchProgram(spec, 1).personal(order, incoming | untrained, site))
+    names = [name for name in incoming if f"{copy}{name}" in state and name.startswith("backbone.")]
+    assert names
+    assert all(np.array_equal(state[copy + name], incoming[name]) for name in names)
 
 
 @METHODS
