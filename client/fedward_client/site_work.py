@@ -151,7 +151,7 @@ def _note(order: Order, settings: SiteSettings, error: Exception) -> None:
     with suppress(OSError):  # a full disk may be the very failure
         settings.private.mkdir(parents=True, exist_ok=True)
         with (settings.private / LOG).open("a", encoding="utf-8") as file:
-            file.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {place}\n{lines}\n")
+            file.write(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {place}\n{lines}\n")
 
 
 def _heading(order: Order, settings: SiteSettings) -> dict[str, object]:

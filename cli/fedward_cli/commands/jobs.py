@@ -15,6 +15,7 @@ from fedward_cli.commands.explain import NUM_IMAGES, MapName, NumImages
 from fedward_cli.commands.opening import Kept, open_model
 from fedward_cli.display.consoles import errors, output, tell
 from fedward_cli.display.listing import show_listed
+from fedward_cli.display.moments import in_utc
 from fedward_cli.display.tables import FIGURES_NOTE, results_table
 from fedward_cli.faults import FAILED, watching
 from fedward_cli.options import AsJson, BestWeights, FinishedRun, RayWorkers, SpecFile, SplitName, StageName
@@ -110,8 +111,8 @@ def list_jobs(home: HomeFolder = HOME, as_json: AsJson = False) -> None:
 
 
 def _cells(job: dict[str, Any]) -> tuple[str, ...]:
-    submitted = time.strftime("%Y-%m-%d %H:%M", time.localtime(job["submitted_s"]))
-    return (job["id"], job["work"]["kind"], job["dataset"], job["state"], submitted, job["reason"])
+    facts = (job["id"], job["work"]["kind"], job["dataset"], job["state"])
+    return (*facts, in_utc(job["submitted_s"]), job["reason"])
 
 
 @app.command("show")

@@ -1,7 +1,6 @@
 """``fedward run``: submits runs to a coordinator, and follows, stops and fetches them."""
 
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +9,7 @@ from rich.markup import escape
 
 from fedward_cli.display.consoles import output, tell
 from fedward_cli.display.listing import show_listed
+from fedward_cli.display.moments import in_utc
 from fedward_cli.display.tables import FIGURES_NOTE, folding, results_table
 from fedward_cli.faults import watching
 from fedward_cli.network.connection import ENVIRONMENT, coordinator, path_of
@@ -57,8 +57,7 @@ def list_runs(as_json: AsJson = False) -> None:
 
 
 def _cells(run: dict[str, Any]) -> tuple[str, ...]:
-    submitted = datetime.fromtimestamp(run["created_s"], tz=UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    return (run["id"], run["study"], run["state"], str(run["attempt"]), submitted, run["reason"])
+    return (run["id"], run["study"], run["state"], str(run["attempt"]), in_utc(run["created_s"]), run["reason"])
 
 
 @app.command("show")

@@ -2,7 +2,6 @@
 
 import json
 import time
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -10,6 +9,7 @@ from rich.markup import escape
 
 from fedward_cli.display.consoles import tell
 from fedward_cli.display.listing import show_listed
+from fedward_cli.display.moments import in_utc
 from fedward_cli.network.connection import ENVIRONMENT, coordinator, path_of
 from fedward_cli.options import AsJson, finite
 
@@ -35,7 +35,7 @@ def invite(
     if as_json:
         typer.echo(json.dumps(invitation, indent=2))
         return
-    until = datetime.fromtimestamp(invitation["expires_s"], tz=UTC).strftime("%Y-%m-%d %H:%M UTC")
+    until = in_utc(invitation["expires_s"])
     tell(f"Until {until}, whoever has this token can enrol as '{escape(name)}'. Hand it over in confidence;")
     tell("at the site: fedward agent enrol --coordinator URL --token TOKEN --home FOLDER")
     typer.echo(invitation["token"])

@@ -2,7 +2,6 @@
 
 import json
 import re
-import time
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +9,7 @@ import typer
 
 from fedward_cli.display.consoles import tell
 from fedward_cli.display.listing import show_listed
+from fedward_cli.display.moments import in_utc
 from fedward_cli.network.connection import ENVIRONMENT, coordinator, path_of
 from fedward_cli.options import AsJson
 
@@ -54,7 +54,7 @@ def list_weights(as_json: AsJson = False) -> None:
     show_listed(
         coordinator().get("/weights"),
         columns,
-        lambda one: (one["sha256"], f"{one['size_bytes'] / 1e6:,.1f}", _when(one["added_s"])),
+        lambda one: (one["sha256"], f"{one['size_bytes'] / 1e6:,.1f}", in_utc(one["added_s"])),
         as_json=as_json,
     )
 
@@ -72,7 +72,3 @@ def remove(digest: Annotated[str, typer.Argument(metavar="DIGEST", help="The fil
 def _name_of(file: Path) -> str:
     """The file's name as a spec may have it; what it says is for people, as the digest tells the file."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", file.stem).lstrip("._-") or "weights"
-
-
-def _when(seconds: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
