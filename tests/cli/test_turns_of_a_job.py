@@ -54,13 +54,13 @@ def test_a_model_in_use_holds_the_slot_while_it_computes_and_lets_orders_in_betw
     command: str, trained: Any, hospitals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Images are decoded before the slot is held, as that takes long and no GPU."""
-    from fedward_models.inference import explaining, predicting  # noqa: PLC0415 - slow to import
+    from fedward_models.inference import explaining, fitting, predicting  # noqa: PLC0415 - slow to import
 
     slot, heard = Slot(tmp_path / "slot"), list[str]()
     slot.make()
     monkeypatch.setenv(SLOT, str(tmp_path / "slot"))
     home: Any = {"predict": predicting, "explain": explaining}[command]
-    use, read = getattr(home, f"{command}_site"), predicting.open_fitting
+    use, read = getattr(home, f"{command}_site"), fitting.open_fitting
 
     def read_first(*arguments: Any) -> Any:
         heard.append("read free" if is_free(tmp_path / "slot" / "lock") else "read")
@@ -82,7 +82,7 @@ def test_a_model_in_use_holds_the_slot_while_it_computes_and_lets_orders_in_betw
         with slot.for_order():
             heard.append("order")
 
-    monkeypatch.setattr(predicting, "open_fitting", read_first)
+    monkeypatch.setattr(fitting, "open_fitting", read_first)
     monkeypatch.setattr(home, f"{command}_site", use_at_one_site)
     run = ["--data", str(hospitals), "--out", str(tmp_path / "out")]
     found = CliRunner().invoke(app, [command, str(trained()), *run])

@@ -50,7 +50,7 @@ def explain(
     """
     from fedward_models.data import sites_in  # torch
     from fedward_models.inference.explaining import check_has_maps, explain_site
-    from fedward_models.inference.predicting import open_fitting
+    from fedward_models.inference.fitting import open_fitting
 
     if out.exists():
         raise CheckpointError(f"'{out}' exists: choose a new folder")

@@ -45,8 +45,9 @@ def predict(
     For example `fedward predict runs/quickstart --data hospitals/ --out predicted`
     """
     from fedward_models.data import sites_in  # torch
+    from fedward_models.inference.fitting import open_fitting
     from fedward_models.inference.outlining import outline_site
-    from fedward_models.inference.predicting import open_fitting, predict_site
+    from fedward_models.inference.predicting import predict_site
 
     if out.exists():
         raise CheckpointError(f"'{out}' exists: choose a new folder")

@@ -23,7 +23,8 @@ from fedward_models.data.site_data import SiteData, read_site
 from fedward_models.explanations.gradients import integrated_gradients
 from fedward_models.explanations.voxel_map import attention_map, contribution_map
 from fedward_models.inference.finished_model import FinishedModel
-from fedward_models.inference.predicting import check_names_images, open_fitting, refuse_diverged
+from fedward_models.inference.fitting import check_names_images, open_fitting
+from fedward_models.inference.predicting import refuse_diverged
 
 MapKind = Literal["gradients", "contributions", "attention"]
 

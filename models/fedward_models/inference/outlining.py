@@ -19,7 +19,8 @@ from fedward_models.data.reading.pixels import mask_in_size
 from fedward_models.data.site_data import SiteData, read_site
 from fedward_models.data.source import TABLE, locate
 from fedward_models.inference.finished_model import FinishedModel
-from fedward_models.inference.predicting import open_fitting, said_of_batches
+from fedward_models.inference.fitting import open_fitting
+from fedward_models.inference.predicting import said_of_batches
 from fedward_models.training.bootstrap import measure, resample
 from fedward_models.training.figures import figures_of
 from fedward_models.training.rows import rows_of
