@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from fedward_models.inference.outlining import Outlines
 
-PER_SITE, MOST_SITES = 4, 6
+MOST_SITES = 6
 
 
 def draw_outlines(found: Sequence["Outlines"], path: Path) -> None:
@@ -27,8 +27,9 @@ def draw_outlines(found: Sequence["Outlines"], path: Path) -> None:
     """
     shown, classes = found[:MOST_SITES], found[0].contract.classes
     colours = palette(len(classes) - 1)
-    figure = Figure(figsize=(2.2 * PER_SITE, 2.4 * len(shown) + 0.5), layout="constrained")
-    for panels, each in zip(figure.subplots(len(shown), PER_SITE, squeeze=False), shown, strict=True):
+    columns = max(len(each.pixels) for each in shown)
+    figure = Figure(figsize=(2.2 * columns, 2.4 * len(shown) + 0.5), layout="constrained")
+    for panels, each in zip(figure.subplots(len(shown), columns, squeeze=False), shown, strict=True):
         _draw_site(panels, each, colours)
     figure.legend(handles=list(_legend(classes, colours, found)), loc="outside lower center", ncols=4, fontsize=8)
     figure.savefig(path, dpi=100)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from fedward_core.arrays import Array, Arrays
 from fedward_core.cards import Contract, Split
@@ -25,6 +26,8 @@ from fedward_models.training.bootstrap import measure, resample
 from fedward_models.training.figures import figures_of
 from fedward_models.training.rows import rows_of
 
+NUM_SHOWN = 4  # images of a site that people are shown
+
 
 @dataclass(frozen=True, kw_only=True)
 class Outlines:
@@ -36,9 +39,9 @@ class Outlines:
         images: (N,), the place of each image among the site's usable ones, counted from 0.
         names: (N,), its file or id as the site has it, or nothing.
         patients: (N,), whose each image is.
-        pixels: (N, C, px, px), uint8, the images on the study's grid.
-        masks: (N, px, px), uint8 class numbers there.
-        truth: (N, px, px), those of the labels; None where there are none.
+        masks: (N, px, px), uint8 class numbers on the study's grid.
+        pixels: (up to 4, C, px, px), uint8, the first images there.
+        truth: (up to 4, px, px), the class numbers of their labels; None where there are none.
         noted: What the figures are made of, a row for each image; empty without labels.
     """
 
@@ -47,8 +50,8 @@ class Outlines:
     images: Array
     names: tuple[str, ...]
     patients: tuple[str, ...]
-    pixels: Array
     masks: Array
+    pixels: Array
     truth: Array | None
     noted: Arrays
 
@@ -81,16 +84,16 @@ def outline_site(
         masks.append(said.argmax(dim=1).numpy().astype(np.uint8))
         if batch.labels is not None:
             noted.append(rows_of(said, batch.labels, model.plan.contract.task))
-    rows = images.rows.numpy()
+    rows, first = images.rows.numpy(), images.subset(torch.arange(min(NUM_SHOWN, len(images))))
     return Outlines(
         site=site,
         contract=model.plan.contract,
         images=rows,
         names=tuple(read_site(data, site, model.spec.dataset).names[rows].tolist()),
         patients=images.patients,
-        pixels=images.images.numpy(),
         masks=np.concatenate(masks),
-        truth=None if images.labels is None else images.labels.numpy(),
+        pixels=first.images.numpy(),
+        truth=None if first.labels is None else first.labels.numpy(),
         noted={name: np.concatenate([each[name] for each in noted]) for name in (noted[0] if noted else ())},
     )
 
