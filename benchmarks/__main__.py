@@ -12,6 +12,7 @@ QUESTIONS = (
     "cold_start",
     "first_step",
     "training",
+    "method_cost",
     "aggregation",
     "server_memory",
     "loading",
