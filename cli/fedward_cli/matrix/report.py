@@ -1,7 +1,7 @@
-"""The matrix for people: a row for each method and backbone, a column for each mode, and why pairs are refused."""
+"""The matrix for people: the backbones of each method, a column for each mode, and why pairs are refused."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from rich.markup import escape
 from rich.table import Table
@@ -14,11 +14,10 @@ _COLOURS = {"trained": "green", "failed": "red", "refused": "dim"}
 
 
 def matrix_table(matrix: Matrix) -> Table:
-    """A row for each pair that trains in at least one mode; cells name the engines on which it was seen."""
-    table = folding("method", "backbone", *Mode, title="What was seen to train", title_justify="left")
-    for (method, backbone), cells in _by_pair(matrix.cells).items():
-        if any(cell.state != "refused" for cell in cells):
-            table.add_row(method, backbone or "-", *(_mark([c for c in cells if c.mode is mode]) for mode in Mode))
+    """A row for each method, with the backbones on which it looks the same; cells name the engines that were seen."""
+    table = folding("method", "backbones", *Mode, title="What was seen to train", title_justify="left", show_lines=True)
+    for method, backbones, marks in _rows(matrix, _coloured):
+        table.add_row(method, ", ".join(backbones) or "-", *marks)
     return table
 
 
@@ -34,12 +33,22 @@ def notes(matrix: Matrix) -> tuple[str, ...]:
 
 def matrix_markdown(matrix: Matrix) -> str:
     """The same table as Markdown."""
-    lines = ["| method | backbone | " + " | ".join(Mode) + " |", "|---|---|" + "---|" * len(Mode)]
+    lines = ["| method | backbones | " + " | ".join(Mode) + " |", "|---|---|" + "---|" * len(Mode)]
+    for method, backbones, marks in _rows(matrix, _word):
+        named = ", ".join(f"`{backbone}`" for backbone in backbones) or "-"
+        lines.append(f"| `{method}` | {named} | " + " | ".join(marks) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _rows(matrix: Matrix, word: Callable[[Cell], str]) -> Iterator[tuple[str, list[str], tuple[str, ...]]]:
+    """Method, backbones and the marks of all modes; a pair that is refused in every mode is in no row."""
+    rows: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for (method, backbone), cells in _by_pair(matrix.cells).items():
         if any(cell.state != "refused" for cell in cells):
-            marks = (_plain([cell for cell in cells if cell.mode is mode]) for mode in Mode)
-            lines.append(f"| `{method}` | {f'`{backbone}`' if backbone else '-'} | " + " | ".join(marks) + " |")
-    return "\n".join(lines) + "\n"
+            marks = tuple(", ".join(word(cell) for cell in cells if cell.mode is mode) for mode in Mode)
+            rows.setdefault((method, marks), []).append(backbone)
+    for (method, marks), backbones in rows.items():
+        yield method, [name for name in backbones if name], marks
 
 
 def _tried_with(cells: Sequence[Cell]) -> str:
@@ -58,12 +67,8 @@ def _by_pair(cells: Iterable[Cell]) -> dict[tuple[str, str], list[Cell]]:
     return pairs
 
 
-def _mark(cells: Sequence[Cell]) -> str:
-    return " ".join(f"[{_COLOURS[cell.state]}]{escape(_word(cell))}[/]" for cell in cells)
-
-
-def _plain(cells: Sequence[Cell]) -> str:
-    return " ".join(_word(cell) for cell in cells)
+def _coloured(cell: Cell) -> str:
+    return f"[{_COLOURS[cell.state]}]{escape(_word(cell))}[/]"
 
 
 def _word(cell: Cell) -> str:
