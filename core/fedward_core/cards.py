@@ -28,7 +28,7 @@ class Task(StrEnum):
 
     CLASSIFICATION = "classification"  # one class for each image
     MULTI_LABEL = "multi_label"  # any subset of the classes for each image
-    SEGMENTATION = "segmentation"  # one class for each pixel
+    SEGMENTATION = "segmentation"  # one class for each pixel or voxel
 
 
 class DataKind(StrEnum):

@@ -118,7 +118,8 @@ def test_a_map_of_an_array_has_the_voxels_of_the_models_grid(
     (source,) = data.glob("*.npz")
     (tmp_path / "data").mkdir()
     with np.load(source) as content:
-        arrays = {**content, "volumes": content["volumes"].repeat(2, 1).repeat(2, 2).repeat(2, 3)}
+        large = {name: content[name].repeat(2, 1).repeat(2, 2).repeat(2, 3) for name in ("volumes", "masks")}
+        arrays = {**content, **large}
     np.savez(tmp_path / "data" / source.name, **{**arrays, "spacing_mm": np.array([3.0, 2.0, 1.0])})
     model = open_finished(run)
     dataset = model.spec.dataset.model_copy(update={"spacing_mm": (6.0, 4.0, 2.0)} if resampled else {})

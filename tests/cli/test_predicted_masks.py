@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import pytest
 import torch
@@ -16,11 +17,11 @@ from typer.testing import CliRunner
 
 from fedward_cli.main import app
 from fedward_core.arrays import Array
-from fedward_core.cards import Split
+from fedward_core.cards import DataKind, Split
 from fedward_core.engine import Job
 from fedward_core.metric import Metric
 from fedward_core.spec import Spec
-from fedward_models.data import open_split
+from fedward_models.data import generate, open_split
 from fedward_models.inference.finished_model import open_finished
 from fedward_server.engines.inline import InlineEngine
 
@@ -120,6 +121,57 @@ def test_a_mask_lies_on_its_image_as_the_file_has_it(outlining: Path, hospitals:
     assert np.array_equal(mirrored, plain[:, ::-1])
     assert not (tmp_path / "out" / "report.json").exists()
     assert "dice/lung" not in rows["plain.dcm"]
+
+
+@pytest.fixture(scope="module")
+def heads(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("heads")
+    generate(folder, sites=1, images_per_site=20, image_px=16, kind=DataKind.VOLUME)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def outlining_volumes(tmp_path_factory: pytest.TempPathFactory, heads: Path) -> Path:
+    arguments = {"channels": [4, 8], "strides": [2], "num_res_units": 1, "norm": "batch"}
+    backbone = {"name": "monai_volume", "network": "UNet", "arguments": arguments, "features": 4}
+    local = {"optimizer": {"name": "adamw", "lr": 0.02}, "batch_size": 4}
+    stage = {"name": "train", "method": "supervised", "backbone": backbone, "rounds": 2, "local": local}
+    dataset = {"name": "simulated", "kind": "volume", "task": "segmentation", "image_px": 16, "depth": 16}
+    cohort, evaluate = {"min_sites": 1}, {"bootstrap": 20}
+    spec = Spec.parse({"name": "m", "cohort": cohort, "dataset": dataset, "evaluate": evaluate, "stages": [stage]})
+    out = tmp_path_factory.mktemp("outlining")
+    InlineEngine().run(Job(spec=spec, run="m", sites=("north",), data=heads, out=out), lambda event: None)
+    return out
+
+
+def test_a_mask_lies_on_the_scan_that_it_is_of(outlining_volumes: Path, heads: Path, tmp_path: Path) -> None:
+    """The same head as an array, and as a scan whose axes point elsewhere: the masks have one volume in the world."""
+    (folder := tmp_path / "data" / "coast").mkdir(parents=True)
+    with np.load(heads / "north.npz") as content:
+        volume, splits = content["volumes"][0], content["split"].copy()
+        arrays = dict(content)
+    splits[0] = "test"
+    np.savez(tmp_path / "data" / "north.npz", **arrays | {"split": splits})
+    kind: Any = nibabel.Nifti1Image
+    affine = np.diag([-13.75, -13.75, 13.75, 1.0])
+    scan = kind(volume.transpose(2, 1, 0), affine).as_reoriented(np.array([[1, 1], [2, -1], [0, 1]]))
+    for name in ("a", "b"):
+        nibabel.save(scan, folder / f"{name}.nii.gz")
+    (folder / "labels.csv").write_text("file,split\na.nii.gz,train\nb.nii.gz,test")
+    found = predict(outlining_volumes, "--data", tmp_path / "data", "--out", tmp_path / "out")
+    assert found.exit_code == 0, found.output
+    rows = {(row["site"], row["image"]): row for row in rows_in(tmp_path / "out")}
+    load: Any = nibabel.load
+    flat, turned = (load(tmp_path / "out" / rows[place]["mask"]) for place in (("north", "0"), ("coast", "1")))
+    assert turned.get_data_dtype() == np.uint8
+    assert np.array_equal(turned.affine, scan.affine)
+    counts = [np.bincount(np.asarray(mask.dataobj).ravel(), minlength=4).tolist() for mask in (flat, turned)]
+    assert counts[0][1] > 0
+    upright: Any = nibabel.as_closest_canonical
+    back, same = upright(turned), upright(kind(np.asarray(flat.dataobj), affine))
+    agreement = (np.asarray(back.dataobj) == np.asarray(same.dataobj)).mean()
+    assert agreement > 0.97  # levels of the scan go from its own darkest to its brightest half percent
+    assert (tmp_path / "out" / "outlines.png").stat().st_size > 1000
 
 
 def test_a_model_that_outlines_is_not_explained(outlining: Path, hospitals: Path, tmp_path: Path) -> None:

@@ -1,10 +1,12 @@
-"""Segmentation and multi-label classification train at one site, federated and personalised, by the same spec."""
+"""Masks, of images and of volumes, and several findings train at one site, federated and personalised, by one spec."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fedward_core.cards import DataKind
 from fedward_core.engine import Job
 from fedward_core.events import Event, EventKind
 from fedward_core.spec import Spec
@@ -16,6 +18,7 @@ SITES = ("hill", "north", "river")
 # The figure of a task, and those of its classes.
 FIGURES = {
     "segmentation": ("dice", ["dice/background", "dice/lung", "dice/opacity"]),
+    "volume_segmentation": ("dice", ["dice/background", "dice/brain", "dice/ventricles", "dice/lesion"]),
     "multi_label": ("auroc", ["auroc/opacity", "auroc/effusion", "auroc/nodule"]),
 }
 MODES: dict[str, tuple[tuple[str, ...], str | None]] = {
@@ -25,24 +28,39 @@ MODES: dict[str, tuple[tuple[str, ...], str | None]] = {
 }
 
 
+KINDS = {"volume_segmentation": DataKind.VOLUME}
+UNET = {"name": "monai_volume", "network": "UNet", "features": 4}
+TINY = {"channels": [4, 8], "strides": [2], "num_res_units": 1, "norm": "batch"}
+
+
 @pytest.fixture(scope="module")
-def hospitals(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three simulated hospitals with few and small films."""
-    folder = tmp_path_factory.mktemp("hospitals")
-    generate(folder, sites=3, images_per_site=30, image_px=16)
-    return folder
+def hospitals(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Three simulated hospitals with few and small films, or heads."""
+    folders: dict[DataKind, Path] = {}
+
+    def of_task(task: str) -> Path:
+        kind = KINDS.get(task, DataKind.IMAGE)
+        if kind not in folders:
+            folders[kind] = tmp_path_factory.mktemp("hospitals")
+            generate(folders[kind], sites=3, images_per_site=30, image_px=16, kind=kind)
+        return folders[kind]
+
+    return of_task
 
 
 def spec_of(task: str, personalise: str | None, sites: int) -> Spec:
+    volumes = KINDS.get(task) is DataKind.VOLUME
     stage: dict[str, Any] = {
         "name": "train",
         "method": "supervised",
-        "backbone": {"name": "small_cnn", "widths": [8], "hidden": []},
+        "backbone": {**UNET, "arguments": TINY} if volumes else {"name": "small_cnn", "widths": [8], "hidden": []},
         "rounds": 3,
         "local": {"batch_size": 8, "optimizer": {"name": "adamw", "lr": 0.01}},
         "personalise": personalise,
     }
-    dataset = {"name": "simulated", "image_px": 16, "task": task}
+    dataset = {"name": "simulated", "image_px": 16, "task": task.removeprefix("volume_")}
+    if volumes:
+        dataset |= {"kind": "volume", "depth": 16}
     evaluate = {"bootstrap": 20}
     cohort = {"min_sites": sites}
     return Spec.parse({"name": "s", "dataset": dataset, "cohort": cohort, "evaluate": evaluate, "stages": [stage]})
@@ -65,10 +83,10 @@ def sent(events: list[Event]) -> int:
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("task", FIGURES)
 def test_it_learns_and_every_site_is_told_the_figures_of_the_task(
-    task: str, mode: str, hospitals: Path, tmp_path: Path
+    task: str, mode: str, hospitals: Callable[[str], Path], tmp_path: Path
 ) -> None:
     sites, personalise = MODES[mode]
-    events = run(spec_of(task, personalise, len(sites)), sites, hospitals, tmp_path / "run")
+    events = run(spec_of(task, personalise, len(sites)), sites, hospitals(task), tmp_path / "run")
     rounds = of_kind(events, EventKind.ROUND_FINISHED)
     assert rounds[-1].facts["loss"] < rounds[0].facts["loss"]
     evaluated = {event.site: event.facts["metrics"] for event in of_kind(events, EventKind.EVALUATED)}
@@ -80,16 +98,17 @@ def test_it_learns_and_every_site_is_told_the_figures_of_the_task(
 
 
 @pytest.mark.parametrize("task", FIGURES)
-def test_what_is_personalised_travels_less(task: str, hospitals: Path, tmp_path: Path) -> None:
-    whole = run(spec_of(task, None, 3), SITES, hospitals, tmp_path / "federated")
-    partly = run(spec_of(task, "fedbn", 3), SITES, hospitals, tmp_path / "personalised")
+def test_what_is_personalised_travels_less(task: str, hospitals: Callable[[str], Path], tmp_path: Path) -> None:
+    whole = run(spec_of(task, None, 3), SITES, hospitals(task), tmp_path / "federated")
+    partly = run(spec_of(task, "fedbn", 3), SITES, hospitals(task), tmp_path / "personalised")
     assert 0 < sent(partly) < sent(whole)
 
 
 @pytest.mark.parametrize("task", FIGURES)
 def test_its_example_names_the_task_and_ends_personalised(task: str) -> None:
     spec = Spec.read(EXAMPLES / f"{task}.yaml")
-    assert spec.dataset.task == task
+    assert spec.dataset.task == task.removeprefix("volume_")
+    assert spec.dataset.kind == KINDS.get(task, DataKind.IMAGE)
     assert [stage.personalise is None for stage in spec.stages] == [True, False]
 
 
@@ -100,7 +119,8 @@ def test_its_example_runs_on_simulated_hospitals(task: str, tmp_path: Path) -> N
     for stage in values["stages"]:
         stage["rounds"] = 2
     spec = Spec.parse(values)
-    generate(tmp_path / "data", sites=3, images_per_site=40, image_px=spec.dataset.image_px)
+    px, kind, depth = spec.dataset.image_px, spec.dataset.kind, spec.dataset.depth
+    generate(tmp_path / "data", sites=3, images_per_site=40, image_px=px, kind=kind, depth=depth)
     events = run(spec, SITES, tmp_path / "data", tmp_path / "run")
     last = of_kind(events, EventKind.EVALUATED)[-1]
     assert last.facts["metrics"].keys() >= {FIGURES[task][0]}

@@ -345,7 +345,7 @@ def test_a_label_fraction_that_every_stage_replaces_has_no_effect_and_is_refused
         ({"frames": 8}, "frames has no effect with kind 'image'"),
         ({**VOLUME, "frame_stride": 2}, "frame_stride has no effect with kind 'volume'"),
         ({"window": [3, 3]}, "expected the value of black below that of white"),
-        ({**VOLUME, "task": "segmentation"}, "task 'segmentation' is for images, found kind 'volume'"),
+        ({**CLIP, "task": "segmentation"}, "task 'segmentation' is for images and volumes, found kind 'clip'"),
         ({**VOLUME, "keep_proportions": True}, "keep_proportions is for images and has no effect with kind 'volume'"),
         ({**CLIP, "keep_proportions": True}, "has no effect with kind 'clip'"),
         ({**VOLUME, "spacing_mm": [1, 0, 1]}, "dataset.spacing_mm.1"),

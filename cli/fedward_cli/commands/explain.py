@@ -26,7 +26,6 @@ MapName = Annotated[
 ]
 NumImages = Annotated[int, typer.Option("--images", min=1, help="How many images of each site.")]
 NUM_IMAGES = 4
-_UNKNOWN_SPACING_MM = (1.0, 1.0, 1.0)  # viewers need one
 _FOLDER = typer.Option("--out", help="The folder for what is written; it must not exist.", file_okay=False)
 
 
@@ -90,7 +89,7 @@ def _write_volume(out: Path, found: "Explanation", data: Path, dataset: Dataset)
     """In the voxels of the scan that was read, one scan at a time; without a scan, on the study's grid."""
     from fedward_models.data.reading.scans import scan_of  # torch
     from fedward_models.data.reading.voxels import back_in_scan
-    from fedward_models.explanations.overlay import write_in_scan, write_nifti
+    from fedward_models.explanations.overlay import UNKNOWN_SPACING_MM, write_in_scan, write_nifti
 
     picture, heat = (out / f"{_stem(found)}-{what}.nii.gz" for what in ("scan", "map"))
     scan = scan_of(data, found.site, dataset, found.image)
@@ -98,7 +97,7 @@ def _write_volume(out: Path, found: "Explanation", data: Path, dataset: Dataset)
         write_in_scan(picture, scan.values, scan.affine)
         write_in_scan(heat, back_in_scan(found.heat, scan, dataset), scan.affine)
         return
-    depth, height, width = found.spacing_mm or _UNKNOWN_SPACING_MM
+    depth, height, width = found.spacing_mm or UNKNOWN_SPACING_MM
     write_nifti(picture, found.pixels, spacing_mm=(depth, height, width))
     write_nifti(heat, found.heat, spacing_mm=(depth, height, width))
 

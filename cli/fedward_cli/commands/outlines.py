@@ -1,4 +1,4 @@
-"""What ``fedward predict`` writes of a model that gives a class to every pixel."""
+"""What ``fedward predict`` writes of a model that gives a class to every pixel or voxel."""
 
 import csv
 import json
@@ -10,6 +10,7 @@ import numpy as np
 
 from fedward_cli.simulation.results import plain
 from fedward_core.arrays import Array
+from fedward_core.cards import DataKind
 from fedward_core.metric import Metrics
 
 if TYPE_CHECKING:
@@ -42,18 +43,28 @@ def write_outlines(
 
 
 def _write_masks(folder: Path, found: "Outlines", model: "FinishedModel", data: Path) -> None:
-    """Grey levels are class numbers, in colours that people tell apart: such files can be a site's labels again."""
-    from PIL import Image  # slow to import
-
-    from fedward_cli.display.palette import palette
+    """Values are class numbers: such files can be a site's labels again."""
     from fedward_models.inference.outlining import SourceImages
 
     source = SourceImages(data, found.site, model.spec.dataset)
-    colours = np.rint(255 * np.array([(0, 0, 0, 1), *palette(len(found.contract.classes) - 1)])[:, :3]).astype(int)
     for index, mask in zip(found.images.tolist(), found.masks, strict=True):
-        image = Image.fromarray(source.mask_on(index, mask))
-        image.putpalette(colours.ravel().tolist())
-        image.save(folder / _mask_name(found, index))
+        path = folder / _mask_name(found, index)
+        if found.contract.kind is DataKind.VOLUME:
+            source.write_on_scan(path, index, mask)
+        else:
+            _write_png(path, source.mask_on(index, mask), num_classes=len(found.contract.classes))
+
+
+def _write_png(path: Path, mask: Array, *, num_classes: int) -> None:
+    """Class numbers in colours that people tell apart."""
+    from PIL import Image  # slow to import
+
+    from fedward_cli.display.palette import palette
+
+    colours = np.rint(255 * np.array([(0, 0, 0, 1), *palette(num_classes - 1)])[:, :3]).astype(int)
+    image = Image.fromarray(mask)
+    image.putpalette(colours.ravel().tolist())
+    image.save(path)
 
 
 def _write_table(path: Path, found: Sequence["Outlines"]) -> None:
@@ -79,4 +90,4 @@ def _rows(found: "Outlines", *, num_dice: int) -> Iterator[tuple[object, ...]]:
 
 
 def _mask_name(found: "Outlines", index: int) -> str:
-    return f"{found.site}-{index:05d}.png"
+    return f"{found.site}-{index:05d}.{'nii.gz' if found.contract.kind is DataKind.VOLUME else 'png'}"

@@ -21,6 +21,8 @@ MOST_SITES = 6
 def draw_outlines(found: Sequence["Outlines"], path: Path) -> None:
     """Draw a row of images for each site: solid lines are the model's, dashed ones those of the labels.
 
+    Of a volume it is the slice in which most is outlined.
+
     Args:
         found: What was outlined, by site; the first ``MOST_SITES`` are drawn.
         path: The PNG file.
@@ -38,12 +40,20 @@ def draw_outlines(found: Sequence["Outlines"], path: Path) -> None:
 def _draw_site(panels: Sequence["Axes"], found: "Outlines", colours: Sequence[Colour]) -> None:
     for axes in panels:
         axes.set_axis_off()
-    for row, (axes, pixels) in enumerate(zip(panels, found.pixels, strict=False)):
-        axes.imshow(pixels.transpose(1, 2, 0), cmap="gray", vmin=0, vmax=255)
-        axes.set_title(f"{found.site} {found.images[row]}", fontsize=8)
-        _draw_lines(axes, found.masks[row], colours, style="solid")
+    for row, axes in enumerate(panels[: len(found.pixels)]):
+        place = _slice_of(found.masks[row])
+        axes.imshow(found.pixels[row][:, *place].transpose(1, 2, 0), cmap="gray", vmin=0, vmax=255)
+        axes.set_title(
+            ", slice ".join(map(str, (f"{found.site} {found.images[row]}", *(i + 1 for i in place)))), fontsize=8
+        )
+        _draw_lines(axes, found.masks[row][place], colours, style="solid")
         if found.truth is not None:
-            _draw_lines(axes, found.truth[row], colours, style="dashed")
+            _draw_lines(axes, found.truth[row][place], colours, style="dashed")
+
+
+def _slice_of(mask: Array) -> tuple[int, ...]:
+    """Where a flat picture of it is taken: nowhere, if it is flat itself."""
+    return () if mask.ndim == 2 else (int((mask > 0).sum(axis=(1, 2)).argmax()),)
 
 
 def _draw_lines(axes: "Axes", mask: Array, colours: Sequence[Colour], *, style: str) -> None:

@@ -142,7 +142,7 @@ def _classes_of(dataset: Dataset) -> tuple[str, ...]:
     from fedward_models.data.simulation import heads, hearts, hospitals
 
     if dataset.kind is DataKind.VOLUME:
-        return heads.CLASSES
+        return heads.MASKS if dataset.task is Task.SEGMENTATION else heads.CLASSES
     if dataset.kind is DataKind.CLIP:
         return hearts.CLASSES
     films = {

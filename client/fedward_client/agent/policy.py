@@ -49,8 +49,8 @@ class Offer(Frozen):
 
     @model_validator(mode="after")
     def _check_task(self) -> Self:
-        if self.task is Task.SEGMENTATION and self.kind in {DataKind.VOLUME, DataKind.CLIP}:
-            raise ValueError(f"task 'segmentation' is for images, found kind '{self.kind}': use another task")
+        if self.task is Task.SEGMENTATION and self.kind is DataKind.CLIP:
+            raise ValueError("task 'segmentation' is for images and volumes, found kind 'clip': use another task")
         return self
 
     @model_validator(mode="after")

@@ -77,8 +77,8 @@ class Dataset(Frozen):
             raise ValueError(f"keep_proportions is for images and has no effect with kind '{self.kind}': leave it out")
         if self.window and self.window[0] >= self.window[1]:
             raise ValueError(f"window is {self.window}, expected the value of black below that of white")
-        if self.task is Task.SEGMENTATION and self.kind in {DataKind.VOLUME, DataKind.CLIP}:
-            raise ValueError(f"task 'segmentation' is for images, found kind '{self.kind}': use another task")
+        if self.task is Task.SEGMENTATION and self.kind is DataKind.CLIP:
+            raise ValueError("task 'segmentation' is for images and volumes, found kind 'clip': use another task")
         return self
 
 

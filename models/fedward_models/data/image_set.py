@@ -23,7 +23,7 @@ class ImageSet:
     Attributes:
         stored: (M, C, px, px), (M, C, D, px, px) or (M, C, T, px, px), uint8: all of the site, mapped from its disk.
         rows: (N,) int64, which of the stored ones make up the set.
-        labels: (N,) int64, (N, K) float or (N, px, px) int64; None where there are none.
+        labels: (N,) int64, (N, K) float, (N, px, px) or (N, D, px, px) int64; None where there are none.
         patients: The patient of each image; they stay at the site.
         mean: The mean of the site's training images, in [0, 1], unless the spec fixes it for all sites.
         std: The standard deviation of their pixels, in [0, 1], unless the spec fixes it.

@@ -10,7 +10,7 @@ from fedward_core.cards import Task
 from fedward_core.errors import DataError
 from fedward_core.spec import Dataset
 
-DIMENSIONS = {Task.CLASSIFICATION: 1, Task.MULTI_LABEL: 2, Task.SEGMENTATION: 3}  # of labels
+AXES = {Task.CLASSIFICATION: (1,), Task.MULTI_LABEL: (2,), Task.SEGMENTATION: (3, 4)}  # of labels; 4 of volumes
 MOST_CLASSES = 100_000  # decided here
 MOST_OF_ONE = 5  # decided here: classes that may have one patient each, as in a handful of images to try things out
 SEPARATOR = "|"  # between the findings of one image in a table
@@ -22,7 +22,7 @@ def name_classes(dataset: Dataset, named: tuple[str, ...], labels: Array | None)
     Args:
         dataset: The study's.
         named: Those of the file; empty where it names none.
-        labels: (N,), (N, K) or (N, H, W); None where there are none, and then no classes.
+        labels: (N,), (N, K), (N, H, W) or (N, D, H, W); None where there are none, and then no classes.
 
     Raises:
         DataError: The labels are numbers of something else than classes.
@@ -55,7 +55,7 @@ def numbered_as_in_study(
     A source that shares no name with the study has other words for the same numbers, which then stand.
 
     Args:
-        labels: As read: (N,), (N, K) or (N, H, W).
+        labels: As read: (N,), (N, K), (N, H, W) or (N, D, H, W).
         named: The classes of the source in the order of its numbers; empty where it names none.
         site: For messages.
         task: What the labels mean.
@@ -81,7 +81,7 @@ def check_labels(labels: Array, *, site: str, task: Task, classes: tuple[str, ..
     """Refuse labels that mean nothing in this study.
 
     Args:
-        labels: As read: (N,), (N, K) or (N, H, W).
+        labels: As read: (N,), (N, K), (N, H, W) or (N, D, H, W).
         site: For messages.
         task: What the labels mean.
         classes: The classes in the order of their numbers.
@@ -95,7 +95,7 @@ def check_labels(labels: Array, *, site: str, task: Task, classes: tuple[str, ..
     if not _are_numbers(labels, task):
         raise DataError(
             f"site '{site}': labels are {labels.dtype} with {labels.ndim} axes, expected whole numbers with "
-            f"{DIMENSIONS[task]} for {task}; their names stand in 'classes'"
+            f"{' or '.join(map(str, AXES[task]))} for {task}; their names stand in 'classes'"
         )
     if task is Task.MULTI_LABEL:
         return _check_findings(labels, site=site, classes=classes)
@@ -182,11 +182,12 @@ def counted_classes(labels: Array, num_classes: int) -> Array:
         return np.asarray(labels > 0)
     if labels.ndim == 1:
         return np.asarray(labels[:, None] == np.arange(num_classes))
-    return np.stack([np.any(labels == number, axis=(1, 2)) for number in range(num_classes)], axis=1)
+    within = tuple(range(1, labels.ndim))
+    return np.stack([np.any(labels == number, axis=within) for number in range(num_classes)], axis=1)
 
 
 def _are_numbers(labels: Array, task: Task) -> bool:
-    return labels.ndim == DIMENSIONS[task] and labels.dtype.kind in "iub"
+    return labels.ndim in AXES[task] and labels.dtype.kind in "iub"
 
 
 def _findings_of_study(labels: Array, named: tuple[str, ...], *, site: str, classes: tuple[str, ...]) -> Array:

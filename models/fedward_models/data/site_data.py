@@ -43,7 +43,7 @@ class SiteData:
         contract: What a study compares.
         images: (N, C, px, px), (N, C, D, px, px) or (N, C, T, px, px), uint8; usually mapped from the disk.
         sizes: (N, 2) or (N, 3), as in :class:`Reading`.
-        labels: (N,) int64, (N, K) float32 or (N, px, px) int64; None where there are none.
+        labels: (N,) int64, (N, K) float32, (N, px, px) or (N, D, px, px) int64; None where there are none.
         splits: (N,) train, val or test.
         patients: (N,) names; they stay at the site.
         names: (N,), the file or id of each example as the source has it, or nothing; they stay at the site.

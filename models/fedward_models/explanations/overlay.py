@@ -15,13 +15,15 @@ from fedward_core.arrays import Array
 if TYPE_CHECKING:
     from matplotlib.axes import Axes  # slow to import
 
+UNKNOWN_SPACING_MM = (1.0, 1.0, 1.0)  # viewers need one
+
 
 def write_nifti(path: Path, values: Array, *, spacing_mm: tuple[float, float, float]) -> None:
     """Write a volume on the study's grid, or a map of it, with its orientation; its middle is the origin.
 
     Args:
         path: ``.nii`` or ``.nii.gz``.
-        values: (D, H, W), as batches have them.
+        values: (D, H, W), as batches have them; uint8 stays so, all else is written as float32.
         spacing_mm: Depth, height and width of a voxel.
     """
     depth, height, width = spacing_mm
@@ -36,13 +38,13 @@ def write_in_scan(path: Path, values: Array, affine: Array) -> None:
 
     Args:
         path: ``.nii`` or ``.nii.gz``.
-        values: Along the three axes of the scan.
+        values: Along the three axes of the scan; uint8 stays so, all else is written as float32.
         affine: (4, 4), the scan's.
     """
     import nibabel  # noqa: PLC0415 - slow to import
 
     kind: Any = nibabel.Nifti1Image
-    image = kind(np.ascontiguousarray(values, dtype=np.float32), affine)
+    image = kind(np.ascontiguousarray(values, dtype=np.uint8 if values.dtype == np.uint8 else np.float32), affine)
     image.header.set_xyzt_units("mm")
     nibabel.save(image, path)
 

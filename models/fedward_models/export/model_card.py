@@ -86,10 +86,11 @@ def _meaning(model: FinishedModel) -> str:
     """What comes out."""
     if not model.stage.method.needs_labels:
         return "It was trained without labels and names no classes: it is a beginning for training with labels."
+    place = "voxel" if model.plan.contract.kind is DataKind.VOLUME else "pixel"
     return {
         Task.CLASSIFICATION: "The output is one probability for each class, in the order above.",
         Task.MULTI_LABEL: "The output is the probability that each class is there, in the order above; several may be.",
-        Task.SEGMENTATION: "The output is one probability for each class at every pixel, in the order above.",
+        Task.SEGMENTATION: f"The output is one probability for each class at every {place}, in the order above.",
     }[model.plan.contract.task]
 
 

@@ -14,12 +14,11 @@ from torch import Tensor, nn
 from fedward_core.arrays import Array
 from fedward_core.cards import Contract, Split, Task
 from fedward_core.errors import SpecError
-from fedward_core.spec import Dataset
 from fedward_models.backbones.minit.minit import MINiT
 from fedward_models.backbones.minit.volume_transformer import VolumeTransformer
 from fedward_models.data.batches.clip_views import views_for_testing
-from fedward_models.data.reading.decoding import grid_of
-from fedward_models.data.site_data import SiteData, read_site
+from fedward_models.data.reading.scans import spacing_on_grid
+from fedward_models.data.site_data import read_site
 from fedward_models.explanations.gradients import integrated_gradients
 from fedward_models.explanations.voxel_map import attention_map, contribution_map
 from fedward_models.inference.finished_model import FinishedModel
@@ -104,7 +103,7 @@ def explain_site(  # noqa: PLR0913 - three of them by name
                 pixels=pixels.mean(dim=0).numpy(),
                 heat=heat.numpy(),
                 missed=missed,
-                spacing_mm=_spacing_on_grid(content, row, model.spec.dataset),
+                spacing_mm=spacing_on_grid(content, row, model.spec.dataset),
             )
         )
         give_way()
@@ -127,15 +126,6 @@ def check_has_maps(model: FinishedModel, kind: MapKind) -> None:
         _blocks_and_head(model)
     if kind == "attention":
         _transformer(model)
-
-
-def _spacing_on_grid(content: SiteData, image: int, dataset: Dataset) -> tuple[float, ...] | None:
-    """A whole volume is resized to the grid, and its voxels with it, unless the study fixes their size."""
-    own = content.contract.spacing_mm
-    if own is None or dataset.spacing_mm is not None:
-        return own
-    sizes = content.sizes[image].tolist()
-    return tuple(mm * size / new for mm, size, new in zip(own, sizes, grid_of(dataset), strict=True))
 
 
 def _map(model: FinishedModel, image: Tensor, black: Tensor, kind: MapKind) -> tuple[Tensor, int, float | None]:

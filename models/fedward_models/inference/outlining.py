@@ -1,6 +1,6 @@
-"""A finished model that gives a class to every pixel, over the images of one site, which stay there.
+"""A finished model that gives a class to every pixel or voxel, over the images of one site, which stay there.
 
-Letters: N images, K classes, H height, W width.
+Letters: N images, K classes, C channel, H height, W width, px both on the grid; D slices stand before them in volumes.
 """
 
 from collections.abc import Callable
@@ -17,8 +17,11 @@ from fedward_core.spec import Dataset
 from fedward_models.data.reading.dicom_file import is_dicom, turned_as_shown
 from fedward_models.data.reading.listed_files import usable_paths
 from fedward_models.data.reading.pixels import mask_in_size
-from fedward_models.data.site_data import SiteData, read_site
+from fedward_models.data.reading.scans import scan_of, spacing_on_grid
+from fedward_models.data.reading.voxels import mask_in_scan
+from fedward_models.data.site_data import read_site
 from fedward_models.data.source import TABLE, locate
+from fedward_models.explanations.overlay import UNKNOWN_SPACING_MM, write_in_scan, write_nifti
 from fedward_models.inference.finished_model import FinishedModel
 from fedward_models.inference.fitting import open_fitting
 from fedward_models.inference.predicting import said_of_batches
@@ -39,9 +42,9 @@ class Outlines:
         images: (N,), the place of each image among the site's usable ones, counted from 0.
         names: (N,), its file or id as the site has it, or nothing.
         patients: (N,), whose each image is.
-        masks: (N, px, px), uint8 class numbers on the study's grid.
-        pixels: (up to 4, C, px, px), uint8, the first images there.
-        truth: (up to 4, px, px), the class numbers of their labels; None where there are none.
+        masks: (N, px, px) or (N, D, px, px), uint8 class numbers on the study's grid.
+        pixels: (up to 4, C, ...), uint8, the first images there.
+        truth: (up to 4, ...), the class numbers of their labels; None where there are none.
         noted: What the figures are made of, a row for each image; empty without labels.
     """
 
@@ -57,9 +60,9 @@ class Outlines:
 
     @property
     def shares(self) -> Array:
-        """(N, K), the part of each image's pixels on the study's grid that each class has."""
-        numbers = range(len(self.contract.classes))
-        return np.stack([(self.masks == number).mean(axis=(1, 2)) for number in numbers], axis=1)
+        """(N, K), the part of each image's places on the study's grid that each class has."""
+        numbers, within = range(len(self.contract.classes)), tuple(range(1, self.masks.ndim))
+        return np.stack([(self.masks == number).mean(axis=within) for number in numbers], axis=1)
 
     def figures(self, *, bootstrap: int, seed: int) -> Metrics:
         """The figures that a run would evaluate; none without labels.
@@ -99,7 +102,7 @@ def outline_site(
 
 
 class SourceImages:
-    """The images as their site has them: masks drawn over these can be labels of the site again.
+    """The images as their site has them: masks that lie on these can be labels of the site again.
 
     Args:
         data: The folder of the data.
@@ -108,8 +111,11 @@ class SourceImages:
     """
 
     def __init__(self, data: Path, site: str, dataset: Dataset) -> None:
-        self._dataset, self._content = dataset, read_site(data, site, dataset)
-        self._paths = _paths(data, site, self._content)
+        self._data, self._site, self._dataset = data, site, dataset
+        self._content = read_site(data, site, dataset)
+        source = locate(data, site)
+        bad = {file.name for file in self._content.bad}
+        self._paths = usable_paths(source, bad) if source.path.name == TABLE else []
 
     def mask_on(self, index: int, mask: Array) -> Array:
         """(H, W) class numbers as large as the image, which lie as its file stores it.
@@ -124,8 +130,17 @@ class SourceImages:
         # A film is mirrored to be looked at; mirrored twice, it lies as it did.
         return turned_as_shown(large[None], path)[0] if path is not None and is_dicom(path) else large
 
+    def write_on_scan(self, path: Path, index: int, mask: Array) -> None:
+        """Write a NIfTI file in the voxels of the scan; for a volume without one, on the study's grid.
 
-def _paths(data: Path, site: str, content: SiteData) -> list[Path]:
-    """The files of images that a table lists; none of images in an ``.npz`` file."""
-    source = locate(data, site)
-    return usable_paths(source, {file.name for file in content.bad}) if source.path.name == TABLE else []
+        Args:
+            path: ``.nii`` or ``.nii.gz``.
+            index: The volume's place among the site's usable ones.
+            mask: (D, px, px), on the study's grid.
+        """
+        scan = scan_of(self._data, self._site, self._dataset, index)
+        if scan is not None:
+            write_in_scan(path, mask_in_scan(mask, scan, self._dataset), scan.affine)
+            return
+        depth, height, width = spacing_on_grid(self._content, index, self._dataset) or UNKNOWN_SPACING_MM
+        write_nifti(path, mask, spacing_mm=(depth, height, width))

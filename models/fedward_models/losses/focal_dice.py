@@ -6,7 +6,7 @@ https://arxiv.org/abs/1606.04797, for soft Dice. MGCA adds ten times the first t
 
 With two classes the logits' difference is the single logit of the published code.
 
-Letters: B batch, K classes of which the first is the background, H height, W width.
+Letters: B batch, K classes of which the first is the background, H height, W width; D slices stand before H in volumes.
 """
 
 import torch
@@ -32,11 +32,11 @@ def focal_loss(logits: Tensor, labels: Tensor, *, gamma: float = 2.0) -> Tensor:
 
 
 def soft_dice(logits: Tensor, labels: Tensor, *, smooth: float = 1.0) -> Tensor:
-    """Twice the overlap over the sum of sizes, where a pixel belongs to a class as far as its probability says.
+    """Twice the overlap over the sum of sizes, where a place belongs to a class as far as its probability says.
 
     Args:
-        logits: (B, K, H, W).
-        labels: (B, H, W) class numbers.
+        logits: (B, K, H, W) or (B, K, D, H, W).
+        labels: (B, H, W) or (B, D, H, W) class numbers.
         smooth: Added above and below; 1 in MGCA. It makes nothing beside nothing 1.
 
     Returns:
@@ -44,7 +44,8 @@ def soft_dice(logits: Tensor, labels: Tensor, *, smooth: float = 1.0) -> Tensor:
     """
     probabilities = logits.softmax(dim=1)[:, 1:]
     truth = functional.one_hot(labels, logits.shape[1]).movedim(-1, 1)[:, 1:]
-    overlap, sizes = (values.sum(dim=(2, 3)) for values in (probabilities * truth, probabilities + truth))
+    within = tuple(range(2, logits.ndim))
+    overlap, sizes = (values.sum(dim=within) for values in (probabilities * truth, probabilities + truth))
     return ((2 * overlap + smooth) / (sizes + smooth)).mean(dim=1)
 
 

@@ -1,6 +1,6 @@
 """Losses against labels, one for each kind of task, all per image.
 
-Letters: B batch, K classes, H height, W width.
+Letters: B batch, K classes, H height, W width; D slices stand before H in volumes.
 """
 
 from torch import Tensor
@@ -36,15 +36,15 @@ def multi_label_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def segmentation_loss(logits: Tensor, labels: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
-    """Cross-entropy of every pixel, the mean over pixels.
+    """Cross-entropy of every pixel or voxel, the mean over them.
 
     Args:
-        logits: (B, K, H, W).
-        labels: (B, H, W) class numbers.
+        logits: (B, K, H, W) or (B, K, D, H, W).
+        labels: (B, H, W) or (B, D, H, W) class numbers.
         label_smoothing: The part of each pixel's target that is spread evenly over the classes.
 
     Returns:
         (B,).
     """
     losses = functional.cross_entropy(logits, labels, reduction="none", label_smoothing=label_smoothing)
-    return losses.mean(dim=(1, 2))
+    return losses.mean(dim=tuple(range(1, losses.ndim)))

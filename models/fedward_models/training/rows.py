@@ -1,6 +1,6 @@
 """What is noted of every image: as little as the figures need, so that no map of pixels is kept.
 
-Letters: B batch, K classes, H height, W width.
+Letters: B batch, K classes, H height, W width; D slices stand before H in volumes.
 """
 
 from collections.abc import Callable
@@ -21,9 +21,9 @@ def rows_of(predictions: Tensor, labels: Tensor | None, task: Task) -> dict[str,
     """Note a batch.
 
     Args:
-        predictions: What the method predicts: (B,) losses of a method without classes, else (B, K) or (B, K, H, W)
-            probabilities.
-        labels: (B,), (B, K) or (B, H, W).
+        predictions: What the method predicts: (B,) losses of a method without classes, else (B, K), (B, K, H, W) or
+            (B, K, D, H, W) probabilities.
+        labels: (B,), (B, K), (B, H, W) or (B, D, H, W).
         task: What the labels mean.
 
     Returns:
@@ -60,16 +60,17 @@ def _multi_label(probabilities: Tensor, labels: Tensor) -> dict[str, Tensor]:
 
 
 def _segmentation(probabilities: Tensor, labels: Tensor) -> dict[str, Tensor]:
-    loss = functional.nll_loss(_log(probabilities), labels, reduction="none").mean(dim=(1, 2))
+    losses = functional.nll_loss(_log(probabilities), labels, reduction="none")
+    loss = losses.mean(dim=tuple(range(1, losses.ndim)))
     return {"loss": loss, "dice": _dice(probabilities.argmax(dim=1), labels, num_classes=probabilities.shape[1])}
 
 
 def _dice(predicted: Tensor, labels: Tensor, *, num_classes: int) -> Tensor:
     """Twice the overlap over the sum of sizes (Dice, Ecology 1945): (B, K), NaN where a class is in neither."""
-    columns = []
+    columns, within = [], tuple(range(1, labels.ndim))
     for number in range(num_classes):
         ours, theirs = predicted == number, labels == number
-        overlap, sizes = (ours & theirs).sum(dim=(1, 2)), ours.sum(dim=(1, 2)) + theirs.sum(dim=(1, 2))
+        overlap, sizes = (ours & theirs).sum(dim=within), ours.sum(dim=within) + theirs.sum(dim=within)
         columns.append(2 * overlap.double() / sizes)  # 0/0 is NaN
     return torch.stack(columns, dim=1)
 

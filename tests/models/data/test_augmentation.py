@@ -55,6 +55,15 @@ def test_masks_move_along_with_their_images() -> None:
     torch.testing.assert_close(after[:, 0], masks.float(), atol=1e-3, rtol=0)
 
 
+@pytest.mark.usefixtures("steady_contrast")
+def test_masks_of_volumes_move_along_slice_by_slice() -> None:
+    before = torch.stack([images(batch=8), images(batch=8).flip(-1)], dim=2)
+    after, masks = augment(before, before[:, 0].long(), np.random.default_rng(1))
+    assert masks is not None
+    assert masks.shape == (8, 2, 20, 20)
+    torch.testing.assert_close(after[:, 0], masks.float(), atol=1e-3, rtol=0)
+
+
 def test_labels_of_whole_images_stay() -> None:
     labels = torch.arange(64)
     _, after = augment(images(), labels, np.random.default_rng(1))

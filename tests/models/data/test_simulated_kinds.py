@@ -57,6 +57,17 @@ def test_a_lesion_is_bright_tissue_that_others_lack() -> None:
     assert brightest[labels == heads.LESION].mean() > brightest[labels == 0].mean() + 12
 
 
+def test_masks_outline_what_the_volumes_show() -> None:
+    arrays = heads.simulate_heads(NORTH, 60, 24, 24, seed=3)
+    assert arrays["masks"].shape == arrays["volumes"].shape
+    assert arrays["masks_classes"].tolist() == ["background", "brain", "ventricles", "lesion"]
+    means = [arrays["volumes"][arrays["masks"] == number].mean() for number in range(4)]
+    background, brain, ventricles, lesion = means
+    assert background < ventricles < brain < lesion
+    ill = (arrays["masks"] == 3).any(axis=(1, 2, 3))
+    assert np.array_equal(ill, arrays["labels"] == heads.LESION)
+
+
 def test_large_ventricles_are_dark_in_the_middle() -> None:
     arrays = heads.simulate_heads(NORTH, 60, 24, 24, seed=3)
     dark = (arrays["volumes"][:, 8:18, 7:17, 8:16] < 60).mean(axis=(1, 2, 3))

@@ -36,6 +36,13 @@ def test_focal_loss_is_that_of_every_pixel(size: tuple[int, int, int, int], gamm
         assert float(found) == pytest.approx(expected, rel=1e-5)
 
 
+def test_the_overlap_of_volumes_is_that_of_their_slices_side_by_side() -> None:
+    rng = torch.Generator().manual_seed(0)
+    logits, labels = torch.randn(2, 3, 4, 5, 6, generator=rng), torch.randint(3, (2, 4, 5, 6), generator=rng)
+    flat = soft_dice(logits.flatten(2, 3), labels.flatten(1, 2))
+    torch.testing.assert_close(soft_dice(logits, labels), flat)
+
+
 @pytest.mark.parametrize("gamma", [0.0, 0.3, 0.5, 1.0, 2.0])
 def test_a_pixel_that_is_surely_right_has_no_slope(gamma: float) -> None:
     logits = torch.tensor([60.0, 200.0, 0.0]).reshape(3, 1, 1, 1).repeat(1, 2, 1, 1)

@@ -13,6 +13,7 @@ from fedward_core.errors import CheckpointError, DataError, SpecError, Untrained
 from fedward_models.backbones.backbone import Backbone
 from fedward_models.backbones.small_cnn.config import SmallCNNConfig
 from fedward_models.backbones.vit.config import ViTConfig
+from fedward_models.losses.focal_dice import soft_dice
 from fedward_models.method import Batch, Clock
 from fedward_models.methods.mae.config import MAEConfig
 from fedward_models.methods.mae.mae import MAE
@@ -95,6 +96,16 @@ def test_losses_are_those_of_the_task(task: Task) -> None:
     torch.testing.assert_close(method.training_step(batch, Clock()).loss, expected[task]())
     torch.testing.assert_close(method.evaluation_loss(batch).mean(), expected[task]())
     assert method.evaluation_loss(batch).shape == (3,)
+
+
+def test_overlap_joins_the_loss_of_masks_on_demand() -> None:
+    task, weight = contract(Task.SEGMENTATION), 0.7
+    plain, method = build(contract=task).eval(), build(contract=task, dice_weight=weight).eval()
+    torch.nn.init.normal_(method.head.weight)
+    plain.load_state_dict(method.state_dict())
+    batch = Batch(images=images(), labels=LABELS[Task.SEGMENTATION])
+    missed = 1 - soft_dice(method.logits(batch.images), LABELS[Task.SEGMENTATION])
+    torch.testing.assert_close(method.evaluation_loss(batch), plain.evaluation_loss(batch) + weight * missed)
 
 
 def test_a_new_head_knows_nothing() -> None:
@@ -265,6 +276,8 @@ def test_other_classes_need_a_new_head() -> None:
         (Task.SEGMENTATION, {"cutmix": 1.0}, "leave them out for segmentation"),
         (Task.SEGMENTATION, {"view": {}}, "moves images and not their masks"),
         (Task.MULTI_LABEL, {"label_smoothing": 0.1}, "no meaning for multi_label"),
+        (Task.CLASSIFICATION, {"dice_weight": 1.0}, "dice_weight is of masks"),
+        (Task.MULTI_LABEL, {"dice_weight": 1.0}, "dice_weight is of masks"),
     ],
 )
 def test_settings_without_effect_on_a_task_are_refused(task: Task, settings: dict[str, Any], message: str) -> None:

@@ -191,12 +191,13 @@ def test_findings_are_scored_as_by_scikit_learn() -> None:
     assert figures["loss"].value == pytest.approx(losses.item(), rel=1e-5)
 
 
-def test_segmentation_is_scored_image_by_image() -> None:
+@pytest.mark.parametrize("grid", [(7, 5), (4, 7, 5)], ids=["images", "volumes"])
+def test_segmentation_is_scored_image_by_image(grid: tuple[int, ...]) -> None:
     rng = torch.Generator().manual_seed(6)
-    probabilities = torch.randn(5, 3, 7, 5, generator=rng).softmax(1)
-    labels = torch.randint(2, (5, 7, 5), generator=rng)
+    probabilities = torch.randn(5, 3, *grid, generator=rng).softmax(1)
+    labels = torch.randint(2, (5, *grid), generator=rng)
     labels[0] = 0
-    probabilities[0] = torch.tensor([0.8, 0.1, 0.1])[:, None, None]  # in the first image only the background is
+    probabilities[0].movedim(0, -1)[:] = torch.tensor([0.8, 0.1, 0.1])  # in the first image only the background is
     figures = assess(Known(images=probabilities, labels=labels), task=Task.SEGMENTATION)
     dice = [dice_by_hand(probabilities.argmax(1), labels, number) for number in range(3)]
     assert [figures[f"dice/{c}"].value for c in "abc"] == pytest.approx([np.mean(scores) for scores in dice])

@@ -18,7 +18,7 @@ def augment(images: Tensor, labels: Tensor | None, rng: np.random.Generator) -> 
 
     Args:
         images: (B, C, H, W), float, in [0, 255]; all slices (B, C, D, H, W) or frames (B, C, T, H, W) change alike.
-        labels: Masks, (B, H, W), move along; other labels stay as they are.
+        labels: Masks, (B, H, W) or (B, D, H, W), move along; other labels stay as they are.
         rng: Every draw.
     """
     batch, *_, height, width = images.shape
@@ -27,8 +27,8 @@ def augment(images: Tensor, labels: Tensor | None, rng: np.random.Generator) -> 
     mirrored = rng.random(batch) < 0.5
     columns[mirrored] = columns[mirrored, ::-1]
     source, outside = _places(rows, columns, height, width)
-    if labels is not None and labels.ndim == 3:
-        labels = _moved(labels[:, None], source, outside)[:, 0]
+    if labels is not None and labels.ndim > 2:
+        labels = _moved(labels.reshape(batch, -1, height, width), source, outside).view_as(labels)
     planes = images.reshape(batch, -1, height, width)
     return _recontrasted(_moved(planes, source, outside), rng).view_as(images), labels
 

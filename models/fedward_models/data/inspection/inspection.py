@@ -121,7 +121,8 @@ def _names(classes: Array, names: tuple[str, ...]) -> tuple[tuple[str, ...], ...
 def _masks(content: SiteData, chosen: Array) -> Array | None:
     if content.labels is None or content.contract.task is not Task.SEGMENTATION:
         return None
-    return np.asarray(content.labels[chosen])
+    masks = np.asarray(content.labels[chosen])
+    return masks if masks.ndim == 3 else masks[:, masks.shape[1] // 2]
 
 
 def _middles(examples: Array) -> Array:

@@ -44,7 +44,7 @@ class Reading:
     Attributes:
         images: (N, C, *grid), uint8; the grid is (px, px), (D, px, px) or (T, px, px).
         sizes: (N, 2), height and width before resizing; (N, 3) with slices or frames first for volumes and clips.
-        labels: (N,) or (N, px, px) class numbers, or (N, K) zeros and ones; None where there are none.
+        labels: (N,), (N, px, px) or (N, D, px, px) class numbers, or (N, K) zeros and ones; None where there are none.
         classes: Class names of the source; empty where it has none.
         splits: (N,) train, val or test; None where the source has none.
         patients: (N,) names; None where the source has none.

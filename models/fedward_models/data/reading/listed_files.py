@@ -2,7 +2,8 @@
 
     file         the image, volume, clip, or folder with the slices of a DICOM series; ``path`` is the same
     label        the class, by name or number; several with ``|`` between them for multi-label
-    mask         a grey or palette PNG of class numbers, as large as the image, for segmentation
+    mask         class numbers, for segmentation: a grey or palette PNG as large as the image, or a NIfTI file on the
+                 grid of the volume
     report       the text that was written about the image; or ``report_file``, a UTF-8 text file
     split        train, val or test
     patient      any name
@@ -28,10 +29,9 @@ from fedward_core.errors import DataError
 from fedward_core.spec import Dataset
 from fedward_models.data import labels
 from fedward_models.data.reading.decoding import decode_file, grid_of
-from fedward_models.data.reading.dicom_file import is_dicom, turned_as_shown
 from fedward_models.data.reading.found import BadFile, Reading, UnusableFileError
+from fedward_models.data.reading.masks import read_mask
 from fedward_models.data.reading.pile import Pile
-from fedward_models.data.reading.pixels import decode_mask, resize_mask
 from fedward_models.data.source import COLUMNS, Row, Source, read_rows
 
 
@@ -165,18 +165,10 @@ def _read_file(folder: Path, row: Row, column: str, dataset: Dataset, pile: Pile
         raise UnusableFileError("a pipe or a device: expected files")
     report = _report(folder, row) if dataset.kind is DataKind.REPORT else None
     decoded = decode_file(folder / row[column], dataset)
-    mask = None
-    if dataset.task is Task.SEGMENTATION and "mask" in row:
-        mask = _mask(folder / row["mask"], folder / row[column], decoded.size)
-        mask = resize_mask(mask, dataset.image_px, keep_proportions=dataset.keep_proportions)
+    masked = dataset.task is Task.SEGMENTATION and "mask" in row
+    mask = read_mask(folder / row["mask"], folder / row[column], decoded, dataset) if masked else None
     pile.add(decoded.pixels)
     return Facts(row=row, size=decoded.size, spacing_mm=decoded.spacing_mm, mask=mask, report=report)
-
-
-def _mask(path: Path, image: Path, size: tuple[int, ...]) -> Array:
-    """(H, W) class numbers, which follow a film where that is turned."""
-    mask = decode_mask(path, (size[0], size[1]))
-    return turned_as_shown(mask[None], image)[0] if is_dicom(image) else mask
 
 
 def _is_there(path: Path) -> bool:

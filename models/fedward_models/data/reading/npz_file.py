@@ -6,7 +6,7 @@
     reports   (N,)                        texts, for kind report
     labels    (N,)                        class numbers; or (N, K) zeros and ones for multi-label
     findings  (N, K)                      zeros and ones, read for multi-label in place of ``labels``
-    masks     (N, H, W)                   class numbers, for segmentation
+    masks     (N, H, W) or (N, D, H, W)   class numbers of pixels or voxels, for segmentation
     classes   (K,)                        names of ``labels``; ``findings_classes`` and ``masks_classes`` likewise
     split     (N,)                        train, val or test
     patient   (N,)                        any names
@@ -33,7 +33,7 @@ from fedward_models.data.reading.decoding import grid_of
 from fedward_models.data.reading.found import BadFile, Reading, UnusableFileError
 from fedward_models.data.reading.pixels import resize_array, resize_mask
 from fedward_models.data.reading.video import middle
-from fedward_models.data.reading.voxels import Volume, on_grid
+from fedward_models.data.reading.voxels import Volume, mask_on_grid, on_grid
 from fedward_models.data.source import Source
 
 EXAMPLES = {"images": (3, 4), "volumes": (4,), "clips": (4, 5)}  # by how many axes; the last one may be colour
@@ -55,7 +55,7 @@ def read_npz(source: Source, dataset: Dataset) -> Reading:
     return Reading(
         images=_resized(examples, spacings, dataset, source.site),
         sizes=np.tile(examples.shape[1 : 1 + len(grid_of(dataset))], (len(examples), 1)),
-        labels=_labels(arrays, key, dataset),
+        labels=_labels(arrays, key, spacings, dataset),
         classes=_class_names(arrays, key),
         splits=_texts(arrays, "split"),
         patients=_texts(arrays, "patient"),
@@ -126,8 +126,11 @@ def _check_shapes(arrays: Mapping[str, Array], first: str, site: str) -> None:
             raise DataError(
                 f"site '{site}': '{key}' has shape {arrays[key].shape}, expected one entry for each of {count} {first}"
             )
-    if "masks" in arrays and "images" in arrays and arrays["masks"].shape[1:] != arrays["images"].shape[1:3]:
-        raise DataError(f"site '{site}': masks have shape {arrays['masks'].shape}, expected that of the images")
+    masked = {key: arrays[key].shape[: EXAMPLES[key][0]] for key in ("images", "volumes") if key in arrays}
+    if "masks" in arrays and masked and arrays["masks"].shape not in masked.values():
+        raise DataError(
+            f"site '{site}': masks have shape {arrays['masks'].shape}, expected that of the {' or '.join(masked)}"
+        )
 
 
 def _is_one_for_each(array: Array, count: int, *, alone: bool) -> bool:
@@ -196,12 +199,15 @@ def _resized(examples: Array, spacings: Array | None, dataset: Dataset, site: st
 
 def _resampled(volume: Array, spacing: Array, dataset: Dataset, site: str) -> Array:
     """8-bit voxels keep their levels: the window is the whole range."""
-    known = tuple(spacing.tolist()) if np.isfinite(spacing).all() else None
     whole = dataset.model_copy(update={"window": (0.0, 255.0)})
     try:
-        return on_grid(Volume(values=volume, spacing_mm=known), whole).pixels
+        return on_grid(Volume(values=volume, spacing_mm=_known(spacing)), whole).pixels
     except UnusableFileError as error:
         raise DataError(f"site '{site}': a volume cannot be used: {error}") from None
+
+
+def _known(spacing: Array) -> tuple[float, ...] | None:
+    return tuple(spacing.tolist()) if np.isfinite(spacing).all() else None
 
 
 def _digest(path: Path) -> str:
@@ -215,10 +221,13 @@ def _label_key(arrays: Mapping[str, Array], task: Task) -> str:
     return "findings" if task is Task.MULTI_LABEL and "findings" in arrays else "labels"
 
 
-def _labels(arrays: Mapping[str, Array], key: str, dataset: Dataset) -> Array | None:
+def _labels(arrays: Mapping[str, Array], key: str, spacings: Array | None, dataset: Dataset) -> Array | None:
     labels = arrays.get(key)
     if labels is None or key != "masks" or not len(labels):
         return labels
+    if spacings is not None:
+        masks = (Volume(values=mask, spacing_mm=_known(own)) for mask, own in zip(labels, spacings, strict=True))
+        return np.stack([mask_on_grid(mask, dataset) for mask in masks])
     px, keep_proportions = dataset.image_px, dataset.keep_proportions
     return np.stack([resize_mask(mask, px, keep_proportions=keep_proportions) for mask in labels])
 

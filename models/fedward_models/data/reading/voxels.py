@@ -75,6 +75,35 @@ def on_grid(volume: Volume, dataset: Dataset) -> Decoded:
     return Decoded(pixels=pixels, size=volume.values.shape, spacing_mm=volume.spacing_mm)
 
 
+def mask_on_grid(mask: Volume, dataset: Dataset) -> Array:
+    """Bring class numbers onto the study's grid, each from the nearest voxel; class 0 where a volume does not reach.
+
+    Args:
+        mask: Class numbers, in the voxels of the volume that they are of.
+        dataset: The study.
+
+    Returns:
+        (D, H, W) on the grid, of the mask's own type.
+
+    Raises:
+        UnusableFileError: As of :func:`on_grid`.
+    """
+    return _nearest(mask.values, *_grid_over(mask, dataset))
+
+
+def mask_in_scan(mask: Array, scan: Scan, dataset: Dataset) -> Array:
+    """Take class numbers on the study's grid back to the voxels of the scan, as :func:`back_in_scan` takes values.
+
+    Args:
+        mask: (D, H, W), in canonical orientation.
+        scan: What the volume was read from.
+        dataset: The study that brought it onto the grid.
+    """
+    volume = canonical(scan.values, scan.affine)
+    _, steps = _grid_over(volume, dataset)
+    return _as_stored(_nearest(mask, volume.values.shape, [1 / step for step in steps]), scan)
+
+
 def back_in_scan(values: Array, scan: Scan, dataset: Dataset) -> Array:
     """Take what was found on the study's grid back to the voxels of the scan: the way of a volume, reversed.
 
@@ -86,13 +115,18 @@ def back_in_scan(values: Array, scan: Scan, dataset: Dataset) -> Array:
     Returns:
         Of the shape of ``scan.values``, interpolated; 0 where the study's grid does not reach.
     """
-    from nibabel import orientations  # noqa: PLC0415 - slow to import
-
     volume = canonical(scan.values, scan.affine)
     _, steps = _grid_over(volume, dataset)
     fine = resample(np.asarray(values, dtype=np.float32), volume.values.shape, [1 / step for step in steps])
+    return _as_stored(fine, scan)
+
+
+def _as_stored(values: Array, scan: Scan) -> Array:
+    """(D, H, W) in canonical orientation, along the axes of a scan."""
+    from nibabel import orientations  # noqa: PLC0415 - slow to import
+
     turn = orientations.ornt_transform(LPS, orientations.io_orientation(scan.affine))  # type: ignore[no-untyped-call]
-    return np.asarray(orientations.apply_orientation(fine.transpose(2, 1, 0), turn))  # type: ignore[no-untyped-call]
+    return np.asarray(orientations.apply_orientation(values.transpose(2, 1, 0), turn))  # type: ignore[no-untyped-call]
 
 
 def resample(values: Array, shape: tuple[int, ...], steps: list[float]) -> Array:
@@ -144,11 +178,25 @@ def to_levels(values: Array, window: tuple[float, float]) -> Array:
     return np.asarray(np.nan_to_num(levels, nan=0.0, posinf=255.0, neginf=0.0).clip(0, 255))
 
 
+def _nearest(values: Array, shape: tuple[int, ...], steps: list[float]) -> Array:
+    """As :func:`resample`, but each value is that of the nearest place."""
+    for axis, (length, step) in enumerate(zip(shape, steps, strict=True)):
+        places, inside = _places(values.shape[axis], length, step)
+        chosen = np.floor(places + 0.5).astype(int).clip(0, values.shape[axis] - 1)
+        values = np.moveaxis(np.where(inside, np.moveaxis(values.take(chosen, axis), axis, -1), 0), -1, axis)
+    return values
+
+
+def _places(old: int, new: int, step: float) -> tuple[Array, Array]:
+    """Where each new place lies among the old ones, around the same middle, and whether it lies within them."""
+    places = (np.arange(new) - (new - 1) / 2) * step + (old - 1) / 2
+    return places, (places >= -0.5) & (places <= old - 0.5)
+
+
 def _weights(old: int, new: int, step: float) -> Array:
     """(new, old): a triangle around each new place, as wide as the larger step; rows sum to 1, or to 0 outside."""
-    places = (np.arange(new) - (new - 1) / 2) * step + (old - 1) / 2
+    places, inside = _places(old, new, step)
     distance = np.abs(places[:, None] - np.arange(old))
     weights = np.clip(1 - distance / max(step, 1.0), 0, None)
-    inside = (places >= -0.5) & (places <= old - 0.5)
     sums = weights.sum(axis=1, keepdims=True)
     return np.asarray(np.where(inside[:, None], weights / np.maximum(sums, 1e-12), 0), dtype=np.float32)

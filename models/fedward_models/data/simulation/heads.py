@@ -15,6 +15,7 @@ from fedward_models.data.simulation.profile import Profile
 from fedward_models.data.splitting.splits import deal_splits
 
 CLASSES = ("normal", "lesion", "large ventricles")
+MASKS = ("background", "brain", "ventricles", "lesion")
 LESION, VENTRICLES = 1, 2
 FIELD_MM = 220.0  # of the whole volume along each axis
 SKULL = (0.86, 0.88, 0.72)  # half axes in z, y, x
@@ -25,7 +26,7 @@ NOISE = 2.0  # over the noise that the same hospital's films have
 
 
 def simulate_heads(profile: Profile, num_volumes: int, depth: int, image_px: int, seed: int) -> dict[str, Array]:
-    """The arrays of one simulated hospital: volumes, labels, splits, patients, spacing.
+    """The arrays of one simulated hospital: volumes, labels, masks, splits, patients, spacing.
 
     Args:
         profile: The hospital.
@@ -35,31 +36,38 @@ def simulate_heads(profile: Profile, num_volumes: int, depth: int, image_px: int
         seed: Every draw.
     """
     labels = generator(seed, profile.name, "heads").choice(len(CLASSES), size=num_volumes, p=profile.mix)
-    volumes = [
+    drawn = [
         _draw(labels[start : start + CHUNK], (depth, image_px, image_px), profile, generator(seed, profile.name, start))
         for start in range(0, num_volumes, CHUNK)
     ]
     names = np.array([f"{profile.name}-{number:05d}" for number in range(num_volumes)])
     classes = counted_classes(labels, len(CLASSES))
     return {
-        "volumes": np.concatenate(volumes),
+        "volumes": np.concatenate([volumes for volumes, _ in drawn]),
         "labels": labels,
+        "masks": np.concatenate([masks for _, masks in drawn]),
         "split": deal_splits(names, classes, derive_seed(seed, profile.name, "splits")),
         "patient": names,
         "classes": np.array(CLASSES),
+        "masks_classes": np.array(MASKS),
         "spacing_mm": np.array([FIELD_MM / depth, FIELD_MM / image_px, FIELD_MM / image_px]),
     }
 
 
-def _draw(labels: Array, shape: tuple[int, int, int], profile: Profile, rng: np.random.Generator) -> Array:
-    """(N, D, H, W), uint8."""
+def _draw(
+    labels: Array, shape: tuple[int, int, int], profile: Profile, rng: np.random.Generator
+) -> tuple[Array, Array]:
+    """Volumes and masks, (N, D, H, W) uint8."""
     z, y, x = _places(labels, shape, profile, rng)
     brain = inside(0.86 - _radius(z, y, x, SKULL), 0.06)
     tissue = 0.62 * brain * (1 + 0.12 * _folds(z, y, x, rng))
     ventricles = _ventricles(z, y, x, labels, rng)
     amount = tissue * (1 - 0.75 * ventricles) + 0.35 * inside(0.06 - np.abs(_radius(z, y, x, SKULL) - 0.97), 0.04)
-    amount = amount + 0.33 * brain * _lesions(z, y, x, labels, rng)
-    return _scan(amount, profile, rng)
+    core, rim = _lesions(z, y, x, labels, rng)
+    amount = amount + 0.33 * brain * (core + rim)
+    within = brain > 0.5
+    masks = np.where(within & (core > 0.5), 3, np.where(within & (ventricles > 0.5), 2, within))
+    return _scan(amount, profile, rng), masks.astype(np.uint8)
 
 
 def _places(
@@ -83,7 +91,8 @@ def _ventricles(z: Array, y: Array, x: Array, labels: Array, rng: np.random.Gene
     return inside(1 - np.minimum(*horns), 0.25)
 
 
-def _lesions(z: Array, y: Array, x: Array, labels: Array, rng: np.random.Generator) -> Array:
+def _lesions(z: Array, y: Array, x: Array, labels: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+    """A ball, and the swelling around it."""
     count = len(labels)
     radius, up, back = (
         _between(rng, count, 0.11, 0.2),
@@ -92,8 +101,8 @@ def _lesions(z: Array, y: Array, x: Array, labels: Array, rng: np.random.Generat
     )
     across = rng.choice(SIDES, (count, 1, 1, 1)) * _between(rng, count, 0.22, 0.42)
     distance = _radius(z - up, y - back, x - across, (1.0, 1.0, 1.0))
-    ball = inside(radius - distance, 0.06) + 0.5 * np.exp(-((distance / (1.7 * radius)) ** 2))
-    return np.asarray((labels == LESION)[:, None, None, None] * ball)
+    ill = (labels == LESION)[:, None, None, None]
+    return ill * inside(radius - distance, 0.06), ill * 0.5 * np.exp(-((distance / (1.7 * radius)) ** 2))
 
 
 def _folds(z: Array, y: Array, x: Array, rng: np.random.Generator) -> Array:

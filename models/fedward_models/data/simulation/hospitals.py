@@ -53,7 +53,7 @@ def generate(  # noqa: PLR0913 - each by name
     Chest films have ``labels`` (normal, pneumonia, effusion), ``findings`` (opacity, effusion, nodule, for
     multi-label), ``masks`` (background, lung, opacity, for segmentation), patients of one to three films, and splits by
     patient; for kind report, also the text that was written about each. Volumes are heads (normal, lesion, large
-    ventricles), clips are hearts (normal, weak, fast).
+    ventricles) with masks (background, brain, ventricles, lesion), clips are hearts (normal, weak, fast).
 
     Args:
         out: The folder; ``<site>.npz`` is written for north, river, hill, coast and so on.

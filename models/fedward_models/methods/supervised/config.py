@@ -47,6 +47,8 @@ class SupervisedConfig(MethodConfig):
 
     Attributes:
         label_smoothing: The part of each target that is spread evenly over the classes (Szegedy et al., CVPR 2016).
+        dice_weight: The weight of 1 - soft Dice beside the cross-entropy, for segmentation where most is background
+            (Milletari et al., 3DV 2016): the mean over all classes but the first. Decided here: 0.
         mixup: The concentration of mixing weights (Zhang et al., ICLR 2018); 0 for none.
         cutmix: The concentration of box sizes (Yun et al., ICCV 2019); 0 for none. With both, each batch takes one by a
             coin.
@@ -75,6 +77,7 @@ class SupervisedConfig(MethodConfig):
     clips: ClipSettings | None = None
     # Left out of a spec's text where there is none, so that older specs keep their digests.
     teacher: TeacherConfig | None = Field(default=None, exclude_if=lambda value: value is None)
+    dice_weight: float = Field(default=0.0, ge=0, exclude_if=lambda value: not value)
     head_init: Literal["small", "uniform"] = Field(default="small", exclude_if=lambda value: value == "small")
 
     @model_validator(mode="after")

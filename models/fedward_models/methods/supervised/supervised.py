@@ -24,6 +24,7 @@ from fedward_models.backbones.backbone import Backbone
 from fedward_models.data.batches.clip_views import draw_clips, views_for_testing
 from fedward_models.data.batches.views import with_view
 from fedward_models.inheritance import Inheritance, pooling_anew, take_over
+from fedward_models.losses.focal_dice import soft_dice
 from fedward_models.losses.label_losses import classification_loss, multi_label_loss, segmentation_loss
 from fedward_models.method import Batch, Clock, Method, StepOutput
 from fedward_models.methods.supervised.config import SupervisedConfig
@@ -39,7 +40,7 @@ class Supervised(Method):
     Attributes:
         config: Its settings.
         task: What the labels mean.
-        head: (K, E) weights and (K,) biases; a 1x1 convolution for segmentation.
+        head: (K, E) weights and (K,) biases; a convolution over single places for segmentation.
         teacher: The frozen teacher, outside of the state; None without one.
 
     Raises:
@@ -52,7 +53,7 @@ class Supervised(Method):
         _refuse_settings_without_effect(config, contract)
         self.config, self.backbone, self.task = config, backbone, contract.task
         self.num_classes = len(contract.classes)
-        self.head = _head(backbone.num_features, self.num_classes, contract.task)
+        self.head = _head(backbone.num_features, contract)
         if config.head_init == "small":
             nn.init.trunc_normal_(self.head.weight, std=_HEAD_STD)
         # Last, so that the student begins as it would without one.
@@ -86,14 +87,15 @@ class Supervised(Method):
         return self._losses(self.logits(batch.images), batch, label_smoothing=0.0)
 
     def logits(self, images: Tensor) -> Tensor:
-        """(B, K), or (B, K, H, W) for segmentation: the coarse map's logits, interpolated bilinearly."""
+        """(B, K), or for segmentation (B, K, H, W) or (B, K, D, H, W), interpolated linearly from the coarse map's."""
         if self.task is not Task.SEGMENTATION:
             return self._classified(self.backbone(images))
         coarse = self.head(self.backbone.feature_map(images))
-        return functional.interpolate(coarse, size=images.shape[2:], mode="bilinear", align_corners=False)
+        mode = "bilinear" if images.ndim == 4 else "trilinear"
+        return functional.interpolate(coarse, size=images.shape[2:], mode=mode, align_corners=False)
 
     def predict(self, images: Tensor) -> Tensor:
-        """(B, K) or (B, K, H, W) probabilities; they sum to 1 over classes, except for multi-label.
+        """(B, K) probabilities, or those of places as :meth:`logits`; they sum to 1 over classes but for multi-label.
 
         Where shorter clips are drawn from each clip, it is the mean over those of testing.
         """
@@ -169,8 +171,10 @@ class Supervised(Method):
         labels = batch.needed_labels()
         if self.task is Task.MULTI_LABEL:
             return multi_label_loss(logits, labels)
-        loss = segmentation_loss if self.task is Task.SEGMENTATION else classification_loss
-        return loss(logits, labels, label_smoothing=label_smoothing)
+        if self.task is Task.CLASSIFICATION:
+            return classification_loss(logits, labels, label_smoothing=label_smoothing)
+        losses = segmentation_loss(logits, labels, label_smoothing=label_smoothing)
+        return losses + self.config.dice_weight * (1 - soft_dice(logits, labels)) if self.config.dice_weight else losses
 
     def _classified(self, features: Tensor) -> Tensor:
         """(B, E) to (B, K) in full precision, where MINiT joins its blocks; as one small layer this costs nothing."""
@@ -192,9 +196,13 @@ class Supervised(Method):
         return targets.to(batch.images.dtype)
 
 
-def _head(num_features: int, num_classes: int, task: Task) -> nn.Linear | nn.Conv2d:
-    segments = task is Task.SEGMENTATION
-    head = nn.Conv2d(num_features, num_classes, 1) if segments else nn.Linear(num_features, num_classes)
+def _head(num_features: int, contract: Contract) -> nn.Linear | nn.Conv2d | nn.Conv3d:
+    num_classes, volumes = len(contract.classes), contract.kind is DataKind.VOLUME
+    head: nn.Linear | nn.Conv2d | nn.Conv3d
+    if contract.task is Task.SEGMENTATION:
+        head = (nn.Conv3d if volumes else nn.Conv2d)(num_features, num_classes, 1)
+    else:
+        head = nn.Linear(num_features, num_classes)
     nn.init.constant_(head.get_parameter("bias"), 0)
     return head
 
@@ -213,5 +221,7 @@ def _refuse_settings_without_effect(config: SupervisedConfig, contract: Contract
         raise SpecError("view moves images and not their masks: leave it out for segmentation, or use local.augment")
     if task is Task.SEGMENTATION and (config.mixup or config.cutmix):
         raise SpecError("mixup and cutmix mix labels of whole images, not of pixels: leave them out for segmentation")
+    if task is not Task.SEGMENTATION and config.dice_weight:
+        raise SpecError(f"dice_weight is of masks and has no effect on the task '{task}': leave it out")
     if task is Task.MULTI_LABEL and config.label_smoothing:
         raise SpecError("label_smoothing spreads one class over all and has no meaning for multi_label: leave it out")

@@ -1,0 +1,62 @@
+"""Masks beside listed files: class numbers of the pixels of an image, or of the voxels of a volume."""
+
+from pathlib import Path
+
+import numpy as np
+
+from fedward_core.arrays import Array
+from fedward_core.cards import DataKind
+from fedward_core.spec import Dataset
+from fedward_models.data.reading.decoding import read_scan
+from fedward_models.data.reading.dicom_file import is_dicom, turned_as_shown
+from fedward_models.data.reading.found import Decoded, UnusableFileError
+from fedward_models.data.reading.pixels import decode_mask, resize_mask
+from fedward_models.data.reading.voxels import Volume, canonical, mask_on_grid
+
+MOST_CLASSES = 256
+SAME_MM = 0.01  # decided here: voxels that differ by less are alike
+
+
+def read_mask(path: Path, image: Path, decoded: Decoded, dataset: Dataset) -> Array:
+    """Read a mask onto the study's grid, turned as what it lies on is turned.
+
+    Args:
+        path: A PNG for an image, a NIfTI file for a volume.
+        image: The file of the image or volume.
+        decoded: What that file holds.
+        dataset: The study.
+
+    Returns:
+        (px, px) or (D, px, px), uint8 class numbers.
+
+    Raises:
+        UnusableFileError: It is missing or damaged, lies on other pixels or voxels, or holds no class numbers.
+    """
+    if dataset.kind is DataKind.VOLUME:
+        return mask_on_grid(_of_volume(path, decoded), dataset)
+    height, width = decoded.size
+    mask = decode_mask(path, (height, width))
+    upright = turned_as_shown(mask[None], image)[0] if is_dicom(image) else mask
+    return resize_mask(upright, dataset.image_px, keep_proportions=dataset.keep_proportions)
+
+
+def _of_volume(path: Path, decoded: Decoded) -> Volume:
+    """Both are brought into canonical orientation, each from its own file's."""
+    try:
+        mask = canonical(*read_scan(path))
+    except UnusableFileError as error:
+        raise UnusableFileError(f"mask: {error}") from None
+    spacings = np.array([mask.spacing_mm, decoded.spacing_mm], dtype=np.float64)
+    if mask.values.shape != decoded.size or (np.abs(spacings[0] - spacings[1]) > SAME_MM).any():
+        raise UnusableFileError(
+            f"mask: {_told(mask.values.shape)} voxels, expected the {_told(decoded.size)} of its volume, of the same "
+            "size in mm: write it on the grid of the scan"
+        )
+    numbers = mask.values.astype(np.uint8)
+    if not (numbers == mask.values).all():
+        raise UnusableFileError(f"mask: expected class numbers, whole and below {MOST_CLASSES}")
+    return Volume(values=numbers, spacing_mm=mask.spacing_mm)
+
+
+def _told(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))

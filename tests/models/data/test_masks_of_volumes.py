@@ -1,0 +1,134 @@
+"""Masks of volumes: from a file on the grid of its scan to the study's grid, and back."""
+
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fedward_core.arrays import Array
+from fedward_core.cards import DataKind, Task
+from fedward_core.errors import DataError
+from fedward_core.spec import Dataset
+from fedward_models.data.reading.voxels import Scan, Volume, canonical, mask_in_scan, mask_on_grid
+from fedward_models.data.site_data import SiteData, read_site
+
+SHAPE = (6, 8, 10)
+
+
+def study(**values: Any) -> Dataset:
+    form = {"name": "x", "kind": DataKind.VOLUME, "task": Task.SEGMENTATION, "depth": 6, "image_px": 8}
+    return Dataset.model_validate({**form, **values})
+
+
+def save(path: Path, values: Array, affine: Array) -> None:
+    image: Any = nibabel.Nifti1Image
+    nibabel.save(image(values, affine), path)
+
+
+def scan_and_mask() -> tuple[Array, Array]:
+    rng = np.random.default_rng(0)
+    return rng.random(SHAPE).astype(np.float32), rng.integers(0, 3, SHAPE).astype(np.uint8)
+
+
+def site_of(folder: Path, mask: Array, mask_affine: Array, **values: Any) -> SiteData:
+    """A site with two patients, each with the same scan; the second one's mask is always right."""
+    scan, right = scan_and_mask()
+    (folder / "north").mkdir(parents=True)
+    for name, array, affine in (
+        ("a", scan, np.eye(4)),
+        ("b", scan, np.eye(4)),
+        ("a-mask", mask, mask_affine),
+        ("b-mask", right, np.eye(4)),
+    ):
+        save(folder / "north" / f"{name}.nii.gz", array, affine)
+    rows = ["file,mask,split", "a.nii.gz,a-mask.nii.gz,train", "b.nii.gz,b-mask.nii.gz,test"]
+    (folder / "north" / "labels.csv").write_text("\n".join(rows))
+    return read_site(folder, "north", study(depth=10, image_px=8, **values))
+
+
+def test_a_mask_follows_its_scan_whatever_the_axes_of_its_own_file(tmp_path: Path) -> None:
+    _, mask = scan_and_mask()
+    turned: Any = nibabel.Nifti1Image
+    stored = nibabel.as_closest_canonical(turned(mask, np.eye(4)))  # type: ignore[no-untyped-call]
+    flipped = stored.as_reoriented(np.array([[2, -1], [0, 1], [1, -1]]))
+    same = site_of(tmp_path / "same", mask, np.eye(4)).labels
+    other = site_of(tmp_path / "other", np.asarray(flipped.dataobj), flipped.affine).labels
+    assert same is not None
+    assert other is not None
+    assert same.shape == (2, 10, 8, 8)
+    np.testing.assert_array_equal(same, other)
+    np.testing.assert_array_equal(same[0], same[1])
+    assert set(np.unique(same)) == {0, 1, 2}
+
+
+@pytest.mark.parametrize(
+    ("mask", "spacing", "message"),
+    [
+        (np.zeros((6, 8, 9), np.uint8), 1.0, "mask: 9 x 8 x 6 voxels, expected the 10 x 8 x 6 of its volume"),
+        (np.zeros(SHAPE, np.uint8), 2.0, "of the same size in mm"),
+        (np.full(SHAPE, 0.5, np.float32), 1.0, "mask: expected class numbers, whole and below 256"),
+        (np.full(SHAPE, 300, np.int16), 1.0, "mask: expected class numbers, whole and below 256"),
+    ],
+    ids=["shape", "spacing", "fractions", "too large"],
+)
+def test_a_mask_on_other_voxels_or_without_class_numbers_makes_its_volume_unusable(
+    mask: Array, spacing: float, message: str, tmp_path: Path
+) -> None:
+    site = site_of(tmp_path, mask, np.diag([spacing, 1.0, 1.0, 1.0]))
+    assert [bad.name for bad in site.bad] == ["a.nii.gz"]
+    assert message in site.bad[0].reason
+
+
+def test_masks_of_arrays_are_resampled_with_their_volumes(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    volumes = rng.integers(0, 255, (4, 6, 8, 8)).astype(np.uint8)
+    masks = (volumes > 127).astype(np.uint8)
+    splits = np.array(["train", "train", "val", "test"])
+    np.savez(tmp_path / "north.npz", volumes=volumes, masks=masks, split=splits, spacing_mm=np.array([2.0, 1, 1]))
+    whole = read_site(tmp_path, "north", study()).labels
+    assert whole is not None
+    np.testing.assert_array_equal(whole, masks)
+    fine = read_site(tmp_path, "north", study(depth=12, spacing_mm=(1.0, 1.0, 1.0))).labels
+    assert fine is not None
+    np.testing.assert_array_equal(fine, np.repeat(masks, 2, axis=1))
+
+
+def test_masks_of_other_volumes_are_refused(tmp_path: Path) -> None:
+    volumes = np.zeros((4, 6, 8, 8), np.uint8)
+    np.savez(tmp_path / "north.npz", volumes=volumes, masks=volumes[:, :5])
+    with pytest.raises(DataError, match=r"masks have shape \(4, 5, 8, 8\), expected that of the volumes"):
+        read_site(tmp_path, "north", study())
+
+
+def test_nothing_is_class_0_where_a_volume_does_not_reach() -> None:
+    mask = Volume(values=np.ones((4, 4, 4), np.uint8), spacing_mm=(1.0, 1.0, 1.0))
+    found = mask_on_grid(mask, study(depth=8, image_px=8, spacing_mm=(1.0, 1.0, 1.0)))
+    expected = np.zeros((8, 8, 8), np.uint8)
+    expected[2:6, 2:6, 2:6] = 1
+    np.testing.assert_array_equal(found, expected)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    order=st.sampled_from(list(permutations(range(3)))),
+    flips=st.tuples(st.booleans(), st.booleans(), st.booleans()),
+    factor=st.integers(1, 3),
+)
+def test_a_mask_comes_back_to_the_voxels_of_its_scan(
+    order: tuple[int, ...], flips: tuple[bool, ...], factor: int
+) -> None:
+    """Wherever the scanner's axes point, on a grid that is as fine or some times finer."""
+    signs = [-1 if flipped else 1 for flipped in flips]
+    affine = np.eye(4)
+    affine[:3, :3] = np.eye(3)[:, list(order)] @ np.diag(signs)
+    stored = np.random.default_rng(0).integers(0, 4, (6, 6, 6)).astype(np.uint8)
+    dataset = study(depth=6 * factor, image_px=6 * factor if factor > 1 else 8, spacing_mm=(1 / factor,) * 3)
+    there = mask_on_grid(canonical(stored, affine), dataset)
+    back = mask_in_scan(there, Scan(values=stored, affine=affine), dataset)
+    np.testing.assert_array_equal(back, stored)
+    assert back.dtype == np.uint8
