@@ -50,6 +50,6 @@ def test_volumes_of_voxels_of_several_sizes_have_a_card_without_a_size(tmp_path:
     assert card.contract.spacing_mm is None
 
 
-def test_masks_of_volumes_are_refused_where_the_policy_is_read(tmp_path: Path) -> None:
+def test_masks_of_clips_are_refused_where_the_policy_is_read(tmp_path: Path) -> None:
     with pytest.raises(PolicyError, match="task 'segmentation' is for images and volumes, found kind 'clip'"):
         cards_of(tmp_path, tmp_path / "data", kind="clip", task="segmentation")

@@ -73,8 +73,10 @@ def test_a_mask_follows_its_scan_whatever_the_axes_of_its_own_file(tmp_path: Pat
         (np.zeros(SHAPE, np.uint8), 2.0, "of the same size in mm"),
         (np.full(SHAPE, 0.5, np.float32), 1.0, "mask: expected class numbers, whole and below 256"),
         (np.full(SHAPE, 300, np.int16), 1.0, "mask: expected class numbers, whole and below 256"),
+        (np.full(SHAPE, -1, np.int16), 1.0, "mask: expected class numbers, whole and below 256"),
+        (np.full(SHAPE, np.nan, np.float32), 1.0, "mask: expected class numbers, whole and below 256"),
     ],
-    ids=["shape", "spacing", "fractions", "too large"],
+    ids=["shape", "spacing", "fractions", "too large", "negative", "no number"],
 )
 def test_a_mask_on_other_voxels_or_without_class_numbers_makes_its_volume_unusable(
     mask: Array, spacing: float, message: str, tmp_path: Path
@@ -103,6 +105,16 @@ def test_masks_of_other_volumes_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "north.npz", volumes=volumes, masks=volumes[:, :5])
     with pytest.raises(DataError, match=r"masks have shape \(4, 5, 8, 8\), expected that of the volumes"):
         read_site(tmp_path, "north", study())
+
+
+@pytest.mark.parametrize("masked", ["images", "volumes"])
+def test_a_file_with_images_and_volumes_has_masks_of_one_of_them(masked: str, tmp_path: Path) -> None:
+    arrays = {"images": np.zeros((4, 8, 8), np.uint8), "volumes": np.zeros((4, 6, 8, 8), np.uint8)}
+    np.savez(tmp_path / "north.npz", **arrays, masks=arrays[masked])
+    films = Dataset.model_validate({"name": "x", "task": Task.SEGMENTATION, "image_px": 8})
+    other = study() if masked == "images" else films
+    with pytest.raises(DataError, match=rf"masks have shape .*, which is not that of kind '{other.kind}'"):
+        read_site(tmp_path, "north", other)
 
 
 def test_nothing_is_class_0_where_a_volume_does_not_reach() -> None:

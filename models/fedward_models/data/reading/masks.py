@@ -52,10 +52,10 @@ def _of_volume(path: Path, decoded: Decoded) -> Volume:
             f"mask: {_told(mask.values.shape)} voxels, expected the {_told(decoded.size)} of its volume, of the same "
             "size in mm: write it on the grid of the scan"
         )
-    numbers = mask.values.astype(np.uint8)
-    if not (numbers == mask.values).all():
+    values = mask.values
+    if not ((values >= 0) & (values < MOST_CLASSES) & (values == np.floor(values))).all():
         raise UnusableFileError(f"mask: expected class numbers, whole and below {MOST_CLASSES}")
-    return Volume(values=numbers, spacing_mm=mask.spacing_mm)
+    return Volume(values=values.astype(np.uint8), spacing_mm=mask.spacing_mm)
 
 
 def _told(shape: tuple[int, ...]) -> str:

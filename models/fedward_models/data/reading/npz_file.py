@@ -55,7 +55,7 @@ def read_npz(source: Source, dataset: Dataset) -> Reading:
     return Reading(
         images=_resized(examples, spacings, dataset, source.site),
         sizes=np.tile(examples.shape[1 : 1 + len(grid_of(dataset))], (len(examples), 1)),
-        labels=_labels(arrays, key, spacings, dataset),
+        labels=_labels(arrays, key, spacings, dataset, source.site),
         classes=_class_names(arrays, key),
         splits=_texts(arrays, "split"),
         patients=_texts(arrays, "patient"),
@@ -221,10 +221,12 @@ def _label_key(arrays: Mapping[str, Array], task: Task) -> str:
     return "findings" if task is Task.MULTI_LABEL and "findings" in arrays else "labels"
 
 
-def _labels(arrays: Mapping[str, Array], key: str, spacings: Array | None, dataset: Dataset) -> Array | None:
+def _labels(arrays: Mapping[str, Array], key: str, spacings: Array | None, dataset: Dataset, site: str) -> Array | None:
     labels = arrays.get(key)
     if labels is None or key != "masks" or not len(labels):
         return labels
+    if labels.ndim != 1 + len(grid_of(dataset)):  # a file may hold images and volumes, and masks of either
+        raise DataError(f"site '{site}': masks have shape {labels.shape}, which is not that of kind '{dataset.kind}'")
     if spacings is not None:
         masks = (Volume(values=mask, spacing_mm=_known(own)) for mask, own in zip(labels, spacings, strict=True))
         return np.stack([mask_on_grid(mask, dataset) for mask in masks])
