@@ -1,45 +1,37 @@
 """What ``fedward predict`` writes of a model that gives a class to every pixel or voxel."""
 
 import csv
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fedward_cli.simulation.results import plain
 from fedward_core.arrays import Array
 from fedward_core.cards import DataKind
-from fedward_core.metric import Metrics
 
 if TYPE_CHECKING:
     from fedward_models.inference.finished_model import FinishedModel
     from fedward_models.inference.outlining import Outlines
 
-TABLE, REPORT, PICTURE = "predictions.csv", "report.json", "outlines.png"
+PICTURE = "outlines.png"
 
 
-def write_outlines(
-    folder: Path, found: Sequence["Outlines"], report: dict[str, Metrics], *, model: "FinishedModel", data: Path
-) -> None:
-    """Write a mask for each image, a table of all, a picture of some, and the figures where there are labels.
+def write_outlines(table: Path, found: Sequence["Outlines"], *, model: "FinishedModel", data: Path) -> None:
+    """Write a table of all images, and beside it a mask for each and a picture of some.
 
     Args:
-        folder: Where to.
+        table: The table.
         found: What was outlined, by site.
-        report: The figures of each site; empty without labels.
         model: The model.
         data: The folder of the images.
     """
     from fedward_cli.display.outline_picture import draw_outlines  # matplotlib is slow to import
 
     for each in found:
-        _write_masks(folder, each, model, data)
-    _write_table(folder / TABLE, found)
-    draw_outlines(found, folder / PICTURE)
-    if any(report.values()):
-        (folder / REPORT).write_text(json.dumps(plain(report), indent=2) + "\n", encoding="utf-8")
+        _write_masks(table.parent, each, model, data)
+    _write_table(table, found)
+    draw_outlines(found, table.parent / PICTURE)
 
 
 def _write_masks(folder: Path, found: "Outlines", model: "FinishedModel", data: Path) -> None:

@@ -66,17 +66,23 @@ def predict(
         if outlines:
             from fedward_cli.commands.outlines import write_outlines  # numpy is slow to import
 
-            write_outlines(folder, found, report, model=model, data=data)
+            write_outlines(folder / TABLE, found, model=model, data=data)
         else:
-            _write_classes(folder, found, report)
+            _write_classes(folder / TABLE, found)
+        if any(report.values()):
+            (folder / REPORT).write_text(json.dumps(plain(report), indent=2) + "\n", encoding="utf-8")
     _show(report, machine=as_json)
     tell(f"Predictions of {sum(len(each.images) for each in found)} images are in '{escape(str(out))}'.")
 
 
-def _write_classes(folder: Path, found: Sequence["Predictions"], report: dict[str, Metrics]) -> None:
-    _write_table(folder / TABLE, found)
-    if any(report.values()):
-        _write_report(folder, found, report)
+def _write_classes(table: Path, found: Sequence["Predictions"]) -> None:
+    """The table, and beside it a picture where there are labels."""
+    _write_table(table, found)
+    known = {each.site: each.reliability for each in found if each.reliability}
+    if known:
+        from fedward_cli.display.reliability_picture import draw_reliability  # matplotlib is slow to import
+
+        draw_reliability(known, table.parent / PICTURE)
 
 
 def _write_table(path: Path, found: Sequence["Predictions"]) -> None:
@@ -102,13 +108,6 @@ def _rows(found: "Predictions") -> Iterator[tuple[object, ...]]:
         label = "" if truth is None else joined(truth[row])
         values = (f"{value:.6f}" for value in found.probabilities[row])
         yield (found.site, found.images[row], found.names[row], found.patients[row], label, joined(named), *values)
-
-
-def _write_report(out: Path, found: Sequence["Predictions"], report: dict[str, Metrics]) -> None:
-    from fedward_cli.display.reliability_picture import draw_reliability  # matplotlib is slow to import
-
-    (out / REPORT).write_text(json.dumps(plain(report), indent=2) + "\n", encoding="utf-8")
-    draw_reliability({each.site: each.reliability for each in found if each.reliability}, out / PICTURE)
 
 
 def _show(report: dict[str, Metrics], *, machine: bool) -> None:
