@@ -110,7 +110,7 @@ def test_masks_of_other_volumes_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("masked", ["images", "volumes"])
 def test_a_file_with_images_and_volumes_has_masks_of_one_of_them(masked: str, tmp_path: Path) -> None:
     arrays = {"images": np.zeros((4, 8, 8), np.uint8), "volumes": np.zeros((4, 6, 8, 8), np.uint8)}
-    np.savez(tmp_path / "north.npz", **arrays, masks=arrays[masked])
+    np.savez(tmp_path / "north.npz", images=arrays["images"], volumes=arrays["volumes"], masks=arrays[masked])
     films = Dataset.model_validate({"name": "x", "task": Task.SEGMENTATION, "image_px": 8})
     other = study() if masked == "images" else films
     with pytest.raises(DataError, match=rf"masks have shape .*, which is not that of kind '{other.kind}'"):
