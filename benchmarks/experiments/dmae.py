@@ -1,9 +1,11 @@
 """Does imitating a teacher make a small masked autoencoder better than its own reconstruction does?
 
-    nice python -m benchmarks.experiments.dmae --data FOLDER --seeds 0 1 2 3 4 --steps 400 --out FOLDER
+    nice python -m benchmarks.experiments.dmae --data FOLDER --seeds 0 1 2 3 4 --steps 1600 --out FOLDER
+    nice python -m benchmarks.experiments.dmae --data FOLDER --seeds 0 1 2 --steps 1600 --teacher-seed 0 --out FOLDER
 
-Every finished arm is a line of <out>/dmae.jsonl and is not run again; the teacher of a seed is kept beside it. Where
-masked autoencoding does not beat the untrained student by 5 points, nothing that is built on it counts.
+Every finished arm is a line of <out>/dmae.jsonl and is not run again; teachers are kept beside it. Each seed has a
+teacher of its own, or all have the one of --teacher-seed, a quarter of the time; differences then say nothing of other
+teachers. Where masked autoencoding does not beat the untrained student by 5 points, nothing built on it counts.
 
     teacher            the ceiling, by masked autoencoding
     untrained          the student as it is initialised
@@ -81,12 +83,12 @@ def main() -> None:
     arguments = _arguments()
     torch.set_num_threads(1)
     finished, data = arguments.out / "dmae.jsonl", _data(arguments.data)
+    same = {name: getattr(arguments, name) for name in ("steps", "teacher_steps", "teacher_seed")}
     for seed in arguments.seeds:
         for arm in arguments.arms:
-            key = {"arm": arm, "seed": seed, "steps": arguments.steps, "teacher_steps": arguments.teacher_steps}
+            key = {"arm": arm, "seed": seed, **same}
             if not any(key.items() <= row.items() for row in records(finished)):
                 append(finished, key | _run(arguments, data, arm, seed))
-    same = {"steps": arguments.steps, "teacher_steps": arguments.teacher_steps}
     rows = [row for row in records(finished) if same.items() <= row.items()]
     show(rows, ("probe", "knn"), n=ASKED, chance=0.1)
     for figure in ("probe", "knn"):
@@ -114,7 +116,7 @@ def _run(arguments: argparse.Namespace, data: dict[str, ImageData], arm: str, se
 
 
 def _built(arguments: argparse.Namespace, images: Tensor, arm: str, seed: int) -> MAE | DMAE:
-    """The arm's method, not yet trained; the teacher is trained once for a seed, and read again."""
+    """The arm's method, not yet trained; a teacher is trained once, and read again."""
     if arm == "teacher":
         return _teacher(arguments, images, seed)
     if arm not in DISTILLED:
@@ -127,6 +129,7 @@ def _built(arguments: argparse.Namespace, images: Tensor, arm: str, seed: int) -
 
 
 def _teacher(arguments: argparse.Namespace, images: Tensor, seed: int) -> MAE:
+    seed = seed if arguments.teacher_seed is None else arguments.teacher_seed
     path = arguments.out / f"teacher-{seed}-{arguments.teacher_steps}.safetensors"
     method = _mae(TEACHER, seed)
     if not path.exists():
@@ -214,6 +217,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--steps", type=int, default=400, help="student steps")
     parser.add_argument("--teacher-steps", type=int, default=4000)
+    parser.add_argument("--teacher-seed", type=int, help="one teacher for all seeds; without it, each has its own")
     parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=ARMS)
     parser.add_argument("--out", type=Path, required=True)
     return parser.parse_args()
