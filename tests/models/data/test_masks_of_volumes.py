@@ -67,23 +67,51 @@ def test_a_mask_follows_its_scan_whatever_the_axes_of_its_own_file(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("mask", "spacing", "message"),
+    ("mask", "message"),
     [
-        (np.zeros((6, 8, 9), np.uint8), 1.0, "mask: 9 x 8 x 6 voxels, expected the 10 x 8 x 6 of its volume"),
-        (np.zeros(SHAPE, np.uint8), 2.0, "of the same size in mm"),
-        (np.full(SHAPE, 0.5, np.float32), 1.0, "mask: expected class numbers, whole and below 256"),
-        (np.full(SHAPE, 300, np.int16), 1.0, "mask: expected class numbers, whole and below 256"),
-        (np.full(SHAPE, -1, np.int16), 1.0, "mask: expected class numbers, whole and below 256"),
-        (np.full(SHAPE, np.nan, np.float32), 1.0, "mask: expected class numbers, whole and below 256"),
+        (np.zeros((6, 8, 9), np.uint8), "mask: 9 x 8 x 6 voxels, expected the 10 x 8 x 6 of its volume"),
+        (np.full(SHAPE, 0.5, np.float32), "mask: expected class numbers, whole and below 256"),
+        (np.full(SHAPE, 300, np.int16), "mask: expected class numbers, whole and below 256"),
+        (np.full(SHAPE, -1, np.int16), "mask: expected class numbers, whole and below 256"),
+        (np.full(SHAPE, np.nan, np.float32), "mask: expected class numbers, whole and below 256"),
     ],
-    ids=["shape", "spacing", "fractions", "too large", "negative", "no number"],
+    ids=["shape", "fractions", "too large", "negative", "no number"],
 )
-def test_a_mask_on_other_voxels_or_without_class_numbers_makes_its_volume_unusable(
-    mask: Array, spacing: float, message: str, tmp_path: Path
+def test_a_mask_of_another_shape_or_without_class_numbers_makes_its_volume_unusable(
+    mask: Array, message: str, tmp_path: Path
 ) -> None:
-    site = site_of(tmp_path, mask, np.diag([spacing, 1.0, 1.0, 1.0]))
+    site = site_of(tmp_path, mask, np.eye(4))
     assert [bad.name for bad in site.bad] == ["a.nii.gz"]
     assert message in site.bad[0].reason
+
+
+def moved(right: float, front: float, up: float) -> Array:
+    affine = np.eye(4)
+    affine[:3, 3] = right, front, up
+    return affine
+
+
+TURNED = np.array([[0.8, -0.6, 0, 0], [0.6, 0.8, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+
+
+@pytest.mark.parametrize(
+    ("affine", "apart"),
+    [
+        (np.diag([2.0, 1.0, 1.0, 1.0]), "5.0 mm"),
+        (moved(0, 0, 3), "3.0 mm"),
+        (moved(0.6, 0, 0), "0.6 mm"),
+        (TURNED, "5.4 mm"),
+    ],
+    ids=["larger voxels", "other slices", "more than half a voxel", "turned"],
+)
+def test_a_mask_that_lies_elsewhere_makes_its_volume_unusable(affine: Array, apart: str, tmp_path: Path) -> None:
+    site = site_of(tmp_path, scan_and_mask()[1], affine)
+    assert [bad.name for bad in site.bad] == ["a.nii.gz"]
+    assert site.bad[0].reason.startswith(f"mask: {apart} from where its volume lies")
+
+
+def test_a_header_that_rounds_is_no_other_place(tmp_path: Path) -> None:
+    assert not site_of(tmp_path, scan_and_mask()[1], moved(0.2, 0, 0)).bad
 
 
 def test_masks_of_arrays_are_resampled_with_their_volumes(tmp_path: Path) -> None:

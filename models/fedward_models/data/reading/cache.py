@@ -26,7 +26,7 @@ from fedward_core.arrays import Array, Arrays
 
 FOLDER = "FEDWARD_CACHE"
 MAPPED = "images"  # the only array that may be larger than memory
-FORMAT = 4  # a new one leaves older entries unread
+FORMAT = 5  # a new one leaves older entries unread
 DAMAGED = (OSError, ValueError, EOFError, KeyError)
 LARGEST_PART = 0.1  # decided here: of the disk, before the entries that were not used for longest are deleted
 UNFINISHED = "unfinished-"

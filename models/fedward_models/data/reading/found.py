@@ -30,11 +30,14 @@ class Decoded(NamedTuple):
         pixels: (*grid) grey or (*grid, 3) colour, uint8; the grid is (px, px), (D, px, px) or (T, px, px).
         size: Height and width before resizing; slices or frames come first.
         spacing_mm: Depth, height and width of a voxel before resampling, where known.
+        affine: (4, 4), of a volume from slice, row and column before resampling to millimetres towards right, front
+            and head, where known.
     """
 
     pixels: Array
     size: tuple[int, ...]
     spacing_mm: tuple[float, ...] | None = None
+    affine: Array | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,5 +1,6 @@
 """Masks beside listed files: class numbers of the pixels of an image, or of the voxels of a volume."""
 
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ from fedward_models.data.reading.pixels import decode_mask, resize_mask
 from fedward_models.data.reading.voxels import Volume, canonical, mask_on_grid
 
 MOST_CLASSES = 256
-SAME_MM = 0.01  # decided here: voxels that differ by less are alike
+SAME_PLACE = 0.5  # decided here: of a voxel; headers round, and tools count from corners or from middles
+_MENDED = "write it on the grid of the scan"
 
 
 def read_mask(path: Path, image: Path, decoded: Decoded, dataset: Dataset) -> Array:
@@ -46,16 +48,28 @@ def _of_volume(path: Path, decoded: Decoded) -> Volume:
         mask = canonical(*read_scan(path))
     except UnusableFileError as error:
         raise UnusableFileError(f"mask: {error}") from None
-    spacings = np.array([mask.spacing_mm, decoded.spacing_mm], dtype=np.float64)
-    if mask.values.shape != decoded.size or (np.abs(spacings[0] - spacings[1]) > SAME_MM).any():
+    if mask.values.shape != decoded.size:
         raise UnusableFileError(
-            f"mask: {_told(mask.values.shape)} voxels, expected the {_told(decoded.size)} of its volume, of the same "
-            "size in mm: write it on the grid of the scan"
+            f"mask: {_told(mask.values.shape)} voxels, expected the {_told(decoded.size)} of its volume: {_MENDED}"
+        )
+    apart, most = _apart_mm(mask, decoded), SAME_PLACE * min(mask.spacing_mm or (0.0,))
+    if apart > most:
+        raise UnusableFileError(
+            f"mask: {apart:.1f} mm from where its volume lies, or turned, or of other voxels: {_MENDED}"
         )
     values = mask.values
     if not ((values >= 0) & (values < MOST_CLASSES) & (values == np.floor(values))).all():
         raise UnusableFileError(f"mask: expected class numbers, whole and below {MOST_CLASSES}")
     return Volume(values=values.astype(np.uint8), spacing_mm=mask.spacing_mm)
+
+
+def _apart_mm(mask: Volume, decoded: Decoded) -> float:
+    """How far corners of the two lie apart at most."""
+    assert mask.affine is not None
+    assert decoded.affine is not None
+    last = np.array(decoded.size) - 1
+    corners = np.array([(*(last * corner), 1) for corner in product((0, 1), repeat=3)])
+    return float(np.linalg.norm(corners @ (mask.affine - decoded.affine).T, axis=1).max())
 
 
 def _told(shape: tuple[int, ...]) -> str:

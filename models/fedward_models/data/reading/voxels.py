@@ -36,10 +36,12 @@ class Volume(NamedTuple):
     Attributes:
         values: (D, H, W), float32, in the file's own units.
         spacing_mm: Depth, height and width of a voxel; None where not known.
+        affine: (4, 4), from slice, row and column to millimetres towards right, front and head; None where not known.
     """
 
     values: Array
     spacing_mm: tuple[float, ...] | None
+    affine: Array | None = None
 
 
 def canonical(values: Array, affine: Array) -> Volume:
@@ -58,9 +60,11 @@ def canonical(values: Array, affine: Array) -> Volume:
         raise UnusableFileError("its affine is singular: orientation and voxel size are not known")
     turn = orientations.ornt_transform(orientations.io_orientation(affine), LPS)  # type: ignore[no-untyped-call]
     turned = np.asarray(orientations.apply_orientation(values, turn))  # type: ignore[no-untyped-call]
-    spacing = np.empty(3)
-    spacing[turn[:, 0].astype(int)] = affines.voxel_sizes(affine)  # type: ignore[no-untyped-call]
-    return Volume(values=np.ascontiguousarray(turned.transpose(2, 1, 0)), spacing_mm=tuple(spacing[::-1].tolist()))
+    back = orientations.inv_ornt_aff(turn, values.shape)  # type: ignore[no-untyped-call]
+    placed = (affine @ back)[:, [2, 1, 0, 3]]
+    spacing = affines.voxel_sizes(placed)  # type: ignore[no-untyped-call]
+    slices = np.ascontiguousarray(turned.transpose(2, 1, 0))
+    return Volume(values=slices, spacing_mm=tuple(spacing.tolist()), affine=placed)
 
 
 def on_grid(volume: Volume, dataset: Dataset) -> Decoded:
@@ -72,7 +76,7 @@ def on_grid(volume: Volume, dataset: Dataset) -> Decoded:
     shape, steps = _grid_over(volume, dataset)
     levels = to_levels(volume.values, dataset.window or contrast_of(volume.values))
     pixels = np.rint(resample(levels, shape, steps)).astype(np.uint8)
-    return Decoded(pixels=pixels, size=volume.values.shape, spacing_mm=volume.spacing_mm)
+    return Decoded(pixels=pixels, size=volume.values.shape, spacing_mm=volume.spacing_mm, affine=volume.affine)
 
 
 def mask_on_grid(mask: Volume, dataset: Dataset) -> Array:
