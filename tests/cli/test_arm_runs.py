@@ -6,13 +6,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from fedward_cli.comparison.arm_runs import Part, Plan, parts_of, results_of
 from fedward_cli.simulation.results import Moment, Results
+from fedward_core.cards import Split
 from fedward_core.engine import Job
 from fedward_core.errors import SpecError
 from fedward_core.metric import Metric, Metrics
-from fedward_core.spec import Spec
+from fedward_core.spec import Dataset, Spec
+from fedward_models.data.image_set import open_split
 
 SITES = ("hill", "north", "river")
 NETWORK = {"name": "small_cnn", "widths": [2], "hidden": [3]}
@@ -50,6 +53,40 @@ def test_a_site_that_the_spec_holds_out_is_held_out_whatever_the_options(hospita
     assert [pooled_sites(part) for part in parts] == [{"north"}, {"hill"}, {"hill", "north"}]
     with pytest.raises(SpecError, match="no model for a site that is held out"):
         parts_of(external, 0, replace(plan, alone=frozenset({"arm"})))
+
+
+def test_pooled_images_reach_the_model_in_training_as_each_site_shows_them_in_evaluation(
+    hospitals: Path, tmp_path: Path
+) -> None:
+    plan = Plan(data=hospitals, out=tmp_path, seeds=1, pooled=frozenset({"arm"}))
+    (together,) = parts_of(arm(), 0, plan)
+    dataset = together.job.spec.dataset
+    pooled = open_split(together.job.data, "pooled", dataset, Split.TRAIN)
+    alone = [open_split(hospitals, site, arm().dataset, Split.TRAIN) for site in SITES]
+    assert len({images.mean for images in alone}) == len(SITES)  # each has a scale of its own
+    pixels = torch.cat([images.images for images in alone]) / 255
+    assert pooled.mean == pytest.approx(float(pixels.mean()), abs=1e-6)
+    assert pooled.std == pytest.approx(float(pixels.std(unbiased=False)), abs=1e-6)
+    for site in SITES:
+        images = open_split(together.job.data, site, dataset, Split.TEST)
+        assert (images.mean, images.std) == (pooled.mean, pooled.std)
+
+
+def test_a_scale_that_the_spec_fixes_holds_for_pooled_images_too(hospitals: Path, tmp_path: Path) -> None:
+    fixed = {"mean": 0.5, "std": 0.25}
+    spec = arm()
+    spec = spec.model_copy(
+        update={"dataset": Dataset.model_validate({**spec.dataset.model_dump(), "standardisation": fixed})}
+    )
+    (together,) = parts_of(spec, 0, Plan(data=hospitals, out=tmp_path, seeds=1, pooled=frozenset({"arm"})))
+    assert together.job.spec.dataset == spec.dataset
+
+
+def test_a_pooled_arm_that_keeps_parts_of_the_model_at_the_site_is_refused(hospitals: Path, tmp_path: Path) -> None:
+    spec = arm()
+    personal = Spec.parse({**spec.model_dump(), "stages": [{**spec.stages[0].model_dump(), "personalise": "fedbn"}]})
+    with pytest.raises(SpecError, match="no hospital has what the pooled site keeps"):
+        parts_of(personal, 0, Plan(data=hospitals, out=tmp_path, seeds=1, pooled=frozenset({"arm"})))
 
 
 def test_an_arm_whose_every_site_is_held_out_is_refused(hospitals: Path, tmp_path: Path) -> None:

@@ -97,12 +97,18 @@ def parts_of(arm: Spec, seed: int, plan: Plan) -> tuple[Part, ...]:
     """The runs of an arm with a seed.
 
     Raises:
-        SpecError: A site is to be held out, and nobody else trains a model for it.
+        SpecError: A site is to be held out, and nobody else trains a model for it; or a pooled arm keeps parts of the
+            model at sites.
         DataError: The images of all sites cannot be pooled.
     """
     whole = job_of_arm(arm, seed, plan)
     if arm.name in plan.alone and (plan.hold_out_each or arm.cohort.hold_out):
         raise SpecError(f"arm '{arm.name}' trains each site alone, so there is no model for a site that is held out")
+    if arm.name in plan.pooled and (personal := [stage.name for stage in arm.stages if stage.personalise]):
+        raise SpecError(
+            f"arm '{arm.name}' is pooled, and its stage '{personal[0]}' keeps parts of the model at the site: no "
+            "hospital has what the pooled site keeps. Leave 'personalise' out of it"
+        )
     if arm.name in plan.alone:
         return tuple(_alone(whole, site) for site in whole.sites)
     if not plan.hold_out_each:
@@ -170,7 +176,17 @@ def _pooled(whole: Job, plan: Plan, held_out: str | None = None) -> Part:
     cohort = Cohort(sites=sites, hold_out=whole.sites, min_sites=1, round_deadline_s=whole.spec.cohort.round_deadline_s)
     job = _part_of(whole, cohort, sites=sites, folder="" if held_out is None else f"without-{held_out}")
     data = pooled_folder(plan.pooled_images / folder, plan.data, kept=kept, sites=whole.sites)
-    return Part(job=replace(job, data=data), sites=whole.sites if held_out is None else (held_out,), sends=False)
+    job = replace(job, data=data, spec=_on_one_scale(job.spec, data))
+    return Part(job=job, sites=whole.sites if held_out is None else (held_out,), sends=False)
+
+
+def _on_one_scale(spec: Spec, data: Path) -> Spec:
+    """Sites are evaluated on the scale that the pooled images are trained on, and not each on its own."""
+    from fedward_models.data.image_set import own_scale
+    from fedward_models.data.splitting.pooling import POOLED
+
+    scale = spec.dataset.standardisation or own_scale(data, POOLED, spec.dataset)
+    return spec.model_copy(update={"dataset": spec.dataset.model_copy(update={"standardisation": scale})})
 
 
 def _part_of(whole: Job, cohort: Cohort, *, sites: tuple[str, ...], folder: str) -> Job:

@@ -78,6 +78,15 @@ def open_split(data: Path, site: str, dataset: Dataset, split: Split) -> ImageSe
     return _images(content, part, dataset.standardisation or own)
 
 
+def own_scale(data: Path, site: str, dataset: Dataset) -> Standardisation:
+    """The scale of a site's own training images, by which it standardises unless the spec fixes one for all.
+
+    Raises:
+        DataError: No such site, no training image to standardise by, or data that cannot be used.
+    """
+    return _statistics(read_site(data, site, dataset))
+
+
 def open_public(data: Path, site: str, dataset: Dataset, public: PublicSet, own: ImageSet) -> ImageSet:
     """Every image of a public dataset, as a site's own model has to see them: standardised as the site's images are.
 
