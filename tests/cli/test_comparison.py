@@ -214,6 +214,19 @@ def test_more_patients_shrink_the_interval_and_one_seed_has_one() -> None:
     assert many.high - many.low < (few.high - few.low) / 3
 
 
+def test_there_is_no_interval_where_draws_of_patients_often_leave_a_class_out() -> None:
+    """Draws that hold the one patient of a class vary less than patients do: the fewer, the surer it would seem."""
+    run = run_with_predictions(np.random.default_rng(2), 30, 0.8)
+    rare = {site: {**rows, "labels": (rows["patients"] == 0).astype(int)} for site, rows in run.predictions.items()}
+    comparison = compare_arms(
+        {"first": [replace(run, predictions=rare)]}, CARDS, metric="balanced_accuracy", seeds=(0,)
+    )
+    row = comparison.rows[0]
+    assert row.mean.value is not None
+    assert (row.mean.low, row.mean.high) == (None, None)
+    assert any("No interval for first: a class has so few patients" in note for note in notes(comparison))
+
+
 def test_more_seeds_on_the_same_patients_do_not_count_as_more_patients() -> None:
     rng = np.random.default_rng(0)
     same = np.tile(rng.normal(size=(1, 2000)), (5, 1))  # seeds that agree in every draw of patients

@@ -75,6 +75,31 @@ def test_grids_that_would_not_be_fair_or_have_no_effect_are_refused(
         tune(arms, Grid.model_validate(GRID | change), plan, Trainer())
 
 
+def test_a_site_that_is_held_out_chooses_nothing(arms: tuple[Spec, ...], plan: Plan) -> None:
+    """At the sites that train 0.003 is best; the one that is held out would choose 0.01."""
+
+    def misled(job: Job) -> Results:
+        rate = job.spec.stages[-1].local.optimizer.model_dump()["lr"]
+        stranger = {"accuracy": Metric(value=float(rate == 0.01), n=700)}
+        evaluations = Trainer()(job).evaluations
+        return Results(evaluations={m: stranger if m.site == "river" else one for m, one in evaluations.items()})
+
+    held_out = [
+        arm.model_copy(update={"cohort": arm.cohort.model_copy(update={"hold_out": ("river",), "min_sites": 2})})
+        for arm in arms
+    ]
+    chosen, tuning = tune(held_out, Grid.model_validate(GRID), plan, misled)
+    assert [arm.stages[-1].local.optimizer.model_dump()["lr"] for arm in chosen] == [0.003, 0.003]
+    assert "lr 0.003 (1.000 n=14)" in str(tuning)
+
+
+def test_arms_that_are_compared_on_the_split_that_chooses_are_refused(arms: tuple[Spec, ...], plan: Plan) -> None:
+    first, second = arms
+    on_validation = second.evaluate.model_copy(update={"split": Split.VALIDATION})
+    with pytest.raises(SpecError, match=r"leave evaluate\.split out of second"):
+        tune((first, second.model_copy(update={"evaluate": on_validation})), Grid.model_validate(GRID), plan, Trainer())
+
+
 def test_a_trial_in_which_a_site_has_no_figure_is_never_the_best(arms: tuple[Spec, ...], plan: Plan) -> None:
     """The mean over the sites that are left may well be the greatest: the one that diverged was the hardest."""
 

@@ -48,6 +48,17 @@ def test_the_weights_of_the_best_round_are_kept(
     assert {name: array.dtype for name, array in arrays.items()} == {"w": np.float32, "b": np.float32}
 
 
+def test_a_site_that_is_held_out_chooses_nothing(honest_site: Any, run_scripts: Any) -> None:
+    scripts = {
+        "a": measuring("auroc", [0.5, 0.9, 0.7, 0.7], honest_site),
+        "b": measuring("auroc", [0.1, 0.1, 0.1, 1.0], honest_site),
+    }
+    outcome = run_scripts(scripts, rounds=4, evaluate={**VALIDATION, "best": "auroc"}, hold_out=("b",))
+    _, facts = read_arrays(outcome.out / "stages" / "only" / "best.safetensors")
+    assert facts["best"] == {"metric": "auroc", "value": 0.9, "round": 1}
+    assert {event.site for event in outcome.of(EventKind.EVALUATED)} == {"a", "b"}
+
+
 def test_nothing_is_kept_where_no_figure_is_named(honest_site: Any, run_scripts: Any) -> None:
     outcome = run_scripts({"a": measuring("auroc", [0.5] * 3, honest_site)}, evaluate=VALIDATION)
     assert not (outcome.out / "stages" / "only" / "best.safetensors").exists()

@@ -54,15 +54,15 @@ def nested_interval(values: Array) -> Interval:
 
     Args:
         values: (S, R), from :func:`resampled_means`, or the difference of two such; one seed is drawn every time.
+
+    Returns:
+        None and None where too many draws leave the figure undefined.
     """
+    from fedward_models.training.bootstrap import percentile_interval  # few commands need the zoo
+
     num_seeds, draws = values.shape
     drawn = generator(0, "compare", "seeds").integers(num_seeds, size=(draws, num_seeds))
-    means = values[drawn, np.arange(draws)[:, None]].mean(axis=1)
-    known = means[np.isfinite(means)]
-    if not known.size:
-        return None, None
-    low, high = np.quantile(known, _ENDS)
-    return float(low), float(high)
+    return percentile_interval(values[drawn, np.arange(draws)[:, None]].mean(axis=1))
 
 
 def _mean_over_sites(run: Predictions, contract: Contract, metric: str) -> Array:

@@ -66,9 +66,23 @@ def compare_arms(
     if not silent and same_images([run.predictions for runs in arms.values() for run in runs]):
         predictions = [[run.predictions for run in runs] for runs in arms.values()]
         compared = paired_by_patient(rows, predictions, agreed_contract(tuple(cards)), metric)
-        return Comparison(metric=metric, seeds=tuple(seeds), rows=(*compared, prior), resampled="patients within seeds")
+        return Comparison(
+            metric=metric,
+            seeds=tuple(seeds),
+            rows=(*compared, prior),
+            resampled="patients within seeds",
+            remarks=tuple(_without_interval(compared)),
+        )
     compared = [rows[0], *(_paired_by_seed(row, rows[0]) for row in rows[1:])]
     return Comparison(metric=metric, seeds=tuple(seeds), rows=(*compared, prior), remarks=silent)
+
+
+def _without_interval(rows: Sequence[Row]) -> Iterator[str]:
+    if names := [row.arm for row in rows if row.mean.value is not None and row.mean.low is None]:
+        yield (
+            f"No interval for {', '.join(names)}: a class has so few patients at a site that more than a tenth of the "
+            "draws leave it out."
+        )
 
 
 def _silent(arms: Mapping[str, Sequence[Results]], seeds: Sequence[int]) -> Iterator[str]:

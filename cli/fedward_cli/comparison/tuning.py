@@ -111,7 +111,8 @@ def tune(
         The arms with the settings that were best on the validation split, of equals the first, and what was tried.
 
     Raises:
-        SpecError: The budgets differ, the seed is one of those compared, or a place is none of the spec.
+        SpecError: The budgets differ, the seed is one of those compared, a place is none of the spec, or an arm would
+            be compared on the split that chooses.
         FedwardError: A trial failed.
     """
     _check(arms, grid, plan)
@@ -120,7 +121,7 @@ def tune(
     reached = _carry_out(trials, parts, plan, carry_out)
     tried: dict[str, list[Tried]] = {arm.name: [] for arm in arms}
     for (arm, _, settings), results in zip(trials, reached, strict=True):
-        tried[arm.name].append((settings, results.final))
+        tried[arm.name].append((settings, _of_training_sites(arm, results)))
     ordered = {name: tuple(sorted(_judged(of_arm, plan.metric), key=_rank)) for name, of_arm in tried.items()}
     tuning = Tuning(seed=grid.seed, budget=len(trials) // len(arms), arms=ordered)
     return tuple(tuned(arm, ordered[arm.name][0].settings) for arm in arms), tuning
@@ -144,6 +145,11 @@ def _check(arms: Sequence[Spec], grid: Grid, plan: Plan) -> None:
         raise SpecError(f"the grid names {', '.join(unknown)}, which is no arm: expected one of {', '.join(names)}")
     if grid.seed < plan.seeds:
         raise SpecError(f"the grid's seed {grid.seed} is one of the {plan.seeds} that are compared: choose another")
+    if other := [arm.name for arm in arms if arm.evaluate.split is not Split.TEST]:
+        raise SpecError(
+            "trials choose on the validation split, so arms are compared on the test split: leave evaluate.split out "
+            f"of {', '.join(other)}"
+        )
     if plan.hold_out_each:
         raise SpecError("trials read every site's validation images, so no site would be held out: tune without that")
     budgets = {name: len(grid.trials(name)) for name in names}
@@ -178,6 +184,11 @@ def _carry_out(
             raise FedwardError(f"{run.name} failed, so arms cannot be tuned alike: {outcome}")
         outcomes[run.job.out] = outcome
     return [results_of(several, [outcomes[part.job.out] for part in several]) for several in parts]
+
+
+def _of_training_sites(arm: Spec, results: Results) -> dict[str, Metrics]:
+    """A site that is held out chooses nothing: it stands for hospitals whose images nobody has."""
+    return {site: figures for site, figures in results.final.items() if site not in arm.cohort.hold_out}
 
 
 def _judged(tried: Sequence[Tried], metric: str) -> Iterator[Trial]:

@@ -17,6 +17,7 @@ from fedward_core.arrays import Array
 from fedward_core.metric import Metric
 
 PERCENTILES = (2.5, 97.5)
+MOST_UNDEFINED = 0.1  # decided here: of the draws; the others all hold every rare patient, and vary too little
 
 Statistic: TypeAlias = Callable[[Array], Array]
 """From (R, N) weights of N images to R values; NaN where a weighting leaves the figure undefined."""
@@ -55,7 +56,7 @@ def resample(patients: Sequence[str], *, resamples: int, seed: int) -> Array:
 
 
 def measure(figure: Figure, weights: Array) -> Metric:
-    """A figure with its 95 % interval over the resamples that leave it defined.
+    """A figure with its 95 % interval.
 
     Args:
         figure: What to evaluate.
@@ -64,12 +65,24 @@ def measure(figure: Figure, weights: Array) -> Metric:
     value = float(figure.statistic(np.ones((1, weights.shape[1])))[0])
     if not np.isfinite(value):
         return Metric(value=None, n=figure.n)
-    values = figure.statistic(weights)
-    values = values[np.isfinite(values)]
-    if not values.size:
-        return Metric(value=value, n=figure.n)
-    low, high = np.percentile(values, PERCENTILES)
-    return Metric(value=value, n=figure.n, low=float(low), high=float(high))
+    low, high = percentile_interval(figure.statistic(weights))
+    return Metric(value=value, n=figure.n, low=low, high=high)
+
+
+def percentile_interval(values: Array) -> tuple[float, float] | tuple[None, None]:
+    """The 95 % interval of a figure over draws of patients.
+
+    Args:
+        values: (R,), NaN where a draw leaves the figure undefined, for instance without any patient of a rare class.
+
+    Returns:
+        None and None where more than a tenth of the draws leave it undefined.
+    """
+    known = values[np.isfinite(values)]
+    if not len(known) or len(known) < (1 - MOST_UNDEFINED) * len(values):
+        return None, None
+    low, high = np.percentile(known, PERCENTILES)
+    return float(low), float(high)
 
 
 def ratio(numerator: Array, denominator: Array) -> Array:

@@ -33,7 +33,7 @@ class BestModel:
 
         Args:
             state: The state that was evaluated.
-            evaluations: The figures of each site that answered.
+            evaluations: The figures of each training site that answered.
 
         Returns:
             What is wrong, if the figure was measured nowhere.

@@ -77,10 +77,14 @@ class StageRun:
         self._evaluate_if_due(following)
         return following
 
+    @property
+    def _training(self) -> tuple[str, ...]:
+        """The sites that are not held out."""
+        return self._context.cohort.training(self._context.sites)
+
     def _drawn(self, round_: int) -> tuple[str, ...]:
         """The sites that train in a round: drawn by seed, stage and round alone, so that a resumed run draws alike."""
-        cohort = self._context.cohort
-        sites, count = cohort.training(self._context.sites), cohort.sites_per_round
+        sites, count = self._training, self._context.cohort.sites_per_round
         if count is None:
             return sites
         drawn = generator(self._seed, "cohort", self._context.index, round_).choice(len(sites), count, replace=False)
@@ -105,11 +109,12 @@ class StageRun:
         if state.round % self._evaluate.every and not self._is_over(state):
             return
         self._context.exchange.send(self._context.errands(Work.EVALUATE, self._context.sites, state))
-        answers, told = list[Answer](), list[Mapping[str, Metric]]()
+        answers, told = list[Answer](), dict[str, Mapping[str, Metric]]()
         for answer in self._context.exchange.receive(self._context.cohort.round_deadline_s):
-            told.append(self._tell_evaluation(answer, state.round - 1))
+            told[answer.site] = self._tell_evaluation(answer, state.round - 1)
             answers.append(answer)
-        fault = self._best.consider(state, told)
+        # A site that is held out is only told of: what it chose would no longer be new to it.
+        fault = self._best.consider(state, [told[site] for site in self._training if site in told])
         if fault is not None:
             self._tell(EventKind.WARNING, state.round - 1, reason=fault)
         if self._evaluate.public is not None and self._is_over(state) and self._context.stage.method.needs_labels:

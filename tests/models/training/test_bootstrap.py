@@ -67,7 +67,12 @@ def test_an_undefined_figure_keeps_its_n() -> None:
     assert measure(figure, resample(names(4), resamples=9, seed=0)) == Metric(value=None, n=0)
 
 
-def test_resamples_that_lose_what_a_figure_rests_on_are_left_out() -> None:
-    rare = np.array([True] + [False] * 9)
-    metric = measure(Figure(statistic=mean_over(np.ones(10), rare), n=1), resample(names(10), resamples=99, seed=0))
-    assert (metric.value, metric.low, metric.high) == (1.0, 1.0, 1.0)
+@pytest.mark.parametrize(("rare", "interval"), [(1, (None, None)), (3, (1.0, 1.0)), (5, (1.0, 1.0))])
+def test_there_is_no_interval_where_too_many_resamples_lose_what_a_figure_rests_on(
+    rare: int, interval: tuple[float | None, float | None]
+) -> None:
+    """A draw of ten patients leaves out a single one in 35 %, all of three in 3 % and all of five in 0.1 %."""
+    counted = np.arange(10) < rare
+    weights = resample(names(10), resamples=2000, seed=0)
+    metric = measure(Figure(statistic=mean_over(np.ones(10), counted), n=rare), weights)
+    assert (metric.value, metric.low, metric.high) == (1.0, *interval)
