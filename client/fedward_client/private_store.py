@@ -43,12 +43,16 @@ class FilePrivateStore:
         """Keep an entry, and drop the oldest beyond the number that is kept.
 
         Entries of later rounds count as the oldest: the run was taken up before them, and may never come to them again.
+        The one that this one was made from stays: where the coordinator counts no round after it, the next order builds
+        on it again.
         """
         drop_leftovers(self._folder)  # whoever stops a run kills its apps, in the middle of a file or not
         write_arrays(self._path(entry.round, entry.parent), entry.arrays, entry.facts, durable=self._durable)
         paths = sorted(self._paths(), key=lambda path: (_round_of(path) <= entry.round, _round_of(path)))
+        spared = self._path(*entry.base) if entry.base else None
         for old in paths[: -self._keep]:
-            old.unlink(missing_ok=True)
+            if old != spared:
+                old.unlink(missing_ok=True)
 
     def newest(self) -> PrivateEntry:
         """The entry that was written last, of the highest round; its parent is told by the first digits.

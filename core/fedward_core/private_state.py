@@ -15,12 +15,14 @@ class PrivateEntry:
         parent: The digest of the global weights that the round started from.
         arrays: Private weights under ``weights/``, optimiser moments under ``moments/``, and so on.
         facts: Step counters and the like; JSON values.
+        base: Round and parent of the entry that it was made from, where the site had one.
     """
 
     round: int
     parent: str
     arrays: Arrays
     facts: dict[str, Any] = field(default_factory=dict)
+    base: tuple[int, str] | None = None
 
 
 class PrivateStore(Protocol):
@@ -34,7 +36,7 @@ class PrivateStore(Protocol):
         """
 
     def write(self, entry: PrivateEntry) -> None:
-        """Keep an entry, and drop the oldest beyond the number that is kept.
+        """Keep an entry, and drop the oldest beyond the number that is kept, but not the one that it was made from.
 
         Raises:
             CheckpointError: The disk is full or not writable; older entries are untouched.

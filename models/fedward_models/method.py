@@ -232,6 +232,14 @@ class Method(nn.Module):
         """Sentences for the plan and the record, e.g. which frozen weights are read. By default there are none."""
         return ()
 
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """Those notes that must hold at every site, of what no weight carries and no digest in the spec fixes.
+
+        A site refuses a plan without them. By default there are none.
+        """
+        return ()
+
     def join(self) -> None:
         """Called where a site enters a stage that others have begun: before it trains, or evaluates if it never does.
 

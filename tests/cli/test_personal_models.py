@@ -22,15 +22,13 @@ def test_a_run_without_simulated_sites_is_refused(tmp_path: Path) -> None:
         SimulatedRun(out=tmp_path, data=tmp_path)
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Job, list[Any]]:
-    """Three rounds over three sites, two of which are drawn each time."""
-    folder = tmp_path_factory.mktemp("simulated")
+def carried_out(folder: Path, cohort: dict[str, Any]) -> tuple[Job, list[Any]]:
+    """Three rounds over three sites."""
     generate(folder / "data", sites=3, images_per_site=40, image_px=16)
     spec = Spec.parse(
         {
             "name": "personal",
-            "cohort": {"sites_per_round": 2, "min_sites": 2},
+            "cohort": cohort,
             "dataset": {"name": "simulated", "image_px": 16},
             "evaluate": {"every": 3, "bootstrap": 0},
             "stages": [
@@ -48,6 +46,23 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Job, list[Any]]:
     events: list[Any] = []
     registry.resolve("engines", "inline")().run(job, events.append)
     return job, events
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Job, list[Any]]:
+    """Two sites are drawn each time."""
+    return carried_out(tmp_path_factory.mktemp("simulated"), {"sites_per_round": 2, "min_sites": 2})
+
+
+def test_a_site_that_has_never_trained_has_no_model_of_its_own_in_the_ensemble(tmp_path: Path) -> None:
+    """Its private part is still that of the beginning, and would count as much as any other."""
+    sites = ("hill", "north", "river")
+    job, _ = carried_out(tmp_path, {"min_sites": 2, "hold_out": [sites[1]]})
+    assert job.sites == sites
+    members = SimulatedRun(out=job.out, data=job.data).ensemble("train")._members
+    assert len(members) == 2
+    means = [open_split(job.data, site, job.spec.dataset, Split.TRAIN).mean for site in ("hill", "river")]
+    assert [member.mean for member in members] == means
 
 
 def test_the_ensemble_holds_every_site_s_own_model(finished: tuple[Job, list[Any]]) -> None:

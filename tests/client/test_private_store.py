@@ -1,6 +1,7 @@
 """Private state stays at the site, whole, and the entry that fits is found again."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,18 @@ def test_the_last_few_entries_are_kept(tmp_path: Path) -> None:
     assert [store.read(round_, "p" * 64).round for round_ in (9, 10, 11)] == [9, 10, 11]
     with pytest.raises(PrivateStateError):
         store.read(8, "p" * 64)
+
+
+def test_what_later_entries_were_made_from_is_kept_however_many_rounds_count_for_nothing(tmp_path: Path) -> None:
+    """The site trains in time for its own clock, and too late for the coordinator's, round after round."""
+    store = FilePrivateStore(tmp_path, keep=3)
+    store.write(entry(4))
+    for round_ in range(5, 15):
+        store.write(replace(entry(round_), base=(4, "p" * 64)))
+    assert store.read(4, "p" * 64).round == 4
+    store.write(replace(entry(15), base=(14, "p" * 64)))
+    with pytest.raises(PrivateStateError):
+        store.read(4, "p" * 64)
 
 
 def test_a_run_that_is_taken_up_at_an_earlier_round_keeps_what_it_writes_from_there_on(tmp_path: Path) -> None:

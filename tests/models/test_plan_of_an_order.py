@@ -1,8 +1,10 @@
 """A site derives from the spec what may travel, and carries no order out whose plan says otherwise."""
 
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from fedward_core.arrays import digest
@@ -24,7 +26,7 @@ STAGE: dict[str, Any] = {
     "name": "only",
     "method": "supervised",
     "backbone": {"name": "small_cnn", "widths": [2], "hidden": [4]},
-    "rounds": 1,
+    "rounds": 2,
     "local": {"batch_size": 8},
 }
 
@@ -72,6 +74,33 @@ def test_a_plan_of_another_model_is_not_carried_out(site: Site) -> None:
     )
     with pytest.raises(SpecError, match="another model"):
         program.train(order_with(other, weights, Work.TRAIN), weights, site)
+
+
+def test_a_plan_that_was_made_with_another_tokenizer_is_not_carried_out(site: Site) -> None:
+    """Its tokens would mean something else at this site, and nothing that travels would tell."""
+    program = program_with(
+        method={"name": "beit", "tokenizer": {"name": "patch_codebook", "vocabulary": 16}},
+        backbone={"name": "beit_vit", "width": 8, "depth": 1, "heads": 2, "patch_px": 8},
+    )
+    plan, weights = program.plan(program.describe(site).contract, None)
+    order = order_with(plan.model_copy(update={"notes": ("tokenizer patch_codebook, digest 0",)}), weights, Work.TRAIN)
+    with pytest.raises(SpecError, match=r"made with something else than 'tokenizer.*would not train one model"):
+        program.train(order, weights, site)
+    assert program.train(order_with(plan, weights, Work.TRAIN), weights, site).groups[SHARED]
+
+
+def test_branches_stand_side_by_side_also_where_no_site_has_trained_them(site: Site) -> None:
+    """As at a site that is held out, and in what a run leaves behind: the last round's share counts."""
+    program = program_with(personalise={"name": "channel_decoupling", "coupling": "branch"})
+    plan, weights = program.plan(program.describe(site).contract, None)
+    order = order_with(plan, weights, Work.EVALUATE).model_copy(update={"round": 1})
+    method = program.personal(order, weights, site)
+    partition = plan.partition(Fraction(1, 2))
+    crossing = {name: mask for name in weights if (mask := partition.crossing_mask(name)) is not None}
+    assert crossing
+    for name, mask in crossing.items():
+        assert np.any(weights[name][mask])
+        assert not np.any(method.get_parameter(name).detach().numpy()[mask])
 
 
 def test_the_plan_of_the_spec_is_carried_out_after_a_wrong_one(site: Site) -> None:

@@ -29,7 +29,7 @@ from fedward_core.spec import Spec
 stages = [
     {"name": "pretrain", "method": "mae", "backbone": {"name": "vit"}, "rounds": 1},
     {"name": "finetune", "method": "supervised", "start_from": "previous", "rounds": 1,
-     "personalise": {"name": "channel_decoupling"}},
+     "personalise": {"name": "channel_decoupling", "ramp_rounds": 0}},
 ]
 spec = Spec.parse({"name": "toy", "dataset": {"name": "toy", "image_px": 64}, "stages": stages})
 spec.digest()

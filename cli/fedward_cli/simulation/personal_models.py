@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from fedward_client.private_store import FilePrivateStore
 from fedward_core.arrays import Arrays
 from fedward_core.cards import Split, agreed_contract, read_cards
-from fedward_core.errors import DataError, SpecError
+from fedward_core.errors import CheckpointError, DataError, SpecError
 from fedward_core.order import Order, Work
 from fedward_core.plan import StagePlan
 from fedward_core.run_folder import RECORD, SPEC, final_weights, stage_folder
@@ -45,14 +45,14 @@ class SimulatedRun:
             )
 
     def ensemble(self, stage: str, *, mean: Literal["arithmetic", "geometric"] = "arithmetic") -> "Ensemble":
-        """All personal models as the newest checkpoint of a stage leaves them.
+        """The models of all sites that have trained, as the newest checkpoint of a stage leaves them.
 
         Args:
             stage: The stage's name.
             mean: How they are averaged.
 
         Raises:
-            CheckpointError: The stage has no checkpoint.
+            CheckpointError: The stage has no checkpoint, or no site has trained in it.
             PrivateStateError: A site's private state is gone.
         """
         from fedward_models.data import open_split  # torch, which other commands do without
@@ -65,7 +65,9 @@ class SimulatedRun:
         assert isinstance(program, TorchProgram)
         state, members = newest_state(stage_folder(self.out, stage)), []
         plan = self._plan(spec, index)
-        for name in self._sites():
+        if not state.bases:
+            raise CheckpointError(f"no site has trained in stage '{stage}' yet: there is no model to put beside others")
+        for name in (site for site in self._sites() if site in state.bases):
             order, incoming = _errand(name, state, spec, index, plan)
             store = FilePrivateStore(self.out / "sites" / name / stage, durable=False)
             method = program.personal(order, incoming, Site(name=name, data=self.data, store=store))
@@ -95,8 +97,6 @@ def _sites_here(data: Path) -> tuple[str, ...]:
 
 def _errand(site: str, state: StageState, spec: Spec, index: int, plan: StagePlan) -> tuple[Order, Arrays]:
     """The order to evaluate, as the round loop would send it, with what travels."""
-    base = state.bases.get(site)
+    base = state.bases[site]
     order = Order(run=spec.name, work=Work.EVALUATE, stage=index, round=max(state.round - 1, 0), base=base, plan=plan)
-    if base is None:
-        return order, state.weights
     return order, plan.partition(spec.stages[index].share_at(base.round)).split(state.weights)[0]

@@ -74,11 +74,18 @@ class ChannelDecouplingConfig(PersonalisationConfig):
         return self
 
     def check(self, stage: Stage) -> None:
-        """Refuse sharpness-aware minimisation over branches: uphill, the weights between them would be back.
+        """Refuse what would train something else than it says.
 
         Raises:
-            ValueError: The stage asks for both.
+            ValueError: The stage is over before the ramp is, so that no round has the whole private share; or it asks
+                for sharpness-aware minimisation over branches: uphill, the weights between them would be back.
         """
+        reached = self.share_at(stage.rounds - 1, stage.rounds)
+        if reached < self._whole:
+            raise ValueError(
+                f"stage '{stage.name}': its {stage.rounds} rounds are over at a private share of {float(reached):.3g}, "
+                f"before it comes to {self.private:g}: set personalise.ramp_rounds lower, 0 to start at the whole share"
+            )
         if self.coupling == "branch" and stage.local.sam_rho:
             raise ValueError(
                 f"stage '{stage.name}': coupling 'branch' keeps weights at zero that local.sam_rho would move: leave "
@@ -87,10 +94,13 @@ class ChannelDecouplingConfig(PersonalisationConfig):
 
     def share_at(self, round_: int, rounds: int) -> Fraction:
         """The private share in a round: a linear ramp from 0 that stays at its end, exact so that all sites agree."""
-        # The decimal text, not the binary float: 0.1 means a tenth, and rounding half up needs it so.
-        full = Fraction(str(self.private))
         ramp = Fraction(rounds, 2) if self.ramp_rounds is None else Fraction(self.ramp_rounds)
-        return full if round_ >= ramp else full * round_ / ramp
+        return self._whole if round_ >= ramp else self._whole * round_ / ramp
+
+    @property
+    def _whole(self) -> Fraction:
+        """The share at the ramp's end, of the decimal text: 0.1 means a tenth, and rounding half up needs it so."""
+        return Fraction(str(self.private))
 
 
 class FedPerConfig(PersonalisationConfig):

@@ -192,6 +192,11 @@ class TorchProgram:
                 "another model: another release of Fedward made it, or it was changed on its way. Nothing is sent: use "
                 "one release everywhere"
             )
+        if other := set(method.origins) - set(plan.notes):
+            raise SpecError(
+                f"the plan of stage '{self._stage.name}' was made with something else than '{min(other)}', which this "
+                "site has: the sites would not train one model. Use one release of Fedward and of numpy everywhere"
+            )
         self._checked = plan
 
     def _phases(self, method: Method, order: Order, partition: Partition) -> tuple[Phase, ...]:
@@ -204,8 +209,8 @@ class TorchProgram:
         )
 
     def _evaluated(self, method: Method, order: Order, partition: Partition) -> Method:
-        """What the state of the site's last round makes of the method."""
-        share = self._stage.share_at(order.base.round if order.base else 0)
+        """What the site's last round makes of the method; the order's round, where the site took part in none."""
+        share = self._stage.share_at(order.base.round if order.base else order.round)
         return self._personalisation.evaluated(method, partition.at(share))
 
     def _inherit(self, method: Method, contract: Contract, previous: Arrays) -> tuple[str, ...]:

@@ -148,5 +148,6 @@ def _keep(store: PrivateStore, work: RoundWork, private: Arrays, state: Optimize
             parent=work.order.parent,
             arrays={**weights, **moments},
             facts=state.facts if keep_moments else {},
+            base=(base.round, base.parent) if (base := work.order.base) else None,
         )
     )

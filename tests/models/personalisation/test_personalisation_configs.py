@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from fedward_core.spec import Stage
 from fedward_models.personalisation.config import (
     ChannelDecouplingConfig,
     FedPerConfig,
@@ -50,6 +51,16 @@ def test_the_share_starts_at_nothing_never_falls_and_ends_at_the_setting(
     if ramp:
         assert shares[ramp] == Fraction(str(private))
         assert shares[ramp - 1] < Fraction(str(private))
+
+
+@pytest.mark.parametrize(("rounds", "ramp"), [(1, None), (10, 10), (10, 400)])
+def test_a_stage_that_is_over_before_its_ramp_is_refused(rounds: int, ramp: int | None) -> None:
+    """No round of it would have the private share that was asked for."""
+    stage = {"name": "only", "method": "supervised", "backbone": "small_cnn", "rounds": rounds}
+    decoupled = {"name": "channel_decoupling", "ramp_rounds": ramp}
+    with pytest.raises(ValidationError, match=f"its {rounds} rounds are over at a private share of"):
+        Stage.model_validate({**stage, "personalise": decoupled})
+    assert Stage.model_validate({**stage, "personalise": {**decoupled, "ramp_rounds": rounds - 1}})
 
 
 def test_without_a_ramp_the_whole_share_is_private_from_the_first_round_on() -> None:

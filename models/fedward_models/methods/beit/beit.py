@@ -125,6 +125,11 @@ class BEiT(Method):
         """Which tokenizer."""
         return (self.tokenizer.note,)
 
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """The tokenizer: each site makes or reads its own, and the head learns what its tokens mean."""
+        return self.notes
+
     def inherit(self, state: Mapping[str, Tensor], source: Method) -> Inheritance:
         """Take everything over from another stage of beit with the same tokenizer.
 
