@@ -200,7 +200,9 @@ def split(
         float | None,
         typer.Option(min=0.0, callback=finite, help="Skew the classes: Dirichlet concentration, small is more skewed."),
     ] = None,
-    seed: Seed = 0,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="0 by default; with --alpha 2022, as the paper has it.")
+    ] = None,
 ) -> None:
     """Cut a site into pseudo-sites by patient, to study many small hospitals with the images of a large one.
 
@@ -210,12 +212,13 @@ def split(
     """
     from fedward_models.data import split_dirichlet, split_site
 
+    given = {} if seed is None else {"seed": seed}
     _refuse_parts_of_other_cuts(data, out, site, parts)
     for name in site:
         if alpha is None:
-            _tell_written(split_site(data, name, parts, out, seed), out)
+            _tell_written(split_site(data, name, parts, out, **given), out)
         else:
-            _tell_written(split_dirichlet(data, name, parts, out, alpha=alpha, seed=seed), out)
+            _tell_written(split_dirichlet(data, name, parts, out, alpha=alpha, **given), out)
 
 
 def _refuse_sites_in(out: Path) -> None:

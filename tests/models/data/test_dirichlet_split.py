@@ -60,16 +60,40 @@ def test_parts_are_shuffled() -> None:
     assert all((np.diff(LABELS[part]) < 0).any() for part in dirichlet_split(LABELS, 5, 1.0, 2022))
 
 
-def test_too_few_images_are_refused_rather_than_tried_for_ever() -> None:
-    with pytest.raises(DataError, match="49 images are too few for 5 sites of at least 10"):
-        dirichlet_split(np.zeros(49, dtype=np.int64), 5, 1.0, 2022)
+def test_every_site_can_train_and_be_evaluated_where_images_have_splits() -> None:
+    labels = np.arange(200) % 3
+    splits = np.random.default_rng(0).choice(["train", "val", "test"], 200, p=[0.7, 0.15, 0.15])
+    for seed in range(100):
+        for part in dirichlet_split(labels, 5, 0.5, seed, splits=splits):
+            counts = {split: int((splits[part] == split).sum()) for split in ("train", "val", "test")}
+            assert counts["train"] >= 10
+            assert min(counts.values()) >= 1
+
+
+@pytest.mark.parametrize(
+    ("splits", "message"),
+    [
+        (["train"] * 49 + ["test"] * 51, "49 images of the split 'train' are too few for 5 sites of at least 10"),
+        (["train"] * 96 + ["test"] * 4, "4 images of the split 'test' are too few for 5 sites of at least 1"),
+    ],
+)
+def test_too_few_images_are_refused_rather_than_tried_for_ever(splits: list[str], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        dirichlet_split(np.zeros(100, dtype=np.int64), 5, 1.0, 2022, splits=np.array(splits))
 
 
 def test_a_skew_without_solution_ends() -> None:
-    with pytest.raises(DataError, match=r"10000 draws with alpha 0\.001 left one of 3 sites with fewer than 20 images"):
+    message = r"10000 draws with alpha 0\.001 left one of 3 sites with fewer images than 20 of the split 'train'"
+    with pytest.raises(DataError, match=message):
         dirichlet_split(np.zeros(60, dtype=np.int64), 3, 0.001, 2022, minimum=20)
 
 
-def test_an_alpha_of_nothing_is_refused() -> None:
-    with pytest.raises(DataError, match=r"alpha is 0\.0, expected a number above 0"):
-        dirichlet_split(LABELS, 3, 0.0, 2022)
+@pytest.mark.parametrize("alpha", [0.0, -1.0, 1e308, float("inf"), float("nan")])
+def test_an_alpha_that_is_no_concentration_is_refused(alpha: float) -> None:
+    with pytest.raises(DataError, match="expected a number above 0, and at most 1,000,000"):
+        dirichlet_split(LABELS, 3, alpha, 2022)
+
+
+def test_no_site_at_all_is_refused() -> None:
+    with pytest.raises(DataError, match="expected one site or more, found 0"):
+        dirichlet_split(LABELS, 0, 1.0, 2022)

@@ -13,8 +13,8 @@ from fedward_models.recipes import read_recipe, recipes
 # SSL-FL, Sec. 5.1: rounds, batch, rate, final rate, warm-up, mask ratio, clipping.
 PRE_TRAINING = {
     "ssl_fl_code/retina_beit": (1000, 256, 2e-3, 1e-5, 10, 0.5, 3.0),
-    "ssl_fl_code/derm_beit": (1000, 256, 2e-3, 1e-5, 10, 0.4, 3.0),
-    "ssl_fl_code/covid_fl_beit": (1000, 64, 1.5e-3, 1e-5, 10, 0.4, 3.0),
+    "ssl_fl_code/derm_beit": (1000, 256, 2e-3, 1e-5, 10, 0.38, 3.0),
+    "ssl_fl_code/covid_fl_beit": (1000, 64, 1.5e-3, 1e-5, 10, 0.38, 3.0),
     "ssl_fl_code/retina_mae": (1600, 128, 1.0e-3, 0, 40, 0.6, None),
     "ssl_fl_code/derm_mae": (1600, 128, 7.5e-4, 0, 40, 0.6, None),
     "ssl_fl_code/covid_fl_mae": (1600, 64, 3.75e-4, 0, 40, 0.3, None),

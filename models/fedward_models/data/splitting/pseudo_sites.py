@@ -10,11 +10,11 @@ from fedward_models.data.labels import counted_classes, numbered_classes
 from fedward_models.data.patients import known_patients
 from fedward_models.data.reading.npz_file import PER_IMAGE, load_npz, num_examples, write_npz
 from fedward_models.data.source import locate
-from fedward_models.data.splitting.dirichlet import dirichlet_split
+from fedward_models.data.splitting.dirichlet import SEED, dirichlet_split
 from fedward_models.data.splitting.splits import deal_parts
 
 
-def split_site(data: Path, site: str, parts: int, out: Path, seed: int) -> tuple[Path, ...]:
+def split_site(data: Path, site: str, parts: int, out: Path, seed: int = 0) -> tuple[Path, ...]:
     """Deal a site's patients to pseudo-sites ``<site>-1.npz`` and so on, evenly in each class and split.
 
     Args:
@@ -37,12 +37,13 @@ def split_site(data: Path, site: str, parts: int, out: Path, seed: int) -> tuple
 
 
 def split_dirichlet(  # noqa: PLR0913 - split_site with the strength of the skew
-    data: Path, site: str, parts: int, out: Path, *, alpha: float, seed: int = 2022
+    data: Path, site: str, parts: int, out: Path, *, alpha: float, seed: int = SEED
 ) -> tuple[Path, ...]:
     """Deal a site's images to pseudo-sites with label skew; :mod:`fedward_models.data.splitting.dirichlet` says how.
 
-    Images are dealt one by one, as in the paper: a patient may be at several pseudo-sites, and where the file has no
-    splits, these are drawn at each pseudo-site by itself.
+    Images are dealt one by one, as in the paper: a patient may be at several pseudo-sites. Where the file has splits,
+    every pseudo-site has ten training images at least, and one of each other split; where it has none, they are drawn
+    at each pseudo-site by itself.
 
     Raises:
         DataError: The site has no ``.npz`` file or no class numbers, or too few images.
@@ -52,7 +53,7 @@ def split_dirichlet(  # noqa: PLR0913 - split_site with the strength of the skew
     labels = arrays.get("labels")
     if labels is None or labels.ndim != 1 or labels.dtype.kind not in "iub":
         raise DataError(f"site '{site}': expected 'labels' with one class number for each image, to skew them")
-    return _write(arrays, dirichlet_split(labels, parts, alpha, seed), site, out)
+    return _write(arrays, dirichlet_split(labels, parts, alpha, seed, splits=arrays.get("split")), site, out)
 
 
 def _load(data: Path, site: str) -> dict[str, Array]:
