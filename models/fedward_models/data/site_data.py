@@ -1,37 +1,28 @@
 """One site's data, read, resized and checked, without torch. Cards, inspection and image sets are made of it."""
 
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from fedward_core.arrays import Array
-from fedward_core.cards import Contract, DataKind, Split, Task
+from fedward_core.cards import Contract, Split, Task
 from fedward_core.errors import DataError
-from fedward_core.seeds import derive_seed
 from fedward_core.spec import Dataset
-from fedward_models.data.labels import (
-    check_labels,
-    counted_classes,
-    name_classes,
-    numbered_as_in_study,
-    refuse_names_of_patients,
-)
+from fedward_models.data.checks import contract_of, labels_of, splits_of
+from fedward_models.data.labels import counted_classes, refuse_names_of_patients
 from fedward_models.data.patients import known_patients
 from fedward_models.data.reading import cache
-from fedward_models.data.reading.decoding import grid_of
 from fedward_models.data.reading.found import BadFile, Reading
 from fedward_models.data.reading.listed_files import listed_paths, read_listed_files
 from fedward_models.data.reading.npz_file import read_npz
 from fedward_models.data.source import TABLE, Source, locate
-from fedward_models.data.splitting.splits import deal_splits
 
 MAX_BAD = 0.05  # decided here: the part of a site's files that may be unusable
 MOST_REASONS = 3  # decided here: so many reasons why files were skipped fit a message
 OPEN_SITES = 128  # decided here: sites that a process keeps open; their images are mapped, not held in memory
-SAME_SPACING_MM = 0.01  # decided here: voxels that differ by less are alike
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,9 +63,7 @@ class SiteData:
 
     def classes_of(self, indices: Array) -> Array:
         """(len(indices), K) booleans, the classes of each image; K is 0 without labels."""
-        if self.labels is None:
-            return np.zeros((len(indices), 0), dtype=bool)
-        return counted_classes(self.labels[indices], len(self.contract.classes))
+        return _classes_of(None if self.labels is None else self.labels[indices], len(indices), self.contract)
 
 
 def read_site(data: Path, site: str, dataset: Dataset) -> SiteData:
@@ -128,7 +117,7 @@ def _read(source: Source, dataset: Dataset, modified_ns: int, size: int) -> Site
         reading = (read_listed_files if listed else read_npz)(source, dataset)
         if not len(reading.images):
             raise _no_image(source, reading)
-        content = _check(reading, source.site, dataset)
+        content = _content_of(reading, source.site, dataset)
         entry = cache.keep(stamp, cache.key_of(content.digest, how), _entry_of(content))
     return _from_entry(entry, source.site)
 
@@ -171,82 +160,36 @@ def _from_entry(entry: cache.Entry, site: str) -> SiteData:
     )
 
 
-def _check(reading: Reading, site: str, dataset: Dataset) -> SiteData:
-    classes = name_classes(dataset, reading.classes, reading.labels)
-    labels = reading.labels
-    if labels is not None:
-        labels = numbered_as_in_study(labels, reading.classes, site=site, task=dataset.task, classes=classes)
-        labels = check_labels(labels, site=site, task=dataset.task, classes=classes)
-    grid = grid_of(dataset)
-    contract = Contract(
-        kind=dataset.kind,
-        task=dataset.task,
-        classes=classes,
-        depth=grid[0] if len(grid) == 3 else None,
-        channels=reading.images.shape[1],
-        spacing_mm=_spacing(reading, site, dataset),
-    )
-    content = SiteData(
+def _content_of(reading: Reading, site: str, dataset: Dataset) -> SiteData:
+    count = len(reading.images)
+    contract = contract_of(reading, site, dataset)
+    labels = labels_of(reading, site, contract)
+    patients = known_patients(_texts(reading.patients, count))
+    if labels is not None and not dataset.classes and dataset.task is not Task.SEGMENTATION:
+        refuse_names_of_patients(labels, patients, site=site)
+    splits = splits_of(reading, site, dataset, patients=patients, classes=_classes_of(labels, count, contract))
+    return SiteData(
         site=site,
         contract=contract,
         images=reading.images,
         sizes=reading.sizes,
         labels=labels,
-        splits=np.full(len(reading.images), ""),
-        patients=_patients(reading),
-        names=_texts(reading.names, len(reading.images)),
-        levels=np.zeros(256, dtype=np.int64),
+        splits=splits,
+        patients=patients,
+        names=_texts(reading.names, count),
+        levels=count_levels(reading.images, np.flatnonzero(splits == Split.TRAIN)),
         reports=reading.reports,
         bad=reading.bad,
         digest=reading.digest,
     )
-    if labels is not None and not dataset.classes and dataset.task is not Task.SEGMENTATION:
-        refuse_names_of_patients(labels, content.patients, site=site)
-    content = replace(content, splits=_splits(reading.splits, content, dataset.name))
-    return replace(content, levels=count_levels(content.images, content.indices(Split.TRAIN)))
 
 
-def _spacing(reading: Reading, site: str, dataset: Dataset) -> tuple[float, ...] | None:
-    """The size of the voxels that a study compares.
-
-    Raises:
-        DataError: Volumes of different spacings, which the study does not resample.
-    """
-    if dataset.kind is not DataKind.VOLUME or dataset.spacing_mm is not None:
-        return dataset.spacing_mm
-    spacings = reading.spacings_mm
-    assert spacings is not None
-    if np.isnan(spacings).all():
-        return None
-    if not (np.abs(spacings - spacings[0]) < SAME_SPACING_MM).all():
-        raise DataError(
-            f"site '{site}': mixed spacings: voxels differ in size between volumes, or are not known of some. Set "
-            "dataset.spacing_mm, so that all are resampled to one size"
-        )
-    return tuple(np.round(spacings[0], 2).tolist())
-
-
-def _patients(reading: Reading) -> Array:
-    return known_patients(_texts(reading.patients, len(reading.images)))
+def _classes_of(labels: Array | None, count: int, contract: Contract) -> Array:
+    """(N, K) booleans, the classes of each image; K is 0 without labels."""
+    if labels is None:
+        return np.zeros((count, 0), dtype=bool)
+    return counted_classes(labels, len(contract.classes))
 
 
 def _texts(texts: Array | None, count: int) -> Array:
     return np.full(count, "") if texts is None else texts
-
-
-def _splits(splits: Array | None, content: SiteData, dataset: str) -> Array:
-    if splits is None:
-        classes = content.classes_of(np.arange(len(content.images)))
-        return deal_splits(content.patients, classes, derive_seed(0, dataset, content.site, "splits"))
-    unknown = sorted(set(splits.tolist()) - set(Split))
-    if unknown:
-        raise DataError(f"site '{content.site}': split '{unknown[0]}' found, expected {', '.join(Split)}")
-    _refuse_shared_patients(splits, content)
-    return splits
-
-
-def _refuse_shared_patients(splits: Array, content: SiteData) -> None:
-    pairs = set(zip(content.patients.tolist(), splits.tolist(), strict=True))
-    shared = len(pairs) - len(set(content.patients.tolist()))
-    if shared:
-        raise DataError(f"site '{content.site}': {shared} patients are in more than one split: split by patient")
