@@ -64,7 +64,7 @@ class RunFolder:
         return best_weights(self.path, stage)
 
 
-def read_lines(path: Path, start: int) -> tuple[list[str], int]:
+def read_lines(path: Path, start: int) -> tuple[list[bytes], int]:
     """The whole lines of a file from a byte on, and the byte behind them; a line without an end is not whole yet."""
     if not path.exists():
         return [], start
@@ -72,4 +72,16 @@ def read_lines(path: Path, start: int) -> tuple[list[str], int]:
         file.seek(start)
         new = file.read()
     whole = new[: new.rfind(b"\n") + 1]
-    return whole.decode("utf-8").split("\n")[:-1], start + len(whole)
+    return whole.split(b"\n")[:-1], start + len(whole)
+
+
+def readable_from(path: Path, start: int) -> int:
+    """Where to read on in a file of lines: at a byte, or behind the last whole line of a file that is shorter by now.
+
+    A power cut may take lines that were read already, and so may files that were put back from an older copy.
+    """
+    if not path.exists():
+        return 0
+    if path.stat().st_size >= start:
+        return start
+    return path.read_bytes().rfind(b"\n") + 1

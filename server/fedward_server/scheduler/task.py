@@ -1,6 +1,5 @@
 """One run that is due: leased with a token, worked on outside any transaction, and written back if the lease holds."""
 
-import json
 import secrets
 import time
 from dataclasses import dataclass, replace
@@ -98,7 +97,7 @@ class Finding:
         reason: Why.
         handle: The process of the attempt.
         crashed: Whether an attempt died without a word.
-        lines: New events, each a line of JSON.
+        events: New events, as plain values.
         bytes_read: How far events have been read now.
         call: How sites are to be asked from now on; None if that does not change.
         recruitment: Which sites take part, once that is known.
@@ -108,7 +107,7 @@ class Finding:
     reason: str = ""
     handle: Handle | None = None
     crashed: bool = False
-    lines: tuple[str, ...] = ()
+    events: tuple[dict[str, Any], ...] = ()
     bytes_read: int = 0
     call: Call | None = None
     recruitment: Recruitment | None = None
@@ -159,8 +158,7 @@ async def write_back(session: AsyncSession, task: Task, finding: Finding) -> boo
 
 
 def _take_events(session: AsyncSession, row: RunRow, finding: Finding) -> None:
-    for line in finding.lines:
-        event = json.loads(line)
+    for event in finding.events:
         add_event(session, row, event)
         if event["kind"] == EventKind.ROUND_FINISHED:
             row.crashes = 0

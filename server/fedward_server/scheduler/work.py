@@ -5,13 +5,16 @@ Nothing here knows the database, and nothing waits for a run; for a SuperLink th
 
 import logging
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import Any
 
 from fedward_core.errors import FedwardError
+from fedward_core.events import Event
 from fedward_core.spec import Spec
 from fedward_server.engines.attempts import AttemptJob, Attempts, Outcome, Status
 from fedward_server.home import Home
-from fedward_server.runs.folder import read_lines
+from fedward_server.runs.folder import read_lines, readable_from
 from fedward_server.runs.states import RunState
 from fedward_server.scheduler.task import Call, Finding, Task
 from fedward_server.sites.network import Network
@@ -78,9 +81,11 @@ class Work:
         return replace(finding, recruitment=found).moving(RunState.STARTING)
 
     def _start(self, task: Task) -> Finding:
-        finding = Finding(bytes_read=task.bytes_read)
+        folder = self._home.run(task.run)
         try:
-            handle = self.attempts.start(self._home.run(task.run), self._job(task))
+            # Before the attempt writes: later, nobody could tell what it has written from what was read before.
+            finding = Finding(bytes_read=readable_from(folder.events, task.bytes_read))
+            handle = self.attempts.start(folder, self._job(task))
         except OSError as error:
             return self._try_again(task, error.strerror or type(error).__name__)
         except FedwardError as error:
@@ -101,8 +106,7 @@ class Work:
         # In this order: when the attempt has ended, all that it told has been written.
         status = Status.ENDED if handle is None else self.attempts.poll(handle)
         lines, bytes_read = read_lines(folder.events, task.bytes_read)
-        told = tuple(self._without_paths(line, task) for line in lines)
-        finding = Finding(handle=handle, lines=told, bytes_read=bytes_read)
+        finding = Finding(handle=handle, events=tuple(self._events(lines, task)), bytes_read=bytes_read)
         if handle is not None and status is Status.ALIVE:
             if task.state in (RunState.STOPPING, RunState.PAUSING):
                 self.attempts.stop(handle, by_force=time.time() - task.moved_s > GRACE_S)
@@ -138,6 +142,16 @@ class Work:
         folder = self._home.empty(task.study)
         folder.mkdir(parents=True, exist_ok=True)
         return str(folder)
+
+    def _events(self, lines: Iterable[bytes], task: Task) -> Iterator[dict[str, Any]]:
+        """What lines tell. One that a power cut has damaged tells nothing, and must not hold up those behind it."""
+        for line in lines:
+            try:
+                event = Event.model_validate_json(self._without_paths(line.decode(), task))
+            except ValueError:
+                log.warning("run %s: a line of its events is damaged, and was left out", task.run)
+            else:
+                yield event.model_dump(mode="json")
 
     def _without_paths(self, text: str, task: Task) -> str:
         """A text in which no folder of this machine is named."""

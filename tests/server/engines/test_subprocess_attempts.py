@@ -78,7 +78,7 @@ def test_a_living_attempt_is_adopted_stopped_and_taken_up(attempts: SubprocessAt
     following = attempts.start(folder, endless)
     assert following != handle
     assert attempts.outcome(folder) is None
-    wait_until(lambda: any("run_resumed" in line for line in read_lines(folder.events, 0)[0]))
+    wait_until(lambda: any(b"run_resumed" in line for line in read_lines(folder.events, 0)[0]))
 
 
 def test_an_attempt_waits_for_the_workers_of_one_that_was_killed(
@@ -122,12 +122,12 @@ def test_a_line_without_an_end_is_read_when_it_has_one(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     assert read_lines(path, 0) == ([], 0)
     path.write_text("ä\nb")
-    assert read_lines(path, 0) == (["ä"], 3)
+    assert read_lines(path, 0) == (["ä".encode()], 3)
     path.write_text("ä\nbc\n")
-    assert read_lines(path, 3) == (["bc"], 6)
+    assert read_lines(path, 3) == ([b"bc"], 6)
 
 
 def test_a_line_ends_where_it_was_ended_and_at_no_other_mark_of_unicode(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     path.write_text("a\u2028b\x85c\nd\n", encoding="utf-8")
-    assert read_lines(path, 0) == (["a\u2028b\x85c", "d"], len(path.read_bytes()))
+    assert read_lines(path, 0) == (["a\u2028b\x85c".encode(), b"d"], len(path.read_bytes()))

@@ -1,6 +1,7 @@
 """What the scheduler makes of each thing that may happen to a run."""
 
 import json
+import os
 import time
 from typing import Any
 
@@ -203,6 +204,59 @@ def test_each_event_is_taken_once_and_a_line_without_an_end_waits(in_office: Any
         tell(office, ROUND[10:] + "\n")
         await office.step_to("running")
         assert len(await kinds(office)) == before + 2
+
+    in_office(check)
+
+
+def lose(office: Any, size: int) -> None:
+    """What a power cut does to a file that was never flushed to disk."""
+    os.truncate(office.home.run("run-1").events, size)
+
+
+def test_events_that_a_power_cut_took_hold_no_run_up(in_office: Any) -> None:
+    async def check(office: Any) -> None:
+        await office.step_to("running")
+        tell(office, 3 * (ROUND + "\n"))
+        assert (await office.step_to("running")).bytes_read == 3 * (len(ROUND) + 1)
+        lose(office, len(ROUND) + 11)
+        office.attempts.alive = False
+        row = await office.step_to("starting")
+        before = len(await kinds(office))
+        assert (await office.step_to("running")).bytes_read == len(ROUND) + 1
+        lose(office, row.bytes_read // 3)  # the half line, as an attempt does when it begins
+        tell(office, ROUND + "\n")
+        await office.step_to("running")
+        assert (await kinds(office))[before:] == ["run_moved", "round_finished"]
+
+    in_office(check)
+
+
+def test_a_folder_that_is_gone_is_read_from_its_first_event_again(in_office: Any) -> None:
+    async def check(office: Any) -> None:
+        await office.step_to("running")
+        tell(office, 3 * (ROUND + "\n"))
+        await office.step_to("running")
+        office.home.run("run-1").events.unlink()
+        office.attempts.alive = False
+        await office.step_to("starting")
+        assert (await office.step_to("running")).bytes_read == 0
+
+    in_office(check)
+
+
+@pytest.mark.parametrize("damaged", [ROUND[20:].encode(), b"5", bytes(40) + ROUND.encode(), b"\xff\xfe"])
+def test_a_damaged_line_is_left_out_and_those_behind_it_are_taken(damaged: bytes, in_office: Any) -> None:
+    async def check(office: Any) -> None:
+        await office.step_to("running")
+        before = len(await kinds(office))
+        tell(office, "")
+        with office.home.run("run-1").events.open("ab") as file:
+            file.write(damaged + b"\n" + ROUND.encode() + b"\n")
+        await office.step_to("running")
+        assert (await kinds(office))[before:] == ["round_finished"]
+        await stop(office)
+        office.attempts.alive = False
+        await office.step_to("cancelled")
 
     in_office(check)
 

@@ -42,7 +42,7 @@ def test_a_stale_lease_is_retaken_and_its_token_writes_nothing(in_office: Any) -
         assert await lease(office, now_s=time.time() + LEASE_S / 2) is None
         quick = await lease(office, now_s=time.time() + LEASE_S + 1)
         assert quick.run == slow.run
-        assert not await write(office, slow, Finding(to=RunState.FAILED, lines=('{"kind": "warning"}',)))
+        assert not await write(office, slow, Finding(to=RunState.FAILED, events=({"kind": "warning"},)))
         assert await state_of(office) == ("submitted", 1)
         assert await write(office, quick, MOVE)
         assert await state_of(office) == ("starting", 2)
