@@ -115,11 +115,11 @@ def home(tmp_path: Path, script: Script) -> AgentHome:
 
 @pytest.fixture
 def propose() -> Callable[..., Proposal]:
-    """Makes proposals of a small spec; a stage's values and the cohort can be changed."""
+    """Makes proposals of a small spec; a stage's values, the dataset and the cohort can be changed."""
 
     def make(*, run: str = "drill-1", study: str = "chest", app: str = APP, **changes: Any) -> Proposal:
         stage = {"name": "only", "method": "rehearsal", "rounds": 3, **changes.pop("stage", {})}
-        dataset = {"name": "simulated", "image_px": 16}
+        dataset = {"image_px": 16, **changes.pop("dataset", {"name": "simulated"})}
         spec = Spec.parse(
             {"name": "drill", "dataset": dataset, "cohort": {"min_sites": 2}, "stages": [stage], **changes}
         )

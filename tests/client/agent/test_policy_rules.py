@@ -73,6 +73,54 @@ def test_predictions_on_a_public_dataset_are_sent_only_where_the_policy_names_it
     assert agreed or "policy offers no such public dataset" in found
 
 
+def offering(**offer: Any) -> dict[str, Any]:
+    return {"datasets": {"simulated": Offer(path=Path("/srv/secret-ward/images"), **offer)}}
+
+
+REPORTS = {"name": "simulated", "kind": "report"}
+MASKS = {"name": "simulated", "task": "segmentation"}
+MGCA = {"method": "mgca", "backbone": {"name": "resnet"}}
+
+
+@pytest.mark.parametrize(
+    ("offer", "dataset", "agreed"),
+    [
+        ({}, {"name": "simulated"}, True),
+        ({}, REPORTS, False),
+        ({"kind": "report"}, REPORTS, True),
+        ({"kind": "report"}, {"name": "simulated"}, True),
+        ({"kind": "volume"}, {"name": "simulated"}, False),
+        ({}, MASKS, False),
+        ({"task": "segmentation"}, MASKS, True),
+        ({"task": "segmentation"}, {"name": "simulated"}, False),
+        ({"kind": "report", "task": "multi_label"}, {"name": "simulated", "task": "multi_label"}, True),
+        ({"kind": "report"}, {"name": "simulated", "task": "multi_label"}, False),
+    ],
+)
+def test_a_dataset_is_read_only_as_it_was_offered(
+    offer: dict[str, Any], dataset: dict[str, Any], agreed: bool, propose: Propose
+) -> None:
+    found = reason(propose(dataset=dataset), **offering(**offer))
+    assert (found == "") is agreed
+    assert agreed or f"as kind '{offer.get('kind', 'image')}' with task" in found
+    assert "secret-ward" not in found
+
+
+def test_reports_of_a_dataset_that_was_offered_as_images_are_not_read(propose: Propose) -> None:
+    """They are no labels, so that a policy without labels would let them be read."""
+    found = reason(propose(stage=MGCA, dataset=REPORTS), labels=False, **offering(kind="image"))
+    assert "offers dataset 'simulated' as kind 'image'" in found
+    assert "would read it as kind 'report'" in found
+
+
+def test_a_public_dataset_too_is_read_only_as_it_was_offered(propose: Propose) -> None:
+    open_chest = Offer(path=Path("/x"), task="multi_label")  # type: ignore[arg-type]
+    policy = {"public": ("open-chest",), "datasets": {**GENEROUS.datasets, "open-chest": open_chest}}
+    public = {"name": "open-chest", "sha256": "c" * 64}
+    found = reason(propose(stage=SUPERVISED, evaluate={"public": public}), **policy)
+    assert "offers dataset 'open-chest' as kind 'image' with task 'multi_label'" in found
+
+
 def test_a_run_within_a_bound_is_not_refused_for_it(propose: Propose) -> None:
     assert reason(propose(stage=SUPERVISED), studies=("chest",), methods=("supervised",), max_rounds=3) == ""
 
