@@ -14,6 +14,7 @@ from fedward_core.cards import DataNeed
 from fedward_core.config import Frozen
 from fedward_core.errors import SpecError
 from fedward_core.spec import Cohort, Dataset, Evaluate, Local, Schedule, Spec, Stage
+from fedward_core.spec.spec import MOST_STAGES
 
 # Any registered names serve here; "rehearsal" trains no backbone.
 STAGE: dict[str, Any] = {"name": "only", "method": "supervised", "backbone": "small_cnn", "rounds": 4}
@@ -226,6 +227,12 @@ def test_a_wrong_stage_is_not_told_again_as_one_too_few() -> None:
     assert "Did you mean 'rounds'" in message
     assert "at least 1 item" not in message
     assert "at least 1 item" in refused({**SPEC, "stages": []})
+
+
+def test_more_stages_than_anybody_needs_are_refused_before_they_are_compared() -> None:
+    stages = [{**STAGE, "name": f"s{number}"} for number in range(MOST_STAGES + 1)]
+    assert len(Spec.parse({**SPEC, "stages": stages[:-1]}).stages) == MOST_STAGES
+    assert f"stages: Tuple should have at most {MOST_STAGES} items" in refused({**SPEC, "stages": stages})
 
 
 def test_all_faults_are_listed_at_once() -> None:

@@ -16,6 +16,9 @@ from fedward_core.spec.evaluate import Evaluate
 from fedward_core.spec.stage import Stage
 from fedward_core.yaml_file import read_yaml
 
+# Decided here: the longest recipe has a tenth of it, and some checks look back from every stage to the first.
+MOST_STAGES = 50
+
 
 class Spec(Frozen):
     """One run, whole."""
@@ -24,7 +27,7 @@ class Spec(Frozen):
     seed: int = Field(default=0, ge=0)
     cohort: Cohort = Cohort()
     dataset: Dataset
-    stages: tuple[Stage, ...] = Field(min_length=1)
+    stages: tuple[Stage, ...] = Field(min_length=1, max_length=MOST_STAGES)
     evaluate: Evaluate = Evaluate()
 
     @model_validator(mode="after")

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import PlainTextResponse, StreamingResponse
 
+from fedward_core.spec import Spec
 from fedward_server.home import Home
 from fedward_server.keys.access import READER, RESEARCHER, Keys, Shown, Tables
 from fedward_server.keys.models import ApiKey
@@ -29,8 +30,9 @@ async def submit_run(
     request: CreateRunRequest, response: Response, database: Tables, idempotency_key: IdempotencyKey = None
 ) -> Run:
     """Submit a run. Submitting the same again, by id or Idempotency-Key, answers 200 with the run that is there."""
+    spec = await asyncio.to_thread(Spec.parse, request.spec)
     async with database.writing() as session:
-        run, is_new = await service.submit_run(session, request, idempotency_key)
+        run, is_new = await service.submit_run(session, request, spec, idempotency_key)
     response.status_code = 201 if is_new else 200
     return run
 

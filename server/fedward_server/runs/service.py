@@ -22,20 +22,28 @@ DEPLOYMENT = "deployment"  # the engine that works with enrolled sites
 UNDER_WAY = (RunState.SUBMITTED, RunState.RECRUITING, *WORKING)
 
 
-async def submit_run(session: AsyncSession, request: CreateRunRequest, idempotency_key: str | None) -> tuple[Run, bool]:
+async def submit_run(
+    session: AsyncSession, request: CreateRunRequest, spec: Spec, idempotency_key: str | None
+) -> tuple[Run, bool]:
     """Check a run and queue it; submitting the same again gives the run that is there.
+
+    Args:
+        session: A transaction that writes.
+        request: What was asked for.
+        spec: The request's spec, parsed; a large one takes a while, and so is parsed outside the transaction.
+        idempotency_key: Of the request, if it has one.
 
     Returns:
         The run, and whether it is new.
 
     Raises:
-        SpecError: The spec is wrong, does not fit the study, or needs what this machine lacks.
+        SpecError: The spec does not fit the study, or needs what this machine lacks.
         InvalidError: There is no such engine, or it or the number of workers does not fit the study.
         NotFoundError: There is no such study.
         ConflictError: Another run has this id or idempotency key.
     """
     study = as_study(await study_named(session, request.study))
-    row = _row(request, study, idempotency_key)
+    row = _row(request, spec, study, idempotency_key)
     there = await _already(session, request.run, idempotency_key)
     if there is not None:
         _check_same(there, row)
@@ -145,10 +153,10 @@ def _check_workers(request: CreateRunRequest, study: Study) -> None:
         raise InvalidError(f"workers has no effect on the enrolled sites of study '{study.name}': leave it out")
 
 
-def _row(request: CreateRunRequest, study: Study, idempotency_key: str | None) -> RunRow:
+def _row(request: CreateRunRequest, spec: Spec, study: Study, idempotency_key: str | None) -> RunRow:
     engine = _engine(request, study)
     _check_workers(request, study)
-    spec, sites = fit_spec(Spec.parse(request.spec), study)
+    spec, sites = fit_spec(spec, study)
     if not study.enrolled:
         check_installed(engine, spec)
     now = time.time()

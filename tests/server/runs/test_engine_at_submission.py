@@ -45,16 +45,16 @@ def test_a_run_on_this_machine_is_refused_where_the_machine_cannot_carry_it_out(
 ) -> None:
     request = CreateRunRequest(study="toy", spec=SPEC, engine=wanted)
     with pytest.raises(SpecError, match="no torch for toy"):
-        service._row(request, study(enrolled=False), None)
+        service._row(request, Spec.parse(SPEC), study(enrolled=False), None)
     assert checked == [asked]
 
 
 def test_workers_have_no_effect_on_enrolled_sites_and_are_refused() -> None:
     request = CreateRunRequest(study="toy", spec=SPEC, workers=2)
     with pytest.raises(InvalidError, match="workers has no effect on the enrolled sites of study 'toy'"):
-        service._row(request, study(enrolled=True), None)
+        service._row(request, Spec.parse(SPEC), study(enrolled=True), None)
 
 
 def test_a_run_at_enrolled_sites_needs_nothing_of_this_machine(checked: list[str]) -> None:
-    row = service._row(CreateRunRequest(study="toy", spec=SPEC), study(enrolled=True), None)
+    row = service._row(CreateRunRequest(study="toy", spec=SPEC), Spec.parse(SPEC), study(enrolled=True), None)
     assert (row.engine, checked) == ("deployment", [])

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import URL, update
 
+from fedward_core.spec import Spec
 from fedward_server.database.database import Database
 from fedward_server.engines.attempts import AttemptJob, Handle, Outcome, Status
 from fedward_server.home import Home
@@ -107,7 +108,7 @@ class Office:
         request = CreateRunRequest(study="drill", spec=SPEC, run=run)
         async with self.database.writing() as session:
             await create_study(session, STUDY, STUDY.sites)
-            await submit_run(session, request, None)
+            await submit_run(session, request, Spec.parse(SPEC), None)
 
     async def step_to(self, state: str, run: str = "run-1") -> Any:
         """Work until the run stands somewhere; the scheduler never waits here, as every run is made due."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from fedward_core.spec import Spec
 from fedward_server.engines.attempts import Outcome
 from fedward_server.runs.models import CreateRunRequest
 from fedward_server.runs.queries import ask_until, events_after, run_named
@@ -375,7 +376,8 @@ async def recruiting(office: Any, *, last_seen_s: float | None, until_s: float) 
         study = CreateStudyRequest(name="network", sites=("north",), enrolled=True)
         await create_study(session, study, study.sites)
         spec = {**office.spec, "cohort": {"min_sites": 1}}
-        await submit_run(session, CreateRunRequest(study="network", spec=spec, run="asking"), None)
+        request = CreateRunRequest(study="network", spec=spec, run="asking")
+        await submit_run(session, request, Spec.parse(spec), None)
         row = await run_named(session, "asking")
         move_run(session, row, RunState.RECRUITING)
         row.app, row.recruits_until_s, row.moved_s = "a", until_s, 0.0

@@ -1,9 +1,11 @@
 """What a study is and what a run of it may ask for, as both are made: doing it twice is fine, and otherwise is told."""
 
+import threading
 from typing import Any
 
 import pytest
 
+from fedward_core.spec import Spec
 from fedward_server.scheduler.task import Finding
 
 STUDY: dict[str, Any] = {"name": "drill", "sites": ["hill", "north", "river"], "classes": ["a", "b"]}
@@ -81,3 +83,17 @@ def test_an_engine_that_does_not_exist_is_answered_with_the_nearest(studied: Any
 def test_a_cohort_that_a_study_cannot_give_is_refused(cohort: dict[str, Any], expected: str, studied: Any) -> None:
     answer = submit(studied, spec={**SPEC, "cohort": cohort})
     assert (answer.status_code, expected in told(answer)) == (422, True)
+
+
+def test_a_spec_is_parsed_where_nobody_else_waits_for_it(studied: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[threading.Thread] = []
+    parse = Spec.parse
+
+    def noted(values: Any) -> Spec:
+        threads.append(threading.current_thread())
+        return parse(values)
+
+    monkeypatch.setattr(Spec, "parse", noted)
+    assert submit(studied).status_code == 201
+    assert len(threads) == 1
+    assert threads[0] is not threading.main_thread()
