@@ -35,6 +35,9 @@ from fedward_models.programs.preloading import preload
 class WarmHelper:
     """The agent's side of the helper. A helper that has died is replaced when it is next needed.
 
+    The new one is told to load nothing: where the last one died of too little memory, that may be what it died of, and
+    an app that loads it itself can fail without the orders of other runs.
+
     Args:
         settings: What client apps are told of their site.
         home: Holds their log, and what Flower keeps.
@@ -48,7 +51,6 @@ class WarmHelper:
             "FLWR_HOME": str(home / "flower"),
             SETTINGS: settings.model_dump_json(),
         }
-        self._prepared: Spec | None = None
         self._child = self._start_helper()
 
     @property
@@ -65,8 +67,7 @@ class WarmHelper:
             _write(self._child, order)
 
     def prepare(self, spec: Spec) -> None:
-        """Load what a run needs: its apps start faster, and do the same. The next helper does so for the newest run."""
-        self._prepared = spec
+        """Load what a run needs: its apps start faster, and do the same."""
         if self._child.poll() is None:
             _write(self._child, {"spec": spec.model_dump_json()})
 
@@ -76,10 +77,7 @@ class WarmHelper:
 
     def _start_helper(self) -> Child:
         command = [sys.executable, "-m", "fedward_client.flower.warm_helper"]
-        child = start_child(command, log=self._home / "client-app.log", environment=self._environment)
-        if self._prepared is not None:
-            _write(child, {"spec": self._prepared.model_dump_json()})
-        return child
+        return start_child(command, log=self._home / "client-app.log", environment=self._environment)
 
 
 def _write(child: Child, order: Mapping[str, str]) -> bool:

@@ -13,12 +13,16 @@ from flwr.supercore.task_identity import TaskIdentity
 from flwr.supernode.runtime import run_clientapp
 from waiting import wait_until
 
+from fedward_client.flower import warm_helper
 from fedward_client.flower.app_settings import SETTINGS, AppSettings
 from fedward_client.flower.quiet_errors import keep_text_here
 from fedward_client.flower.warm_helper import WarmHelper
 from fedward_core.refusal import REFUSED, Ground, Refusal
 from fedward_core.spec import Spec
 from fedward_models.data import generate
+
+STAGE = {"name": "only", "method": "rehearsal", "rounds": 1}
+REHEARSAL = Spec.parse({"name": "drill", "dataset": {"name": "none"}, "stages": [STAGE]})
 
 
 def test_a_helper_that_was_killed_is_replaced_and_none_is_left_in_the_end(tmp_path: Path) -> None:
@@ -40,13 +44,32 @@ def test_a_helper_that_dies_as_it_is_spoken_to_is_replaced(tmp_path: Path, monke
     helper = WarmHelper(AppSettings(site="north", data=tmp_path, private=tmp_path), home=tmp_path)
     os.kill(helper.pid, signal.SIGKILL)
     wait_until(lambda: "Z" in state_of(helper.pid))
-    first, spec = helper.pid, {"name": "drill", "dataset": {"name": "none"}}
+    first = helper.pid
     with monkeypatch.context() as patch:
         patch.setattr(subprocess.Popen, "poll", lambda _: None)  # nobody has noticed yet
-        helper.prepare(Spec.parse({**spec, "stages": [{"name": "only", "method": "rehearsal", "rounds": 1}]}))
+        helper.prepare(REHEARSAL)
         helper.start("127.0.0.1:1", "token", "a" * 64, tmp_path / "1.json")
     assert helper.pid != first
     assert state_of(helper.pid)
+    helper.close()
+
+
+def test_a_helper_that_replaces_another_is_not_told_to_load_what_that_one_may_have_died_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[dict[str, str]] = []
+    helper = WarmHelper(AppSettings(site="north", data=tmp_path, private=tmp_path), home=tmp_path)
+
+    def note(_: object, order: dict[str, str]) -> bool:
+        told.append(order)
+        return True
+
+    monkeypatch.setattr(warm_helper, "_write", note)
+    helper.prepare(REHEARSAL)
+    os.kill(helper.pid, signal.SIGKILL)
+    wait_until(lambda: "Z" in state_of(helper.pid))
+    helper.start("127.0.0.1:1", "token", "a" * 64, tmp_path / "1.json")
+    assert ["spec" in order for order in told] == [True, False]
     helper.close()
 
 
