@@ -25,6 +25,8 @@ BUSY_TIMEOUT_S = 10.0
 CONNECT_TIMEOUT_S = 5.0
 STATEMENT_TIMEOUT_S = 30.0
 SQLITE_FULL, POSTGRESQL_FULL = "database or disk is full", "53100"  # in a sentence, and as a code
+# Lost connections, shutdown and start, too many connections, and a lock that was waited for too long.
+AWAY = ("08", "57P", "53300", "55P03")
 WRITERS = 0x0FED  # any number of our own: PostgreSQL's name for the lock of those that write
 
 
@@ -82,18 +84,29 @@ def _absence_told() -> Iterator[None]:
     """A database that is away, or has no room, is something to wait for; any other fault of it is a fault of ours."""
     try:
         yield
-    except DBAPIError as error:
+    except Exception as error:
         if _is_full(error):
             raise DatabaseAwayError("the disk of the database is full: make room there, then ask again") from error
-        if not (error.connection_invalidated or isinstance(error, InterfaceError | OperationalError)):
-            raise
-        raise DatabaseAwayError("the database does not answer: ask again in a moment") from error
-    except (OSError, PoolTimeoutError) as error:
-        raise DatabaseAwayError("the database does not answer: ask again in a moment") from error
+        if _is_away(error):
+            raise DatabaseAwayError("the database does not answer: ask again in a moment") from error
+        raise
 
 
-def _is_full(error: DBAPIError) -> bool:
-    return SQLITE_FULL in str(error.orig) or getattr(error.orig, "sqlstate", "") == POSTGRESQL_FULL
+def _is_full(error: Exception) -> bool:
+    return isinstance(error, DBAPIError) and (SQLITE_FULL in str(error.orig) or _sqlstate(error) == POSTGRESQL_FULL)
+
+
+def _is_away(error: Exception) -> bool:
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return True
+    if isinstance(error, OSError | PoolTimeoutError | InterfaceError | OperationalError):
+        return True
+    return _sqlstate(error).startswith(AWAY)
+
+
+def _sqlstate(error: Exception) -> str:
+    """PostgreSQL's code, if it is an error of its; while a connection is made, the driver's own error has it."""
+    return getattr(getattr(error, "orig", error), "sqlstate", None) or ""
 
 
 def _upgrade(connection: Connection) -> None:

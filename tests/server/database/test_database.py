@@ -1,6 +1,8 @@
 """The tables are those of the code, and transactions that write do not get in each other's way."""
 
 import asyncio
+import socketserver
+import threading
 from pathlib import Path
 
 import pytest
@@ -88,6 +90,56 @@ def test_a_full_disk_of_a_server_is_told_by_its_code() -> None:
         raise DBAPIError("INSERT", {}, DiskFullError())
     with pytest.raises(DBAPIError), _absence_told():
         raise DBAPIError("INSERT", {}, ValueError())
+
+
+@pytest.mark.parametrize("state", ["08006", "57P01", "57P03", "53300", "55P03"])
+def test_a_server_that_cannot_answer_now_is_away_and_not_a_fault(state: str) -> None:
+    class ServerError(Exception):
+        sqlstate = state
+
+    for error in (DBAPIError("SELECT 1", {}, ServerError()), ServerError()):
+        with pytest.raises(DatabaseAwayError, match="ask again"), _absence_told():
+            raise error
+
+
+@pytest.mark.parametrize("state", [None, "23505", "42P01", "57014"])
+def test_what_another_statement_would_mend_is_a_fault(state: str | None) -> None:
+    class ServerError(Exception):
+        sqlstate = state
+
+    with pytest.raises(DBAPIError), _absence_told():
+        raise DBAPIError("SELECT 1", {}, ServerError())
+
+
+class Starting(socketserver.BaseRequestHandler):
+    """A PostgreSQL that takes connections, and says to each that it is starting up."""
+
+    def handle(self) -> None:
+        fields = b"SFATAL\0C57P03\0Mthe database system is starting up\0\0"
+        while letter := self.request.recv(4096):
+            if letter[4:8] == (80877103).to_bytes(4, "big"):  # it is asked for TLS
+                self.request.sendall(b"N")
+            else:
+                self.request.sendall(b"E" + (len(fields) + 4).to_bytes(4, "big") + fields)
+                return
+
+
+def test_a_server_that_is_starting_up_is_away() -> None:
+    async def check(port: int) -> None:
+        database = Database(URL.create("postgresql", username="u", host="127.0.0.1", port=port, database="none"))
+        with pytest.raises(DatabaseAwayError):
+            await database.migrate()
+        with pytest.raises(DatabaseAwayError):
+            async with database.reading() as session:
+                await session.connection()
+        await database.close()
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Starting) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
+        try:
+            asyncio.run(check(server.server_address[1]))
+        finally:
+            server.shutdown()
 
 
 def test_a_transaction_that_fails_leaves_nothing(place: Path | URL) -> None:
