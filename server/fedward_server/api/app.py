@@ -13,6 +13,7 @@ from fedward_core.processes.kernel import boot
 from fedward_core.registry import load
 from fedward_server.api import health, proxy
 from fedward_server.api.background import (
+    acting,
     end_this_process,
     keeping_superlink,
     noting,
@@ -113,6 +114,7 @@ def create_app(  # noqa: PLR0913 - the settings of a coordinator, each by its na
             app.state.uploads = Shares("uploads", MOST_UPLOADS)
             app.state.shelf = Shelf(home.weights, int(weights_gb * GIGABYTE))
             async with (
+                acting(leadership, tables, end_this_process),
                 open_upstream(tls) as app.state.upstream,
                 keeping_superlink(fleet, tables),
                 noting(fleet, tables),

@@ -71,6 +71,18 @@ async def _become_leader(database: Database, leadership: Leadership, place: str)
 
 
 @asynccontextmanager
+async def acting(leadership: Leadership, database: Database, lost: Callable[[], None]) -> AsyncIterator[None]:
+    """Stay the one that acts on the database while the block lasts."""
+    renewing = asyncio.create_task(leadership.keep(database, lost))
+    try:
+        yield
+    finally:
+        renewing.cancel()
+        with suppress(asyncio.CancelledError):
+            await renewing
+
+
+@asynccontextmanager
 async def scheduling(scheduler: Scheduler) -> AsyncIterator[None]:
     """Carry runs out while the block lasts; then end their attempts, which are taken up at the next start."""
     loop = asyncio.create_task(scheduler.run())

@@ -4,14 +4,20 @@ A second one waits a moment for the lease to lapse, and then refuses to start: t
 home folder. One that lost its lease, because it was cut off from the database for longer, never acts again.
 """
 
+import asyncio
+import logging
 import secrets
 import time
+from collections.abc import Callable
 
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
 from fedward_server.database.base import Base
+from fedward_server.database.database import Database
 from fedward_server.errors import ConflictError
+
+log = logging.getLogger(__name__)
 
 # Decided here: longer than a database needs to restart, and short enough to wait for after a power cut.
 LEASE_S = 30.0
@@ -81,3 +87,23 @@ class Leadership:
         if now - row.renewed_s > RENEW_S:
             row.renewed_s = now
         return True
+
+    async def keep(self, database: Database, lost: Callable[[], None]) -> None:
+        """Renew the claim until cancelled, whatever else this process is at: work on one run may outlast the lease.
+
+        A fault is logged and tried again: the claim outlives a database that is away.
+
+        Args:
+            database: Holds the claim.
+            lost: Called once another coordinator acts; then nothing is renewed any more.
+        """
+        while True:
+            await asyncio.sleep(RENEW_S)
+            try:
+                async with database.writing() as session:
+                    acts = await self.renew(session)
+            except Exception:
+                log.exception("the claim to act could not be renewed, and is tried again")
+                continue
+            if not acts:
+                return lost()
