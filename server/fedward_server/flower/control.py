@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Self
 
 import httpx
@@ -16,6 +17,7 @@ from flwr.proto import control_pb2 as messages
 from flwr.supercore.fab import Fab
 
 from fedward_core.errors import FedwardError
+from fedward_server.errors import ConflictError
 from fedward_server.flower.connection import Connection
 
 FINISHED = "finished"
@@ -24,6 +26,10 @@ UNREGISTERED = "unregistered"
 
 class RunRefusedError(FedwardError):
     """The SuperLink does not take a run, or does not know it."""
+
+
+class UsedKeyError(RunRefusedError, ConflictError):
+    """A key that was registered before, and so never can be again."""
 
 
 class SuperLinkAwayError(FedwardError):
@@ -128,8 +134,12 @@ class FlowerControl:
         )
 
     def register_node(self, public_key: bytes, name: str) -> int:
-        """Register a site's public key under the site's name, and give the node's id."""
-        with _errors_translated():
+        """Register a site's public key under the site's name, and give the node's id.
+
+        Raises:
+            UsedKeyError: The key was registered before.
+        """
+        with _errors_translated(), _used_key_told():
             return self._client.RegisterNode(messages.RegisterNodeRequest(public_key=public_key, name=name)).node_id
 
     def unregister_node(self, node_id: int) -> None:
@@ -159,3 +169,17 @@ def _errors_translated() -> Iterator[None]:
         raise SuperLinkAwayError(f"the SuperLink cannot answer now (HTTP {status}): see its log") from None
     except httpx.HTTPError:
         raise SuperLinkAwayError("the SuperLink does not answer: is it running?") from None
+
+
+@contextmanager
+def _used_key_told() -> Iterator[None]:
+    """Flower has one status for a used key and for one of another kind; whoever enrols a site has checked the kind."""
+    try:
+        yield
+    except httpx.HTTPStatusError as error:
+        if error.response.status_code != HTTPStatus.PRECONDITION_FAILED:
+            raise
+        raise UsedKeyError(
+            "this key was used before, and a key is registered only once: move key.pem out of the agent's home folder "
+            "and enrol again with the same token, so that a new one is made"
+        ) from None

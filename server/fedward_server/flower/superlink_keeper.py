@@ -109,7 +109,8 @@ class SuperLinkKeeper:
             The node's id.
 
         Raises:
-            RunRefusedError: The key is of another kind, or was registered before for another site.
+            RunRefusedError: The key is of another kind.
+            UsedKeyError: It was registered before, for another site or for one that was revoked.
             SuperLinkAwayError: The SuperLink does not answer.
         """
         with self._control() as control:

@@ -57,7 +57,7 @@ class Fleet:
             own_port: The coordinator's port as the site reaches it.
 
         Raises:
-            RefusedError: See :func:`fedward_server.sites.enrolment.check_enrolment`.
+            RefusedError: See :func:`fedward_server.sites.enrolment.check_enrolment`, or the key was used before.
         """
         async with self._enrolling:  # of two with the same token, the slower must not register its key
             async with database.reading() as session:

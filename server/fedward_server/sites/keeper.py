@@ -17,7 +17,11 @@ class Keeper(Protocol):
         """Start, adopt or restart the SuperLink, and give its address on loopback, ``host:port``."""
 
     def register(self, site: str, public_key_pem: bytes) -> str:
-        """Let the SuperNode that holds the private half of a key join under a site's name; gives Flower's id of it."""
+        """Let the SuperNode that holds the private half of a key join under a site's name; gives Flower's id of it.
+
+        Raises:
+            ConflictError: The key was used before.
+        """
 
     def sites(self) -> frozenset[str]:
         """The names under which SuperNodes may join."""

@@ -14,7 +14,7 @@ from flwr.supercore.constant import TaskType
 
 from fedward_server.flower.bundle import build_bundle
 from fedward_server.flower.connection import Connection
-from fedward_server.flower.control import FlowerControl, RunRefusedError
+from fedward_server.flower.control import FlowerControl, RunRefusedError, UsedKeyError
 from fedward_server.flower.superlink import SuperLinkError
 from fedward_server.flower.superlink_keeper import SuperLinkKeeper
 
@@ -48,7 +48,7 @@ def test_a_living_superlink_is_adopted_and_a_killed_one_restarted_with_what_it_k
     assert after_a_restart.ensure() == address
     assert pid_of(after_a_restart) != first
     assert after_a_restart.register("north", north) == node
-    with pytest.raises(RunRefusedError):
+    with pytest.raises(UsedKeyError, match=r"move key\.pem"):
         after_a_restart.register("hill", north)
     with pytest.raises(RunRefusedError):
         after_a_restart.register("hill", pem(rsa.generate_private_key(65537, 2048)))
@@ -60,7 +60,7 @@ def test_a_living_superlink_is_adopted_and_a_killed_one_restarted_with_what_it_k
     after_a_restart.forget("north")
     after_a_restart.forget("north")
     assert after_a_restart.sites() == frozenset()
-    with pytest.raises(RunRefusedError):
+    with pytest.raises(UsedKeyError):
         after_a_restart.register("north", moved)
 
     keeper.end()

@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from waiting import wait_until
 
 from fedward_core.errors import FedwardError
+from fedward_server.flower.control import UsedKeyError
 from fedward_server.sites.versions import our_versions
 
 
@@ -105,6 +106,21 @@ def test_with_tls_the_public_key_is_registered_for_flower(hub_with_tls: Any) -> 
     membership = hub.enrol(hub.invite("north")).json()
     assert membership["node_authentication"]
     assert hub.keeper.registered.keys() == {"north"}
+
+
+def test_a_key_that_was_used_before_is_refused_with_what_to_do_and_costs_no_token(
+    hub_with_tls: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def used(*_: object) -> str:
+        raise UsedKeyError("this key was used before: move key.pem out of the agent's home folder")
+
+    hub, token = hub_with_tls, hub_with_tls.invite("north")
+    with monkeypatch.context() as patch:
+        patch.setattr(hub.keeper, "register", used)
+        answer = hub.enrol(token)
+    assert (answer.status_code, "Retry-After" in answer.headers) == (409, False)
+    assert "move key.pem" in answer.json()["error"]["message"]
+    assert hub.enrol(token).status_code == 201
 
 
 def test_a_revoked_site_is_dead_at_once_and_can_be_invited_again(hub_with_tls: Any) -> None:
