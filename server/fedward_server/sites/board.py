@@ -83,9 +83,12 @@ async def _proposals(session: AsyncSession) -> dict[str, list[Proposal]]:
     answered = {(row.run, row.site) for row in await queries.answers_to(session, [run.id for run in runs])}
     found: dict[str, list[Proposal]] = defaultdict(list)
     for run in runs:
-        for site in run.sites:
-            if (run.id, site) not in answered:
-                found[site].append(_proposal(run))
+        asked = [site for site in run.sites if (run.id, site) not in answered]
+        if not asked:
+            continue
+        proposal = _proposal(run)  # once for all of them: it reads the files of packages
+        for site in asked:
+            found[site].append(proposal)
     return found
 
 
