@@ -97,10 +97,18 @@ def drop_leftovers(folder: Path, *, of: str | None = None) -> None:
         of: What it was to become, by its name; whatever it was by default.
     """
     for part in folder.glob(f".*{PART}" if of is None else f".{glob.escape(of)}.*{PART}"):
-        writer = part.name.split(".")[-2]
-        if writer.isdigit() and identity(int(writer)) is None:
+        if _has_ended(part.name.split(".")[-2]):
             with suppress(OSError):
                 shutil.rmtree(part) if part.is_dir() else part.unlink(missing_ok=True)
+
+
+def writer_of(pid: int) -> str:
+    """How the name of what a process writes tells which one it is: its id, its start, and the boot of the machine.
+
+    A container starts its processes with the same ids each time, so that an id alone would often seem alive.
+    """
+    facts = identity(pid)
+    return str(pid) if facts is None else f"{pid}-{facts['started']}-{str(facts['boot'])[:8]}"
 
 
 def flush_to_disk(path: Path) -> None:
@@ -113,7 +121,15 @@ def flush_to_disk(path: Path) -> None:
 
 
 def _beside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}{PART}")
+    return path.with_name(f".{path.name}.{writer_of(os.getpid())}{PART}")
+
+
+def _has_ended(writer: str) -> bool:
+    """Whether a process that wrote has ended; a release before this one named it by its id alone."""
+    pid = writer.partition("-")[0]
+    if not pid.isdigit():
+        return False
+    return identity(int(pid)) is None or (pid != writer != writer_of(int(pid)))
 
 
 def _reason(error: Exception) -> str:

@@ -14,7 +14,7 @@ from typing import Self
 
 from safetensors import SafetensorError, safe_open
 
-from fedward_core.atomic import PART, drop_leftovers, flush_to_disk
+from fedward_core.atomic import PART, drop_leftovers, flush_to_disk, writer_of
 from fedward_core.errors import CheckpointError, DataError
 
 SUFFIX = ".safetensors"
@@ -40,7 +40,7 @@ class Arrival:
     def __init__(self, folder: Path, sha256: str) -> None:
         self._path = folder / f"{sha256}{SUFFIX}"
         self._sha256 = sha256
-        self._part = folder / f".{sha256}.{secrets.token_hex(4)}.{os.getpid()}{PART}"
+        self._part = folder / f".{sha256}.{secrets.token_hex(4)}.{writer_of(os.getpid())}{PART}"
         self._digest = hashlib.sha256()
         self.size = 0
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fedward_core.atomic import filling
+from fedward_core.atomic import drop_leftovers, filling, writer_of
 from fedward_core.errors import CheckpointError
 
 
@@ -57,7 +57,7 @@ def test_files_are_flushed_before_the_folder_has_its_name(tmp_path: Path, monkey
 
     monkeypatch.setattr(os, "fsync", flush)
     fill(tmp_path / "results")
-    assert flushed == ["a", f".results.{os.getpid()}.part", tmp_path.name]
+    assert flushed == ["a", f".results.{writer_of(os.getpid())}.part", tmp_path.name]
 
 
 def test_what_a_killed_process_had_begun_of_the_same_folder_is_removed(tmp_path: Path) -> None:
@@ -70,6 +70,23 @@ def test_what_a_killed_process_had_begun_of_the_same_folder_is_removed(tmp_path:
         (half / "a").write_text("half")
     fill(tmp_path / "re[s]ults")
     assert sorted(tmp_path.iterdir()) == sorted([alive, other, tmp_path / "re[s]ults"])
+
+
+def test_what_an_earlier_process_with_the_id_of_a_living_one_had_begun_is_removed(tmp_path: Path) -> None:
+    """In a container, the process that is started again often has the id of the one that was killed."""
+    pid, started, boot = writer_of(os.getppid()).split("-")
+    names = {
+        "of it": f"{pid}-{started}-{boot}",
+        "of an older release": pid,
+        "of an earlier start": f"{pid}-{int(started) - 1}-{boot}",
+        "of an earlier boot": f"{pid}-{started}-{'0' * 8}",
+        "of nobody": "x-1-y",
+    }
+    parts = {whose: tmp_path / f".results.{name}.part" for whose, name in names.items()}
+    for part in parts.values():
+        part.touch()
+    drop_leftovers(tmp_path)
+    assert [whose for whose, part in parts.items() if part.exists()] == ["of it", "of an older release", "of nobody"]
 
 
 def fill(folder: Path) -> None:

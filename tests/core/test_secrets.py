@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fedward_core.atomic import PART, write_secret
+from fedward_core.atomic import PART, write_secret, writer_of
 from fedward_core.errors import CheckpointError
 
 
@@ -19,7 +19,7 @@ def test_a_secret_can_be_read_by_its_user_alone_and_leaves_nothing_beside_it(tmp
 
 
 def test_a_file_that_others_hold_open_never_gets_the_secret(tmp_path: Path) -> None:
-    left = tmp_path / f".key.{os.getpid()}{PART}"
+    left = tmp_path / f".key.{writer_of(os.getpid())}{PART}"
     left.touch(mode=0o666)
     with left.open("rb") as held:
         write_secret(tmp_path / "key", b"secret")
