@@ -11,6 +11,7 @@ import math
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TypeVar
 
@@ -95,7 +96,6 @@ class Reporter:
         if self._pause_s:
             log.info("the coordinator answers again")
         self._pause_s = 0.0
-        self._heard.put(instructions)
         return min(instructions.interval_s, LONGEST_PAUSE_S)
 
     def heard(self) -> Iterator[Instructions]:
@@ -123,13 +123,32 @@ class Reporter:
             runs=self.runs,
         )
         instructions = self._coordinator.report(heartbeat)
+        self._heard.put(instructions)  # first: a run that is over ends here, whatever becomes of the rest
         self._warn_of_clock()
-        if instructions.send_cards and self._catalogue.cards.digest:  # else they are still being made
-            self._coordinator.publish(self._catalogue.cards)
         self._supply.drop_all_but({proposal.run for proposal in instructions.proposals})
-        for proposal in instructions.proposals:
-            self._answer(proposal, instructions.interval_s)
+        self._act_on(instructions)
         return instructions
+
+    def _act_on(self, instructions: Instructions) -> None:
+        """Do all that is asked for. What cannot be done, as a consent that cannot be written, holds up nothing else.
+
+        Raises:
+            CoordinatorAwayError: The coordinator went away meanwhile; the rest is left.
+            Exception: The first fault, once the rest is done.
+        """
+        acts = [partial(self._answer, proposal, instructions.interval_s) for proposal in instructions.proposals]
+        if instructions.send_cards and self._catalogue.cards.digest:  # else they are still being made
+            acts.append(partial(self._coordinator.publish, self._catalogue.cards))
+        faults: list[Exception] = []
+        for act in acts:
+            try:
+                act()
+            except CoordinatorAwayError:
+                raise
+            except Exception as error:  # noqa: BLE001 - it is raised below
+                faults.append(error)
+        if faults:
+            raise faults[0]
 
     def _answer(self, proposal: Proposal, interval_s: float) -> None:
         """Say yes or no, or nothing yet. A consent is kept before it is told, so that the first order already finds it.

@@ -233,6 +233,42 @@ def test_a_full_disk_refuses_new_runs_and_withdraws_no_consent(
     assert [consent.run for consent in Consents(home.consents).all()] == ["old"]
 
 
+def test_a_consent_that_cannot_be_written_holds_up_neither_other_answers_nor_what_was_heard(
+    home: AgentHome,
+    reporter: Reporter,
+    script: Any,
+    propose: Propose,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def give(consents: Consents, proposal: Proposal) -> None:
+        raise CheckpointError("cannot write 'drill-1.json': No space left on device")
+
+    offer(home, Path("/nowhere"))
+    proposals = [propose().model_dump(mode="json"), propose(app="b" * 64, run="other").model_dump(mode="json")]
+    script.answers["heartbeats"] = (200, {"interval_s": 5.0, "proposals": proposals, "ended": ["old"]})
+    with monkeypatch.context() as patch:
+        patch.setattr(Consents, "give", give)
+        assert reporter.step() == 1.0
+    assert [answer["run"] for answer in script.bodies("answers")] == ["other"]
+    assert [heard.ended for heard in reporter.heard()] == [("old",)]
+    assert list(reporter.agreed()) == []
+    reporter.step()
+    assert [answer["run"] for answer in script.bodies("answers")] == ["other", "drill-1", "other"]
+
+
+def test_cards_that_are_refused_hold_up_neither_answers_nor_what_was_heard(
+    home: AgentHome, reporter: Reporter, script: Any, hospital: Path, propose: Propose
+) -> None:
+    offer(home, hospital)
+    proposals = [propose().model_dump(mode="json")]
+    told = {"interval_s": 5.0, "proposals": proposals, "ended": ["old"], "send_cards": True}
+    script.answers["heartbeats"] = (200, told)
+    script.answers["cards"] = (413, {"error": {"code": "too_large", "message": "larger than is taken"}})
+    assert reporter.step() == 1.0
+    assert [answer["run"] for answer in script.bodies("answers")] == ["drill-1"]
+    assert [heard.ended for heard in reporter.heard()] == [("old",)]
+
+
 def test_an_answer_that_comes_too_late_holds_up_no_other(
     home: AgentHome, reporter: Reporter, script: Any, hospital: Path, propose: Propose
 ) -> None:
