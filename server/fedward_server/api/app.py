@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-from fastapi import APIRouter, FastAPI
+from fastapi import Depends, FastAPI
 from sqlalchemy import URL
 
 from fedward_core import __version__
@@ -21,6 +21,7 @@ from fedward_server.api.background import (
     prepare_database,
     scheduling,
 )
+from fedward_server.api.characters import check_characters
 from fedward_server.api.errors import register_errors
 from fedward_server.api.limits import BodyLimit
 from fedward_server.api.proxy import open_upstream
@@ -54,7 +55,6 @@ ROUTERS = (
     site_routes.router,
     fleet_routes.router,
     run_routes.router,
-    weights_routes.router,
 )
 
 
@@ -139,10 +139,9 @@ def _serving_routes(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[No
         redirect_slashes=False,  # a path is right or it is not found; what is sent along is not sent twice
     )
     register_errors(app)
-    routes = APIRouter(prefix=PREFIX)
     for router in ROUTERS:
-        routes.include_router(router)
-    app.include_router(routes)
+        app.include_router(router, prefix=PREFIX, dependencies=[Depends(check_characters)])
+    app.include_router(weights_routes.router, prefix=PREFIX)  # what it takes are no characters, and may be large
     app.include_router(proxy.router)
     app.add_middleware(BodyLimit, prefix=PREFIX, streamed=f"{PREFIX}{weights_routes.router.prefix}/")
     return app

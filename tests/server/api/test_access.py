@@ -85,6 +85,10 @@ def test_every_route_that_needs_a_key_is_in_the_matrix(tmp_path: Any) -> None:
     assert json.dumps(document)
 
 
+STAGE = {"name": "only", "method": "rehearsal", "rounds": 1}
+SPEC = {"name": "drill", "dataset": {"name": "none"}, "stages": [STAGE]}
+
+
 def test_health_is_for_anybody(shared_coordinator: Any) -> None:
     assert shared_coordinator.call("GET", "/health", role=None).json()["status"] == "ok"
 
@@ -96,7 +100,8 @@ def test_health_is_for_anybody(shared_coordinator: Any) -> None:
         ("PUT", "/runs", None, 405),
         ("GET", "/runs?limit=0", None, 422),
         ("GET", f"/runs/none/events?after={10**30}", None, 422),
-        ("POST", "/runs", {"study": "none", "spec": {}}, 404),
+        ("POST", "/runs", {"study": "none", "spec": SPEC}, 404),
+        ("POST", "/runs", {"study": "none", "spec": {}}, 422),
         ("POST", "/runs", {"stdy": "none", "spec": {}}, 422),
         ("POST", "/runs", {"study": "none", "spec": {}, "run": "../up"}, 422),
         ("POST", "/studies", {"name": "s", "data": "/no/such/folder"}, 422),

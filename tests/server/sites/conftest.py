@@ -41,7 +41,9 @@ class Hub:
     keeper: Any
 
     def call(self, method: str, path: str, *, key: str | None = None, **arguments: Any) -> httpx.Response:
-        headers = {"Authorization": f"Bearer {self.admin if key is None else key}"} if key != "" else {}
+        headers = arguments.pop("headers", {})
+        if key != "":
+            headers = {"Authorization": f"Bearer {self.admin if key is None else key}", **headers}
         return self.runner.run(self.client.request(method, f"/api/v1{path}", headers=headers, **arguments))
 
     def invite(self, site: str, **more: Any) -> str:

@@ -1,5 +1,6 @@
 """What a study is and what a run of it may ask for, as both are made: doing it twice is fine, and otherwise is told."""
 
+import json
 import threading
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from fedward_core.spec import Spec
 from fedward_server.scheduler.task import Finding
 
+JSON = {"Content-Type": "application/json"}
 STUDY: dict[str, Any] = {"name": "drill", "sites": ["hill", "north", "river"], "classes": ["a", "b"]}
 SPEC: dict[str, Any] = {
     "name": "drill",
@@ -97,3 +99,31 @@ def test_a_spec_is_parsed_where_nobody_else_waits_for_it(studied: Any, monkeypat
     assert submit(studied).status_code == 201
     assert len(threads) == 1
     assert threads[0] is not threading.main_thread()
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/runs", {"study": "\ud800", "spec": SPEC}),
+        ("/runs", {"study": "drill", "spec": SPEC, "\udfff": 1}),
+        ("/runs", {"study": "drill", "spec": {**SPEC, "\ud800": 1}}),
+        ("/runs", {"study": "drill", "spec": {**SPEC, "dataset": {"name": "a\ud83d"}}}),
+        ("/studies", {"name": "other", "sites": ["hill"], "classes": ["\ude00\ud83d"]}),
+    ],
+)
+def test_half_a_character_is_refused_and_told(path: str, body: dict[str, Any], studied: Any) -> None:
+    answer = studied.call("POST", path, content=json.dumps(body), headers=JSON)
+    assert answer.status_code == 422
+    assert "is half a character" in told(answer)
+
+
+def test_half_a_character_that_stands_there_as_bytes_is_refused_too(studied: Any) -> None:
+    content = json.dumps({"study": "drill\ud800", "spec": SPEC}, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    answer = studied.call("POST", "/runs", content=content, headers=JSON)
+    assert (answer.status_code, "is half a character" in told(answer)) == (422, True)
+
+
+def test_a_character_of_two_halves_is_whole(studied: Any) -> None:
+    body = {"name": "faces", "sites": ["hill"], "classes": ["\U0001f600"]}
+    answer = studied.call("POST", "/studies", content=json.dumps(body), headers=JSON)
+    assert (answer.status_code, answer.json()["classes"]) == (201, ["\U0001f600"])
