@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from fedward_core.atomic import replacing, write_secret
 from fedward_core.config import Frozen
+from fedward_core.errors import CheckpointError
 from fedward_core.loopback import LOOPBACK, free_port
 from fedward_core.processes.launching import end_service, start_service
 from fedward_core.processes.process import Process
@@ -89,6 +90,7 @@ class SuperLinkKeeper:
 
         Raises:
             SuperLinkError: It does not start, or not in time.
+            CheckpointError: The home folder cannot be written to; no SuperLink is left that it does not tell of.
         """
         with self._lock:
             kept = self._kept()
@@ -157,7 +159,11 @@ class SuperLinkKeeper:
             environment=superlink_environment(self._home),
         )
         started = StartedSuperLink(process=process, port=port)
-        started.write(self._home)
+        try:
+            started.write(self._home)
+        except CheckpointError:  # one that nobody knows of would hold port and database for ever
+            end_service(process)
+            raise
         return started
 
     def _write_keys(self) -> None:

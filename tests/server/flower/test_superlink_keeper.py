@@ -12,11 +12,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from flwr.proto.runtime_pb2 import AcquireTaskRequest
 from flwr.supercore.constant import TaskType
 
+from fedward_core.errors import CheckpointError
 from fedward_server.flower.bundle import build_bundle
 from fedward_server.flower.connection import Connection
 from fedward_server.flower.control import FlowerControl, RunRefusedError, UsedKeyError
 from fedward_server.flower.superlink import SuperLinkError
-from fedward_server.flower.superlink_keeper import SuperLinkKeeper
+from fedward_server.flower.superlink_keeper import StartedSuperLink, SuperLinkKeeper
 
 
 @pytest.fixture
@@ -66,6 +67,21 @@ def test_a_living_superlink_is_adopted_and_a_killed_one_restarted_with_what_it_k
     keeper.end()
     keeper.end()
     assert not Connection(address=address).healthy()
+
+
+def test_a_superlink_that_cannot_be_noted_down_does_not_live_on(
+    keeper: SuperLinkKeeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[StartedSuperLink] = []
+
+    def full(superlink: StartedSuperLink, home: Path) -> None:
+        started.append(superlink)
+        raise CheckpointError("cannot write 'process.json': No space left on device")
+
+    monkeypatch.setattr(StartedSuperLink, "write", full)
+    with pytest.raises(CheckpointError, match="No space left"):
+        keeper.ensure()
+    assert [superlink.process.is_alive for superlink in started] == [False]
 
 
 def test_tasks_are_given_only_to_whoever_has_the_secret(keeper: SuperLinkKeeper) -> None:
