@@ -25,7 +25,8 @@ MESSAGE_TYPES = {Work.DESCRIBE: "query", Work.PLAN: "query.plan", Work.TRAIN: "t
 UNREADABLE = "its answer cannot be read: expected a reply of this version of Fedward"
 PACKED = "packed"
 GROUP = "group."
-MOST_CHARS = 4 * 2**20  # as of a request through REST: what a site tells beside its weights is kept in events
+# Decided here: some ten thousand figures, or as many tensors in the plan of a model. Events keep what a site tells.
+MOST_CHARS = 2**20
 # Flower's words for a node that is not there, for an answer that broke off on its way, which it notices after three
 # minutes, and for an app of which it has not heard for a minute.
 LOSSES = {

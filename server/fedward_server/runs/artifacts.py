@@ -49,7 +49,7 @@ async def gather(session: AsyncSession, run: str) -> Findings:
     found = await service.show_run(session, run)
     if not found.state.is_end:
         raise ConflictError(f"run '{run}' is {found.state}: its artifacts can be downloaded when it has ended")
-    events = await service.list_events(session, run, 0, EVERYTHING)
+    events = await service.list_events(session, run, 0, EVERYTHING, most_chars=None)
     return Findings(run=found, events=tuple(events), metrics=await read_metrics(session, run))
 
 

@@ -1,8 +1,9 @@
 """What is asked of the tables of runs and events."""
 
 from collections.abc import Collection, Sequence
+from itertools import accumulate
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import Text, cast, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fedward_server.errors import NotFoundError
@@ -40,10 +41,30 @@ async def newest_runs(session: AsyncSession, state: RunState | None, limit: int)
     return (await session.scalars(query)).all()
 
 
-async def events_after(session: AsyncSession, run: str, after: int, limit: int) -> Sequence[EventRow]:
-    """Events of a run behind a sequence number, in order."""
+async def events_after(
+    session: AsyncSession, run: str, after: int, limit: int, *, most_chars: int | None = None
+) -> Sequence[EventRow]:
+    """Events of a run behind a sequence number, in order.
+
+    Args:
+        session: A transaction.
+        run: The run.
+        after: The sequence number.
+        limit: The most events.
+        most_chars: The most characters of all of them together, as JSON, though there is always one; left out, any
+            number.
+    """
+    if most_chars is not None:
+        limit = await _num_within(session, run, after, limit, most_chars)
     query = select(EventRow).where(EventRow.run == run, EventRow.sequence > after)
     return (await session.scalars(query.order_by(EventRow.sequence).limit(limit))).all()
+
+
+async def _num_within(session: AsyncSession, run: str, after: int, limit: int, most_chars: int) -> int:
+    """How many events come to no more than so many characters; only their lengths leave the database."""
+    query = select(func.length(cast(EventRow.event, Text))).where(EventRow.run == run, EventRow.sequence > after)
+    lengths = (await session.scalars(query.order_by(EventRow.sequence).limit(limit))).all()
+    return max(1, sum(total <= most_chars for total in accumulate(lengths)))
 
 
 async def events_of_kinds(session: AsyncSession, run: str, kinds: Collection[str]) -> Sequence[EventRow]:

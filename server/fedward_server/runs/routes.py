@@ -78,7 +78,7 @@ async def resume_run(run: str, database: Tables) -> Run:
 async def list_events(
     run: str, database: Tables, after: After = 0, limit: Annotated[int, Query(ge=1, le=10_000)] = 1000
 ) -> list[RunEvent]:
-    """Events behind a sequence number, in order."""
+    """Events behind a sequence number, in order: where they are large, fewer than `limit`, and none behind the last."""
     async with database.reading() as session:
         return await service.list_events(session, run, after, limit)
 

@@ -19,6 +19,8 @@ from fedward_server.studies.queries import study_named
 from fedward_server.studies.service import as_study, fit_spec
 
 DEPLOYMENT = "deployment"  # the engine that works with enrolled sites
+# Decided here: what one answer holds of events is in memory many times over, and sites choose how long theirs are.
+MOST_CHARS = 8 * 2**20
 UNDER_WAY = (RunState.SUBMITTED, RunState.RECRUITING, *WORKING)
 
 
@@ -119,14 +121,16 @@ async def show_run(session: AsyncSession, run: str) -> RunWithSpec:
     return RunWithSpec(**as_run(row).model_dump(), spec=row.spec)
 
 
-async def list_events(session: AsyncSession, run: str, after: int, limit: int) -> list[RunEvent]:
-    """Events of a run behind a sequence number, in order.
+async def list_events(
+    session: AsyncSession, run: str, after: int, limit: int, *, most_chars: int | None = MOST_CHARS
+) -> list[RunEvent]:
+    """Events of a run behind a sequence number, in order; where they are large, fewer than asked for, but not none.
 
     Raises:
         NotFoundError: There is no such run.
     """
     await queries.run_named(session, run)
-    rows = await queries.events_after(session, run, after, limit)
+    rows = await queries.events_after(session, run, after, limit, most_chars=most_chars)
     return [RunEvent(sequence=row.sequence, **row.event) for row in rows]
 
 

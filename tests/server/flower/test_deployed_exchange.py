@@ -17,7 +17,7 @@ from fedward_core.engine import Job
 from fedward_core.order import Order, Reply, Work
 from fedward_core.refusal import REFUSED, Ground, Refusal
 from fedward_core.spec import Spec
-from fedward_server.flower import deployed_exchange, patient_grid, roster
+from fedward_server.flower import deployed_exchange, exchange, patient_grid, roster
 from fedward_server.flower.deployed_exchange import DeployedExchange, pause_after
 from fedward_server.flower.exchange import GridExchange
 from fedward_server.flower.patient_grid import PatientGrid
@@ -362,3 +362,12 @@ def test_an_answer_that_broke_off_on_its_way_is_asked_for_again(tmp_path: Path, 
 
 def test_the_longer_a_look_takes_the_longer_until_the_next() -> None:
     assert [pause_after(seconds) for seconds in (0.0, 0.005, 0.05, 5.0)] == pytest.approx([0.1, 0.1, 0.15, 1.0])
+
+
+def test_a_reply_of_more_words_than_anybody_needs_is_none() -> None:
+    order = Message(content=RecordDict(), dst_node_id=1, message_type="query")
+    for size, fault in ((1000, False), (2**20, True)):
+        reply = Reply(site="x" * size, work=Work.EVALUATE)
+        records = RecordDict({"reply": ConfigRecord({"json": reply.model_dump_json()})})
+        answer = exchange._answer("north", Message(content=records, reply_to=order))
+        assert (answer.reply is None) is fault

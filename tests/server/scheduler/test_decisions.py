@@ -11,7 +11,7 @@ from fedward_core.spec import Spec
 from fedward_server.engines.attempts import Outcome
 from fedward_server.runs.models import CreateRunRequest
 from fedward_server.runs.queries import ask_until, events_after, run_named
-from fedward_server.runs.service import pause_run, resume_run, stop_run, submit_run
+from fedward_server.runs.service import list_events, pause_run, resume_run, stop_run, submit_run
 from fedward_server.runs.states import RunState, move_run
 from fedward_server.scheduler.task import lease_task, write_back
 from fedward_server.scheduler.work import GRACE_S, MAX_CRASHES
@@ -205,6 +205,23 @@ def test_each_event_is_taken_once_and_a_line_without_an_end_waits(in_office: Any
         tell(office, ROUND[10:] + "\n")
         await office.step_to("running")
         assert len(await kinds(office)) == before + 2
+
+    in_office(check)
+
+
+def test_an_answer_holds_few_events_where_they_are_large_and_asking_on_gives_all(in_office: Any) -> None:
+    async def check(office: Any) -> None:
+        await office.step_to("running")
+        sizes = (10, 50_000, 10, 10, 150_000, 10)
+        for size in sizes:
+            tell(office, json.dumps({"kind": "warning", "time_s": 0.0, "facts": {"reason": "x" * size}}) + "\n")
+        await office.step_to("running")
+        pages, seen = [], 0
+        async with office.database.reading() as session:
+            while page := await list_events(session, "run-1", seen, 1000, most_chars=100_000):
+                pages.append([len(event.facts["reason"]) for event in page if event.kind == "warning"])
+                seen = page[-1].sequence
+        assert pages == [[10, 50_000, 10, 10], [150_000], [10]]
 
     in_office(check)
 
