@@ -81,7 +81,9 @@ def read_frozen(weights: FrozenWeights) -> dict[str, "Array"]:
 
 
 def noted_beside(weights: FrozenWeights) -> dict[str, Any]:
-    """What Fedward noted in a file that it wrote, e.g. ``plan``, of the stage that it was trained in; else nothing.
+    """What Fedward noted in a file that it wrote: the ``plan`` of the stage, or of an exported ``model`` what it is.
+
+    Of a file that others wrote it is nothing.
 
     Raises:
         CheckpointError: As of :func:`read_frozen`, but for the digest, which is not looked at.
@@ -90,10 +92,11 @@ def noted_beside(weights: FrozenWeights) -> dict[str, Any]:
     try:
         _refuse_pickle(path)
         with safe_open(path, framework="np") as file:
-            facts = json.loads((file.metadata() or {}).get("facts", "{}"))
+            metadata = file.metadata() or {}
+            facts = json.loads(metadata.get("facts", "{}"))
     except (OSError, SafetensorError, ValueError) as error:
         raise _unreadable(path, error) from error
-    return facts if isinstance(facts, dict) else {}
+    return (facts if isinstance(facts, dict) else {}) | _described(metadata.get("model", ""))
 
 
 def noted_classes(weights: FrozenWeights) -> tuple[str, ...]:
@@ -102,8 +105,9 @@ def noted_classes(weights: FrozenWeights) -> tuple[str, ...]:
     Raises:
         CheckpointError: As of :func:`noted_beside`.
     """
-    plan = noted_beside(weights).get("plan", {})
-    return tuple(plan.get("contract", {}).get("classes", ()))
+    noted = noted_beside(weights)
+    stage = noted.get("plan") or noted.get("model", {})
+    return tuple(stage.get("contract", {}).get("classes", ()))
 
 
 def file_digest(path: Path) -> str:
@@ -170,6 +174,15 @@ def _find(weights: FrozenWeights, *also: Path) -> Path:
         f"no frozen weights '{weights.name}{SUFFIX}' on this machine: put the file with sha256 {weights.sha256} into "
         f"the folder that {FOLDERS} names, or into 'weights' beneath the working folder"
     )
+
+
+def _described(text: str) -> dict[str, Any]:
+    """The description of an exported model; nothing where others have written something else by this name."""
+    try:
+        model = json.loads(text)
+    except ValueError:
+        return {}
+    return {"model": model} if isinstance(model, dict) else {}
 
 
 def _refuse_pickle(path: Path) -> None:

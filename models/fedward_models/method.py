@@ -140,10 +140,14 @@ class Method(nn.Module):
     Attributes:
         need: What the method reads, as its configuration says; one that needs images reads what its backbone reads.
         backbone: The network it trains.
+        head_features: What its head reads of the backbone: ``pooled`` features, or the ``class_token``.
+        normalisation: What its network's pixels are standardised by: a published standard, or as the ``site`` does.
     """
 
     need: ClassVar[DataNeed] = DataNeed.IMAGE
     backbone: "Backbone"
+    head_features: str = "pooled"
+    normalisation: str = "site"
 
     def prepare(self, batch: Batch, rng: torch.Generator) -> Batch:  # noqa: ARG002 - the signature of the family
         """Make every random draw of a step, once. By default there is none.

@@ -8,6 +8,7 @@ from fedward_models.backbones.backbone import Backbone
 from fedward_models.backbones.clip_vit.clip_vit import CLIPViT
 from fedward_models.backbones.vit.vit import ViT
 from fedward_models.towers.clip_image import image_entries, is_clip
+from fedward_models.towers.features import Features
 from fedward_models.weights import load_arrays
 
 _BACKBONE = "backbone."
@@ -39,10 +40,24 @@ def load_backbone(backbone: Backbone, arrays: Mapping[str, Array], *, name: str)
         ) from error
 
 
+def features_of_classifier(backbone: Backbone, arrays: Mapping[str, Array]) -> Features:
+    """What the classifier of a file was trained on.
+
+    timm's transformers norm all tokens by ``norm`` where the classifier reads the class token, and the mean of the
+    patch tokens by ``fc_norm`` where it reads that.
+    """
+    timm = isinstance(backbone, ViT) and not _is_of_fedward(arrays)
+    return "class_token" if timm and "norm.weight" in arrays else "pooled"
+
+
+def _is_of_fedward(arrays: Mapping[str, Array]) -> bool:
+    return any(name.startswith(_BACKBONE) for name in arrays)
+
+
 def _entries(backbone: Backbone, arrays: Mapping[str, Array]) -> list[tuple[str, Array]]:
     if isinstance(backbone, CLIPViT) and is_clip(arrays):
         return list(image_entries(arrays).items())
-    if any(name.startswith(_BACKBONE) for name in arrays):
+    if _is_of_fedward(arrays):
         return [(name.removeprefix(_BACKBONE), a) for name, a in arrays.items() if name.startswith(_BACKBONE)]
     return [(_our_name(backbone, name), a) for name, a in arrays.items() if not name.startswith(_CLASSIFIERS)]
 

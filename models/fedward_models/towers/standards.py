@@ -30,6 +30,11 @@ def standardised(pixels: Tensor, standard: str) -> Tensor:
     return (pixels - mean) / std
 
 
+def standard_note(standard: str) -> str:
+    """What a plan, and so the files of a run, tell of a standard that is not the site's."""
+    return f"pixels are standardised by '{standard}'"
+
+
 def standard_of(setting: str | None, backbone: Backbone, *, channels: int) -> str:
     """What a frozen network's pixels are standardised by: a name in :data:`STANDARDS`, or ``site``.
 

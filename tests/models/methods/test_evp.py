@@ -12,6 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from fedward_core import registry
@@ -31,6 +32,7 @@ from fedward_models.methods.evp.matching import count_answers, match_classes
 from fedward_models.methods.evp.prompt import Prompt, border_mask
 from fedward_models.methods.evp.tower import TextHead
 from fedward_models.towers.clip_text import class_texts
+from fedward_models.towers.standards import standardised
 from fedward_models.training.fit import fit
 from fedward_models.training.phase import Phase
 from fedward_models.training.schedule import learning_rate
@@ -450,6 +452,54 @@ def test_a_residual_network_of_torchvision_is_prompted_through_some_of_its_class
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     expected = classes(source((pixels - mean.view(3, 1, 1)) / std.view(3, 1, 1)))[:, [5, 0, 3]]
     torch.testing.assert_close(method.scores(batch), expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("pool", ["token", "avg"])
+def test_a_transformer_of_timm_is_read_where_its_classifier_was_trained(folder: Path, pool: str) -> None:
+    """On the class token, as in DeiT, with a ``norm``, or on the mean of the patches, with an ``fc_norm``."""
+    with seeded(2):
+        published = VisionTransformer(
+            img_size=32, patch_size=8, embed_dim=16, depth=1, num_heads=2, num_classes=3, global_pool=pool
+        ).eval()
+        for parameter in published.parameters():
+            torch.nn.init.normal_(parameter, std=0.5)
+    weights = stored(folder, published.state_dict())
+    method, batch = build(weights=weights, placement="overlay", normalisation="imagenet"), pictures()
+    seen = standardised((batch.images * batch.std + batch.mean).clamp(0, 1), "imagenet")
+    torch.testing.assert_close(method.scores(batch), published(seen), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(method.answers(batch), published(seen), atol=1e-4, rtol=1e-4)
+
+
+def probe(**settings: Any) -> Method:
+    config = registry.resolve("methods", "probe").default(weights="as_built", **settings)
+    built = config.build(backbone=network(), contract=COLOUR)
+    assert isinstance(built, Method)
+    return built
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"features": "class_token"}, "trained on the class token"),
+        ({"normalisation": "clip"}, "set normalisation: clip"),
+    ],
+)
+def test_a_probe_that_reads_otherwise_is_refused(folder: Path, settings: dict[str, Any], message: str) -> None:
+    """As the previous stage, and as a file of a run or an exported one."""
+    source = probe(**settings)
+    with pytest.raises(SpecError, match=message):
+        build(weights="previous").inherit(source.state_dict(), source)
+    plan = {"plan": {"notes": source.notes}}
+    for metadata in ({"facts": json.dumps(plan)}, {"model": json.dumps({"method": {"name": "probe", **settings}})}):
+        save_file(source.state_dict(), path := folder / "probed.safetensors", metadata=metadata)
+        with pytest.raises(CheckpointError, match=message):
+            build(weights=FrozenWeights(name="probed", sha256=file_digest(path)))
+
+
+def test_a_probe_that_reads_as_evp_does_is_taken() -> None:
+    source, method = probe(normalisation="clip"), build(weights="previous", normalisation="clip", placement="overlay")
+    method.inherit(source.state_dict(), source)
+    torch.testing.assert_close(method.predict_batch(pictures()), source.predict_batch(pictures()))
 
 
 def test_weights_of_another_network_are_refused(folder: Path) -> None:

@@ -34,9 +34,11 @@ from fedward_models.method import Batch, Clock, Method, StepOutput
 from fedward_models.methods.evp.canvas import check_crop, cropped, resized
 from fedward_models.methods.evp.config import EVPConfig
 from fedward_models.methods.evp.diversity import diversified
-from fedward_models.methods.evp.heads import build_head
+from fedward_models.methods.evp.heads import build_head, features_read
 from fedward_models.methods.evp.prompt import Prompt, published_free_px
+from fedward_models.methods.evp.reading import check_noted, check_previous
 from fedward_models.methods.evp.tower import ClassifierHead
+from fedward_models.towers.features import read_features
 from fedward_models.towers.frozen_backbone import FrozenBackbone
 from fedward_models.towers.image_file import load_backbone
 from fedward_models.towers.standards import standard_of, standardised
@@ -52,6 +54,7 @@ class EVP(Method):
         config: Its settings.
         backbone: Frozen; part of the state unless a file holds it.
         head: Frozen too.
+        features: What the head reads of the backbone: what the classifier of a file was trained on.
         prompt: All that is trained, and all that travels.
 
     Raises:
@@ -70,7 +73,10 @@ class EVP(Method):
             load_backbone(backbone, arrays, name=config.weights.name)
         self.backbone = FrozenBackbone(backbone, inside=arrays is None)
         self.head: nn.Module = build_head(config, backbone, contract, arrays)
+        self.features = features_read(config, backbone, arrays)
         self.normalisation = standard_of(config.normalisation, backbone, channels=contract.channels)
+        if isinstance(config.weights, FrozenWeights) and config.head == "classifier":
+            check_noted(config.weights, normalisation=self.normalisation)
         channels = CHANNELS if isinstance(backbone, CLIPViT) else contract.channels
         self.free_px = config.image_px or published_free_px(backbone.image_px)
         check_crop(config, self.free_px)
@@ -113,7 +119,7 @@ class EVP(Method):
 
     def scores(self, batch: Batch) -> Tensor:
         """(B, K) logits of a batch, mirrored and cropped as it was prepared."""
-        logits: Tensor = self.head(self.backbone(self.prompted(batch)))
+        logits: Tensor = self.head(self._read(self.prompted(batch)))
         return logits
 
     def prompted(self, batch: Batch) -> Tensor:
@@ -180,7 +186,8 @@ class EVP(Method):
         """Freeze the network of the stage before; a stage of evp on the same network is taken over whole.
 
         Raises:
-            SpecError: The previous stage is evp with another network or another border.
+            SpecError: The previous stage is evp with another network or another border, or a probe whose head reads the
+                class token, or its network saw pixels of another standard.
             CheckpointError: An entry is missing or has another shape.
         """
         if isinstance(source, EVP):
@@ -191,6 +198,7 @@ class EVP(Method):
                 "evp with weights of its own has nothing to take over from another method: use start_from: scratch, or "
                 "weights: previous"
             )
+        check_previous(self, source, with_head=self.config.head == "classifier")
         return self._frozen_from(state)
 
     def _frozen_from(self, state: Mapping[str, Tensor]) -> Inheritance:
@@ -210,8 +218,11 @@ class EVP(Method):
     def _plain_features(self, batch: Batch) -> Tensor:
         """(B, E) of whole images, as large as the network takes them, without a prompt."""
         pixels = resized(self._pixels(batch), self.prompt.canvas_px)
-        features: Tensor = self.backbone(self._standardised(pixels, batch))
-        return features
+        return self._read(self._standardised(pixels, batch))
+
+    def _read(self, images: Tensor) -> Tensor:
+        """What the head reads of the frozen network, (B, E)."""
+        return read_features(self.backbone.network, images, self.features)
 
     def _standardised(self, pixels: Tensor, batch: Batch) -> Tensor:
         if self.normalisation == "site":

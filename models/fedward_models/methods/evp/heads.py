@@ -14,6 +14,8 @@ from fedward_models.frozen import FrozenWeights, noted_classes, read_frozen
 from fedward_models.methods.evp.config import EVPConfig
 from fedward_models.methods.evp.tower import CLIP_SCALE, ClassifierHead, TextHead, load_classifier
 from fedward_models.towers.clip_text import class_embeddings
+from fedward_models.towers.features import Features, width_of
+from fedward_models.towers.image_file import features_of_classifier
 
 
 def build_head(config: EVPConfig, backbone: Backbone, contract: Contract, arrays: Arrays | None) -> nn.Module:
@@ -33,7 +35,7 @@ def build_head(config: EVPConfig, backbone: Backbone, contract: Contract, arrays
         return _text_head(config, backbone, contract, arrays)
     source_classes = config.source_classes or len(contract.classes)
     head = ClassifierHead(
-        features=backbone.num_features,
+        features=width_of(backbone, features_read(config, backbone, arrays)),
         classes=source_classes,
         mapping=_checked_mapping(config, len(contract.classes), source_classes),
         inside=arrays is None,
@@ -43,6 +45,19 @@ def build_head(config: EVPConfig, backbone: Backbone, contract: Contract, arrays
         if config.mapping is None:
             _check_order(config.weights, contract)
     return head
+
+
+def features_read(config: EVPConfig, backbone: Backbone, arrays: Arrays | None) -> Features:
+    """What the head reads of the backbone.
+
+    Args:
+        config: The method's settings.
+        backbone: Gives the features.
+        arrays: The frozen file; None where the head is part of the state, which reads pooled features.
+    """
+    if arrays is None or config.head == "text":
+        return "pooled"
+    return features_of_classifier(backbone, arrays)
 
 
 def _check_order(weights: FrozenWeights, contract: Contract) -> None:

@@ -32,12 +32,12 @@ from fedward_models.losses.focal_dice import focal_loss, joined, soft_dice
 from fedward_models.losses.label_losses import classification_loss, multi_label_loss
 from fedward_models.method import Batch, Clock, Method, StepOutput
 from fedward_models.methods.probe.config import DecoderSettings, ProbeConfig
-from fedward_models.methods.probe.features import read_features, width_of
 from fedward_models.methods.probe.mask_measures import box_precisions, dice_of_every_image
 from fedward_models.methods.probe.segmenting import build_decoder, kind_of, read_maps, resized
+from fedward_models.towers.features import NOT_POOLED_NOTE, read_features, width_of
 from fedward_models.towers.frozen_backbone import FrozenBackbone
 from fedward_models.towers.image_file import load_backbone
-from fedward_models.towers.standards import standard_of, standardised
+from fedward_models.towers.standards import standard_note, standard_of, standardised
 from fedward_models.weights import arrays_of
 
 
@@ -61,6 +61,7 @@ class Probe(Method):
         super().__init__()
         _refuse_settings_without_effect(config, contract)
         self.config, self.task = config, contract.task
+        self.head_features = config.features
         self.normalisation = standard_of(config.normalisation, backbone, channels=contract.channels)
         if isinstance(config.weights, FrozenWeights):
             load_backbone(backbone, read_frozen(config.weights), name=config.weights.name)
@@ -144,12 +145,14 @@ class Probe(Method):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Which frozen backbone, by digest."""
+        """Which frozen backbone, by digest, and how the head reads it, where that is not as usual."""
         weights = self.config.weights
+        token = (NOT_POOLED_NOTE,) if self.config.features == "class_token" else ()
+        standard = (standard_note(self.normalisation),) if self.standardises else ()
         if isinstance(weights, FrozenWeights):
-            return (weights.note("frozen backbone"),)
+            return (weights.note("frozen backbone"), *token, *standard)
         origin = "the previous stage's" if weights == "previous" else "as built from the seed"
-        return (f"frozen backbone: {origin}, digest {digest(arrays_of(self.backbone.network))}",)
+        return (f"frozen backbone: {origin}, digest {digest(arrays_of(self.backbone.network))}", *token, *standard)
 
     def inherit(self, state: Mapping[str, Tensor], source: Method) -> Inheritance:
         """Freeze the backbone of the stage before; of another probe the head is taken over too, if settings say so.

@@ -1,4 +1,4 @@
-"""What a linear head reads of a frozen backbone.
+"""What a linear head reads of a frozen backbone: one that is trained on it, or one that came with it in a file.
 
 Letters: B batch, E features.
 """
@@ -13,6 +13,9 @@ from fedward_models.backbones.clip_vit.clip_vit import CLIPViT
 from fedward_models.backbones.patch_transformer import PatchTransformer
 
 Features = Literal["pooled", "class_token"]
+
+NOT_POOLED_NOTE = "the head reads the class token"
+"""In a plan, and so in the files of a run, which tell no settings."""
 
 
 def width_of(backbone: Backbone, features: Features) -> int:
