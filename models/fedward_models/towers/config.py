@@ -18,7 +18,7 @@ class TextTowerConfig(Frozen):
     Attributes:
         width: E.
         depth: Layers; of weights that have more, the first.
-        heads: Attention heads; they divide the width.
+        heads: Attention heads; they divide the width. Beside ``weights`` they must be named, as no file tells them.
         mlp_ratio: Hidden units over the width.
         dropout: Of states and of attention. 0.1 in BERT and in MGCA.
         max_tokens: T, the first and the last piece counted; a longer report loses its end. 112 in MGCA.
@@ -44,6 +44,11 @@ class TextTowerConfig(Frozen):
         if self.width % self.heads:
             raise ValueError(
                 f"width {self.width} does not divide into {self.heads} heads: choose a multiple of 'heads'"
+            )
+        if self.weights and "heads" not in self.model_fields_set:
+            raise ValueError(
+                "weights do not tell their number of heads, and another one gives other features without an error: set "
+                "'heads' to theirs, which is 12 for BERT-base and mostly width / 64"
             )
         if self.weights and not self.vocabulary:
             raise ValueError("weights need the vocabulary that they were trained with: name its file in 'vocabulary'")

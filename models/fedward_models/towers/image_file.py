@@ -6,12 +6,14 @@ from fedward_core.arrays import Array
 from fedward_core.errors import CheckpointError
 from fedward_models.backbones.backbone import Backbone
 from fedward_models.backbones.clip_vit.clip_vit import CLIPViT
+from fedward_models.backbones.transformer_config import TransformerConfig
 from fedward_models.backbones.vit.vit import ViT
 from fedward_models.towers.clip_image import image_entries, is_clip
 from fedward_models.towers.features import Features
 from fedward_models.weights import load_arrays
 
 _BACKBONE = "backbone."
+_WIDEST_HEAD = 104  # ViT-bigG of open_clip; the default of three heads is wider at every published width but 192
 _CLASSIFIERS = ("head.", "fc.")  # of timm's transformers, and of torchvision's and timm's residual networks
 
 
@@ -27,8 +29,10 @@ def load_backbone(backbone: Backbone, arrays: Mapping[str, Array], *, name: str)
         name: Its name, for messages.
 
     Raises:
-        CheckpointError: The file holds another network.
+        CheckpointError: The file holds another network, or a published transformer and the backbone has too few heads.
     """
+    if not _is_of_fedward(arrays):
+        _check_heads(backbone, name)
     own = backbone.state_dict()
     entries = {key: _grey(array, own[key].shape) if key in own else array for key, array in _entries(backbone, arrays)}
     try:
@@ -48,6 +52,19 @@ def features_of_classifier(backbone: Backbone, arrays: Mapping[str, Array]) -> F
     """
     timm = isinstance(backbone, ViT) and not _is_of_fedward(arrays)
     return "class_token" if timm and "norm.weight" in arrays else "pooled"
+
+
+def _check_heads(backbone: Backbone, name: str) -> None:
+    """A file does not tell its heads, and another number that divides the width gives other features."""
+    config = getattr(backbone, "config", None)
+    if not isinstance(config, TransformerConfig):
+        return
+    if (channels := config.width // config.heads) > _WIDEST_HEAD:
+        raise CheckpointError(
+            f"the backbone's {config.heads} heads of {channels} channels are not those of '{name}', as no published "
+            f"transformer has more than {_WIDEST_HEAD} to a head: set the backbone's heads to the file's, mostly "
+            "width / 64"
+        )
 
 
 def _is_of_fedward(arrays: Mapping[str, Array]) -> bool:

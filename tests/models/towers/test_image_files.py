@@ -31,6 +31,14 @@ def test_a_transformer_of_timm_becomes_the_image_tower() -> None:
     torch.testing.assert_close(tokens, published.forward_features(images), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("width", [384, 768])
+def test_the_default_number_of_heads_is_not_taken_for_a_published_one(width: int) -> None:
+    with torch.device("meta"):
+        backbone = ViTConfig(width=width, depth=1).build(image_px=16, channels=3)
+    with pytest.raises(CheckpointError, match=f"3 heads of {width // 3} channels are not those of 'deit'.*set the"):
+        load_backbone(backbone, {"cls_token": np.zeros((1, 1, width))}, name="deit")
+
+
 @torch.no_grad()
 def test_kernels_of_colours_give_for_grey_images_what_three_equal_channels_would() -> None:
     colour, grey = (TINY.build(image_px=32, channels=channels).eval() for channels in (3, 1))

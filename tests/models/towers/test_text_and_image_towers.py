@@ -138,7 +138,17 @@ def test_another_digest_and_a_pickled_checkpoint_are_refused(folder: Path) -> No
 
 def test_weights_without_their_vocabulary_are_refused() -> None:
     with pytest.raises(ValueError, match="weights need the vocabulary"):
-        TextTowerConfig(weights=FrozenWeights(name="bert", sha256="0" * 64))
+        TextTowerConfig(heads=4, weights=FrozenWeights(name="bert", sha256="0" * 64))
+
+
+def test_weights_without_their_number_of_heads_are_refused() -> None:
+    """4 would divide 768 too; a spec that is written down and read again names them."""
+    named = {"name": "bert", "sha256": "0" * 64}
+    values = {"width": 768, "weights": named, "vocabulary": named}
+    with pytest.raises(ValueError, match="set 'heads' to theirs"):
+        TextTowerConfig.model_validate(values)
+    config = TextTowerConfig.model_validate({**values, "heads": 4})
+    assert TextTowerConfig.model_validate_json(config.model_dump_json()) == config
 
 
 def test_published_towers_have_the_published_numbers_of_parameters() -> None:
