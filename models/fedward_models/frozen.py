@@ -63,8 +63,8 @@ def read_frozen(weights: FrozenWeights) -> dict[str, "Array"]:
     """Find a file, check its digest, and read it.
 
     Raises:
-        CheckpointError: There is no such file, its digest is another, or it is no safetensors file; messages name the
-            file without its folder.
+        CheckpointError: There is no such file, its digest is another, it is no safetensors file, or holds numbers that
+            are not finite; messages name the file without its folder.
     """
     path = _find(weights)
     try:
@@ -77,7 +77,9 @@ def read_frozen(weights: FrozenWeights) -> dict[str, "Array"]:
             f"the frozen weights '{path.name}' are not those that the spec names: expected sha256 {weights.sha256}, "
             f"found {found}. Fetch the right file, or correct the digest in the spec"
         )
-    return _read(path)
+    arrays = _read(path)
+    _refuse_infinite(arrays, path)
+    return arrays
 
 
 def noted_beside(weights: FrozenWeights) -> dict[str, Any]:
@@ -202,6 +204,18 @@ def _read(path: Path) -> dict[str, "Array"]:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
     except (OSError, SafetensorError, TypeError) as error:  # numpy knows no bfloat16: a TypeError
         raise _unreadable(path, error) from error
+
+
+def _refuse_infinite(arrays: Mapping[str, "Array"], path: Path) -> None:
+    """Training would end as diverged, and its learning rate would be blamed."""
+    from numpy import isfinite  # noqa: PLC0415 - slow to import, and settings that name weights need none
+
+    for name, array in arrays.items():
+        if not isfinite(array).all():
+            raise CheckpointError(
+                f"the frozen weights '{path.name}' hold numbers in '{name}' that are not finite: the training that "
+                "wrote them diverged, or they left the range of 16 bits. Name another file"
+            )
 
 
 def _unreadable(path: Path, error: Exception) -> CheckpointError:

@@ -101,6 +101,15 @@ def test_a_pickle_is_refused_under_any_name_and_never_opened(folder: Path, suffi
     assert not Trap.opened
 
 
+@pytest.mark.parametrize(("number", "width"), [(np.nan, np.float32), (np.inf, np.float16), (-np.inf, np.float64)])
+def test_numbers_that_are_not_finite_are_refused_by_their_entry(folder: Path, number: float, width: type) -> None:
+    path = folder / "teacher.safetensors"
+    save_file({"good": np.arange(3), "bad.bias": np.array([0, number], dtype=width)}, path)
+    with pytest.raises(CheckpointError, match=r"'teacher.safetensors' hold numbers in 'bad.bias' .* not fin") as raised:
+        read_frozen(FrozenWeights(name="teacher", sha256=file_digest(path)))
+    assert str(folder) not in str(raised.value)
+
+
 def test_a_damaged_file_is_refused(folder: Path) -> None:
     path = folder / "teacher.safetensors"
     path.write_bytes(b"\x10\x00\x00\x00\x00\x00\x00\x00nonsense")
