@@ -663,6 +663,29 @@ def test_embeddings_may_come_as_a_file_of_their_own(folder: Path) -> None:
         build(weights=weights, head="text", embeddings=bad)
 
 
+@pytest.mark.parametrize(
+    ("scale", "found"), [(torch.tensor(50.0), "50"), (torch.tensor([1000.0]), "1000"), (torch.ones(2), "1, 1")]
+)
+def test_a_scale_that_is_no_logarithm_is_refused(folder: Path, scale: Tensor, found: str) -> None:
+    """A file may also hold it with one axis, as some programs write every number."""
+    weights = stored(folder, {f"backbone.{n}": t for n, t in network("vit").state_dict().items()})
+    head = {"embeddings": torch.randn(3, 16)}
+    with pytest.raises(CheckpointError, match=f"natural logarithm .* at most 10, found {found}$"):
+        build(weights=weights, head="text", embeddings=stored(folder, {**head, "logit_scale": scale}, "bad"))
+    one = stored(folder, {**head, "logit_scale": torch.tensor([2.0])}, "one")
+    assert build(weights=weights, head="text", embeddings=one).head.scale == pytest.approx(np.exp(2.0))
+
+
+def test_embeddings_that_are_not_finite_are_refused(folder: Path) -> None:
+    weights = stored(folder, {f"backbone.{n}": t for n, t in network("vit").state_dict().items()})
+    with pytest.raises(CheckpointError, match=r"'bad.safetensors' hold numbers in 'embeddings' that are not finite"):
+        build(
+            weights=weights,
+            head="text",
+            embeddings=stored(folder, {"embeddings": torch.full((3, 16), torch.nan)}, "bad"),
+        )
+
+
 def test_a_file_without_texts_needs_embeddings(folder: Path) -> None:
     weights = stored(folder, {f"backbone.{n}": t for n, t in network("vit").state_dict().items()})
     with pytest.raises(CheckpointError, match="has no text tower of CLIP"):

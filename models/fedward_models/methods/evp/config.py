@@ -23,8 +23,9 @@ class EVPConfig(MethodConfig):
             that every site holds, by its digest; or a network ``as_built`` from the run's seed, for trials only.
         head: What reads the features: the frozen ``classifier``, or the similarity with embeddings of the classes'
             ``text``, as for CLIP.
-        embeddings: A file with the matrix ``embeddings`` (classes, features), and ``logit_scale`` if it is not that of
-            CLIP; None to embed the class names by the text tower in ``weights``.
+        embeddings: A file with the matrix ``embeddings`` (classes, features), and ``logit_scale``, the natural
+            logarithm of what cosines are multiplied by, if that is not CLIP's 100; None to embed the class names by the
+            text tower in ``weights``.
         template: What is said of a class, with ``{}`` for its name; that of EVP's released code.
         source_classes: Classes of the frozen classifier; None for as many as the study has.
         mapping: The classifier's class that stands for each of the study's, e.g. from ``match_classes``; None for the

@@ -5,7 +5,7 @@ from math import exp
 import torch
 from torch import nn
 
-from fedward_core.arrays import Arrays
+from fedward_core.arrays import Array, Arrays
 from fedward_core.cards import Contract
 from fedward_core.errors import CheckpointError, SpecError
 from fedward_models.backbones.backbone import Backbone
@@ -16,6 +16,8 @@ from fedward_models.methods.evp.tower import CLIP_SCALE, ClassifierHead, TextHea
 from fedward_models.towers.clip_text import class_embeddings
 from fedward_models.towers.features import Features, width_of
 from fedward_models.towers.image_file import features_of_classifier
+
+_LARGEST_LOGARITHM = 10  # a scale of 22,026; CLIP holds its own to 100
 
 
 def build_head(config: EVPConfig, backbone: Backbone, contract: Contract, arrays: Arrays | None) -> nn.Module:
@@ -102,4 +104,15 @@ def _text_head(config: EVPConfig, backbone: Backbone, contract: Contract, arrays
             f"the class embeddings have shape {tuple(embeddings.shape)}, expected {expected}: one row for each class, "
             "as wide as the backbone's features"
         )
-    return TextHead(embeddings, scale=CLIP_SCALE if scale is None else exp(float(scale)))
+    return TextHead(embeddings, scale=CLIP_SCALE if scale is None else _scale_of(scale))
+
+
+def _scale_of(logit_scale: Array) -> float:
+    """What cosines are multiplied by; a file holds its logarithm, as CLIP's do."""
+    logarithms = [float(value) for value in logit_scale.flat]
+    if len(logarithms) != 1 or not abs(logarithms[0]) <= _LARGEST_LOGARITHM:
+        raise CheckpointError(
+            "'logit_scale' is the natural logarithm of what cosines are multiplied by, 4.605 for CLIP's 100: expected "
+            f"one number of at most {_LARGEST_LOGARITHM}, found {', '.join(f'{value:g}' for value in logarithms[:3])}"
+        )
+    return exp(logarithms[0])
