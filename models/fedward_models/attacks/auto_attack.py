@@ -7,6 +7,7 @@ cross-entropy, then targeted APGD and FAB with nine classes each, then Square wi
 
 import importlib
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
@@ -47,6 +48,18 @@ def ensemble(num_classes: int) -> Ensemble:
     return Ensemble(attacks=("apgd-ce", "apgd-t", "fab-t", "square"), targets=targets)
 
 
+def installed_package() -> Any:
+    """The package, so that its lack is noticed before a training whose evaluation needs it.
+
+    Raises:
+        SpecError: It is not installed.
+    """
+    try:
+        return importlib.import_module("pyautoattack")
+    except ImportError as error:
+        raise SpecError("AutoAttack needs the package 'pyautoattack': install 'fedward[bench]'") from error
+
+
 def auto_attack(  # noqa: PLR0913 - each by name
     logits_of: LogitsOf, pixels: Tensor, labels: Tensor, *, radius: float, num_classes: int, seed: int = 0
 ) -> Tensor:
@@ -66,12 +79,8 @@ def auto_attack(  # noqa: PLR0913 - each by name
     Raises:
         SpecError: The package is not installed.
     """
-    try:
-        package = importlib.import_module("pyautoattack")
-    except ImportError as error:
-        raise SpecError("AutoAttack needs the package 'pyautoattack': install 'fedward[bench]'") from error
     chosen = ensemble(num_classes)
-    attack = package.AutoAttack(
+    attack = installed_package().AutoAttack(
         logits_of,
         norm="Linf",
         eps=radius,

@@ -1,5 +1,6 @@
 """Adversarial training: what is drawn, what is perturbed, what the tricks add, and what is watched."""
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -594,8 +595,18 @@ def test_evaluation_also_measures_attacks_without_gradients_on_demand() -> None:
 @pytest.mark.parametrize("settings", [{"evaluation_square": 5}, {"evaluation_auto_attack": True}])
 def test_attacks_that_paint_squares_are_refused_for_volumes(settings: dict[str, Any]) -> None:
     volumes = Batch(images=torch.randn(5, 1, 4, 4, 4), labels=torch.arange(5) % 3, mean=0.5, std=0.1)
-    with pytest.raises(SpecError, match="found volumes or clips"):
-        build(Linear(), **settings).measures(volumes)
+    method = build(Linear(), **settings)
+    for refused in (method.measures, lambda given: method.prepare(given, torch.Generator())):
+        with pytest.raises(SpecError, match="found volumes or clips"):
+            refused(volumes)
+
+
+def test_a_missing_package_of_auto_attack_is_noticed_before_the_first_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not where a stage is planned, which needs no such package."""
+    monkeypatch.setitem(sys.modules, "pyautoattack", None)
+    method = plain(evaluation_auto_attack=True)
+    with pytest.raises(SpecError, match="pyautoattack"):
+        prepared(method)
 
 
 @pytest.mark.slow

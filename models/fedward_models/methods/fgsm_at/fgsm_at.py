@@ -39,7 +39,7 @@ from fedward_models.methods.fgsm_at.hiding import draw_kept, with_hidden_pixels
 from fedward_models.methods.fgsm_at.pixel_space import classifier_of_pixels, perturbed, pixels_of
 from fedward_models.methods.fgsm_at.under_attack import (
     Attack,
-    check_images,
+    check_attacks,
     description,
     evaluation_attacks,
     gradient_attacks,
@@ -81,7 +81,9 @@ class FGSMAT(Method):
 
         Raises:
             DataError: There are no labels of one class an image, or some are not of the study's classes.
+            SpecError: Evaluation could not attack as the settings say; said before a step is made, not after the round.
         """
+        check_attacks(self.config, batch.images)
         batch.class_numbers(self.num_classes)  # refuses others before a step is made of them
         drawn = {}
         if self.config.mask_ratio:
@@ -152,9 +154,10 @@ class FGSMAT(Method):
         The random starts are the same in every evaluation.
 
         Raises:
-            SpecError: An attack of the settings is for images only, and these are volumes or clips.
+            SpecError: An attack of the settings is for images only, and these are volumes or clips, or its package is
+                not installed.
         """
-        check_images(self.config, batch.images)
+        check_attacks(self.config, batch.images)
         return self._under_attack(batch, evaluation_attacks(self.config, num_classes=self.num_classes))
 
     @property

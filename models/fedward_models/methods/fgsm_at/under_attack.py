@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fedward_core.errors import SpecError
 from fedward_core.robustness import AUTO_ATTACK_ACCURACY, FGSM_ACCURACY, PGD_ACCURACY, SQUARE_ACCURACY
-from fedward_models.attacks.auto_attack import auto_attack, ensemble
+from fedward_models.attacks.auto_attack import auto_attack, ensemble, installed_package
 from fedward_models.attacks.gradient import LogitsOf, input_gradient
 from fedward_models.attacks.perturbation import uniform_starts
 from fedward_models.attacks.pgd import PGD
@@ -62,17 +62,20 @@ def evaluation_attacks(config: FGSMATConfig, *, num_classes: int) -> dict[str, A
     return attacks
 
 
-def check_images(config: FGSMATConfig, pixels: Tensor) -> None:
-    """Refuse to paint squares into volumes and clips.
+def check_attacks(config: FGSMATConfig, pixels: Tensor) -> None:
+    """Make sure that an evaluation can attack as the settings say.
 
     Raises:
-        SpecError: Pixels are not (B, C, H, W), and the settings ask for Square or for AutoAttack, which contains it.
+        SpecError: Pixels are not (B, C, H, W), and the settings ask for Square or for AutoAttack, which contains it; or
+            the package of AutoAttack is not installed.
     """
     if pixels.ndim != 4 and (config.evaluation_square or config.evaluation_auto_attack):
         raise SpecError(
             "Square and AutoAttack attack images, found volumes or clips: set evaluation_square: 0 and "
             "evaluation_auto_attack: false"
         )
+    if config.evaluation_auto_attack:
+        installed_package()
 
 
 def right_under(
