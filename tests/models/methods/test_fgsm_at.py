@@ -192,11 +192,37 @@ def test_evaluation_sees_whole_images() -> None:
     torch.testing.assert_close(method.evaluation_loss(given).mean(), clean_loss(method, batch().images))
 
 
+@pytest.mark.parametrize(
+    "settings", [{"mask_px": 8}, {"mask_px": 9}, {"mask_mode": "grid", "mask_ratio": 0.5, "mask_px": 8}]
+)
+def test_squares_that_cover_a_whole_image_are_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(SpecError, match="images have 8 pixels a side"):
+        build(**settings)
+    build(mask_px=7)
+
+
+def test_squares_that_cover_whole_slices_are_refused_with_the_first_batch() -> None:
+    volumes = Batch(images=torch.randn(5, 1, 4, 4, 4), labels=torch.arange(5) % 3, mean=0.5, std=0.1)
+    with pytest.raises(SpecError, match="images have 4 pixels a side"):
+        build(Linear(), mask_px=4).prepare(volumes, torch.Generator().manual_seed(0))
+
+
 def test_without_a_mask_nothing_is_drawn_and_training_is_plain() -> None:
-    """Check 12."""
-    method = plain()
+    """Check 12: the loss and its gradients are those of a step of FGSM, written out."""
+    method, twin = plain(epsilon=0.1), plain(epsilon=0.1)
     assert prepared(method).drawn == {}
-    assert torch.equal(step(method, prepared(method, 0)), step(method, prepared(method, 1)))
+    labels, pixels = torch.arange(6) % 3, pixels_of(batch()).requires_grad_(True)
+    nn.functional.cross_entropy(twin.logits((pixels - MEAN) / STD), labels).backward()  # type: ignore[no-untyped-call]
+    assert pixels.grad is not None
+    perturbed = (pixels + 0.1 * pixels.grad.sign()).detach().clamp(0, 1)
+    twin.zero_grad()
+    expected = nn.functional.cross_entropy(twin.logits((perturbed - MEAN) / STD), labels)
+    expected.backward()  # type: ignore[no-untyped-call]
+    found = step(method, prepared(method))
+    found.backward()  # type: ignore[no-untyped-call]
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+    for ours, theirs in zip(method.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-4, atol=1e-6)
 
 
 def test_hidden_pixels_are_spared_on_demand() -> None:

@@ -40,7 +40,7 @@ class FGSMATConfig(MethodConfig):
         mask_ratio: The part of the pixels that is hidden in training; 0 for none. Decided here: 0.4.
         mask_mode: ``random`` draws a mask for each image, ``batch`` one for each batch, ``fixed`` one for all images of
             all sites, ``grid`` is a checkerboard, with mask_ratio 0.5. Decided here: ``random``.
-        mask_px: The height and width of the squares that are hidden. Decided here: 1.
+        mask_px: The height and width of the squares that are hidden, less than the image's. Decided here: 1.
         mask_seed: The seed of the ``fixed`` mask, the same at every site.
         mask_value: What hidden pixels show: ``black``, or the ``mean`` of the site's images. Decided here: ``black``.
         perturb_masked: Whether hidden pixels are perturbed too. Decided here: yes.

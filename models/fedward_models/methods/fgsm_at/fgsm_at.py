@@ -35,7 +35,7 @@ from fedward_models.losses.label_losses import classification_loss
 from fedward_models.method import Batch, Clock, Method, StepOutput
 from fedward_models.methods.fgsm_at.config import FGSMATConfig
 from fedward_models.methods.fgsm_at.crafting import CarriedPerturbation, Crafted, craft
-from fedward_models.methods.fgsm_at.hiding import draw_kept, with_hidden_pixels
+from fedward_models.methods.fgsm_at.hiding import check_squares, draw_kept, with_hidden_pixels
 from fedward_models.methods.fgsm_at.pixel_space import classifier_of_pixels, perturbed, pixels_of
 from fedward_models.methods.fgsm_at.under_attack import (
     Attack,
@@ -58,7 +58,8 @@ class FGSMAT(Method):
         head: (K, E) weights and (K,) biases.
 
     Raises:
-        SpecError: The labels are not one class of several an image, or no layer has weights to penalise.
+        SpecError: The labels are not one class of several an image, no layer has weights to penalise, or a hidden
+            square covers a whole image.
     """
 
     def __init__(self, config: FGSMATConfig, *, backbone: Backbone, contract: Contract) -> None:
@@ -67,6 +68,8 @@ class FGSMAT(Method):
             raise SpecError(f"fgsm_at needs two classes to tell apart, found {len(contract.classes)}")
         if contract.task is not Task.CLASSIFICATION:
             raise SpecError(f"fgsm_at perturbs images of one class each, found the task '{contract.task}'")
+        if hasattr(backbone, "image_px"):  # of flat images only; others tell their size with the first batch
+            check_squares(config, side_px=backbone.image_px)
         self.config, self.backbone = config, backbone
         self.num_classes = len(contract.classes)
         self.head = _head(backbone.num_features, self.num_classes)

@@ -5,9 +5,27 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from fedward_core.errors import SpecError
 from fedward_models.layers.pixel_mask import checkerboard_kept, random_kept
 from fedward_models.method import Batch
 from fedward_models.methods.fgsm_at.config import FGSMATConfig
+
+
+def check_squares(config: FGSMATConfig, *, side_px: int) -> None:
+    """Make sure that a square hides a part of an image, and not all of it.
+
+    Args:
+        config: The method's settings.
+        side_px: The longer side of the images.
+
+    Raises:
+        SpecError: One square covers a whole image.
+    """
+    if config.mask_ratio and config.mask_px >= side_px:
+        raise SpecError(
+            f"mask_px is {config.mask_px} and images have {side_px} pixels a side, so that whole images or none "
+            f"would be hidden: set it to less than {side_px}, or mask_ratio to 0"
+        )
 
 
 def draw_kept(config: FGSMATConfig, batch: Batch, rng: torch.Generator) -> Tensor:
@@ -17,8 +35,12 @@ def draw_kept(config: FGSMATConfig, batch: Batch, rng: torch.Generator) -> Tenso
         config: Mode, ratio and size of the squares.
         batch: The images, for their number and size.
         rng: A CPU generator; the fixed mask and the grid draw nothing from it.
+
+    Raises:
+        SpecError: As of :func:`check_squares`.
     """
     count, (height, width) = len(batch), batch.images.shape[-2:]
+    check_squares(config, side_px=max(height, width))
     if config.mask_mode == "fixed":
         rng = torch.Generator().manual_seed(config.mask_seed)
     if config.mask_mode == "grid":
