@@ -1,5 +1,6 @@
 """DMAE: counts, shapes, who sees what, what has a gradient, whose weights fit, and what travels."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -475,8 +476,30 @@ def test_weights_that_do_not_fit_are_refused(folder: Path) -> None:
         build(teacher={**other, "width": 48})
     with pytest.raises(CheckpointError, match=r"'teacher' have 4 blocks, more than teacher.depth, which is 3"):
         build(teacher={**other, "depth": 3})
+    with pytest.raises(CheckpointError, match=r"'teacher' have 4 blocks, fewer than teacher.depth, which is 5"):
+        build(teacher={**other, "depth": 5})
     with pytest.raises(CheckpointError, match="expected sha256 0000"):
         build(teacher={**other, "weights": {"name": "teacher", "sha256": "0" * 64}})
+
+
+def test_a_file_that_was_cut_after_the_aligned_block_has_fewer_blocks(folder: Path) -> None:
+    """What tells a whole network is its last norm: ``norm`` of MAE, ``fc_norm`` of a classifier."""
+    cut = {n: t for n, t in masked_autoencoder().backbone.state_dict().items() if not n.startswith("blocks.3.")}
+    assert build(teacher=stored(folder, cut)).teacher.taps == (2,)
+    with pytest.raises(CheckpointError, match=r"3 blocks, fewer than teacher.depth"):
+        build(teacher=stored(folder, {**cut, "fc_norm.weight": torch.ones(32)}))
+
+
+@pytest.mark.parametrize(("name", "found"), [("pos_embed", (17,)), ("patch_embed.proj.weight", (3, 3))])
+def test_entries_without_the_usual_axes_are_refused(folder: Path, name: str, found: tuple[int, ...]) -> None:
+    grey = Contract(classes=("a", "b"), channels=1)
+    odd = {**masked_autoencoder(contract=grey).backbone.state_dict(), name: torch.zeros(found)}
+    with pytest.raises(CheckpointError, match=re.escape(f"found {found}")):
+        build(teacher=stored(folder, odd), contract=grey)
+
+
+def test_blocks_without_a_number_are_left_out(folder: Path) -> None:
+    build(teacher=stored(folder, {**masked_autoencoder().backbone.state_dict(), "blocks.x.weight": torch.zeros(3)}))
 
 
 def test_several_pairs_of_blocks_are_aligned_with_a_projection_each() -> None:

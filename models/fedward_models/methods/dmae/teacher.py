@@ -5,6 +5,7 @@
 Differs: the released code runs the whole teacher and its decoder, and uses neither; the results are the same.
 """
 
+import re
 from collections.abc import Mapping
 
 import torch
@@ -19,7 +20,7 @@ from fedward_models.layers.frozen_module import FrozenModule, network_of
 from fedward_models.layers.masking import Mask
 from fedward_models.layers.taps import tapped
 from fedward_models.methods.dmae.config import TeacherConfig
-from fedward_models.methods.dmae.teacher_weights import fitting, mae_names
+from fedward_models.methods.dmae.teacher_weights import fitting, is_whole, mae_names
 
 
 class Teacher(nn.Module):
@@ -46,8 +47,9 @@ class Teacher(nn.Module):
         self.taps = taps
         network = _truncated(config, num_blocks=max(taps) + 1, student=student, channels=channels)
         if config.weights:
-            arrays = fitting(read_frozen(config.weights), channels=channels, side=student.side)
-            _check_depth(arrays, depth=config.depth, name=config.weights.name)
+            stored = read_frozen(config.weights)
+            arrays = fitting(stored, channels=channels, side=student.side)
+            _check_depth(arrays, whole=is_whole(stored), depth=config.depth, name=config.weights.name)
             _load(network, arrays, name=config.weights.name)
             self.held: nn.Module = FrozenModule(network)
         else:
@@ -101,13 +103,14 @@ def _truncated(config: TeacherConfig, *, num_blocks: int, student: ViT, channels
     return network
 
 
-def _check_depth(arrays: Mapping[str, Array], *, depth: int, name: str) -> None:
+def _check_depth(arrays: Mapping[str, Array], *, whole: bool, depth: int, name: str) -> None:
     """Three quarters of another depth would be another block, whose shapes fit as well."""
-    blocks = (int(entry.split(".")[1]) for entry in arrays if entry.startswith("blocks."))
-    if (found := 1 + max(blocks, default=-1)) > depth:
+    blocks = [int(found[1]) for entry in arrays if (found := re.match(r"blocks\.(\d+)\.", entry))]
+    found = 1 + max(blocks, default=-1)
+    if found > depth or (whole and found < depth):
         raise CheckpointError(
-            f"the weights of '{name}' have {found} blocks, more than teacher.depth, which is {depth}: set it to the "
-            "depth of the whole network"
+            f"the weights of '{name}' have {found} blocks, {'more' if found > depth else 'fewer'} than teacher.depth, "
+            f"which is {depth}: set it to the depth of the whole network"
         )
 
 

@@ -17,6 +17,7 @@ from fedward_core.arrays import Array
 from fedward_models.layers.positions import resized_positions
 
 BACKBONE = "backbone."
+_LAST = ("norm.weight", "fc_norm.weight", "layernorm.weight")
 _KERNEL, _POSITIONS = "patch_embed.proj.weight", "pos_embed"
 
 # From the names of transformers' ViTMAE, as its files have them, to those of MAE; anchored at both ends.
@@ -44,11 +45,16 @@ def fitting(arrays: Mapping[str, Array], *, channels: int, side: int) -> dict[st
     """
     named = mae_names(arrays)
     kernel, positions = named.get(_KERNEL), named.get(_POSITIONS)
-    if kernel is not None and channels == 1 and kernel.shape[1] == 3:
+    if kernel is not None and channels == 1 and kernel.ndim == 4 and kernel.shape[1] == 3:
         named[_KERNEL] = kernel.sum(axis=1, keepdims=True)
-    if positions is not None and _is_square(positions.shape[1] - 1):
+    if positions is not None and positions.ndim == 3 and _is_square(positions.shape[1] - 1):
         named[_POSITIONS] = resized_positions(torch.tensor(positions), side=side).numpy()
     return named
+
+
+def is_whole(arrays: Mapping[str, Array]) -> bool:
+    """Whether a file goes on to what follows the last block, its norm; one cut after some block does not."""
+    return any(name.removeprefix(BACKBONE).removeprefix("vit.") in _LAST for name in arrays)
 
 
 def mae_names(arrays: Mapping[str, Array]) -> dict[str, Array]:
