@@ -5,6 +5,8 @@ Letters: B batch, N patches, V values of a patch.
 
 from torch import Tensor
 
+from fedward_core.errors import SpecError
+
 # Keeps a patch of one colour finite; the value is the authors'.
 _EPSILON = 1e-6
 
@@ -19,6 +21,22 @@ def patch_statistics(patches: Tensor) -> tuple[Tensor, Tensor]:
         Two (B, N, 1) tensors; deviations are positive.
     """
     return patches.mean(dim=-1, keepdim=True), (patches.var(dim=-1, keepdim=True) + _EPSILON).sqrt()
+
+
+def check_normed(num_values: int) -> None:
+    """Make sure that patches have a deviation.
+
+    Args:
+        num_values: V.
+
+    Raises:
+        SpecError: They have one value, which has none.
+    """
+    if num_values < 2:
+        raise SpecError(
+            "norm_pixels divides each patch by the deviation of its values, and patches of one grey pixel have one "
+            "value: raise patch_px, or set norm_pixels: false"
+        )
 
 
 def normed_patches(patches: Tensor) -> Tensor:

@@ -529,6 +529,10 @@ def test_the_weight_of_the_alignment_scales_it_alone() -> None:
 def test_settings_that_leave_nothing_are_refused() -> None:
     with pytest.raises(SpecError, match="hides 16 of 16 patches"):
         build(mask_ratio=0.95)
+    with pytest.raises(SpecError, match="patches of one grey pixel have one value"):
+        DMAEConfig(norm_pixels=True).build(
+            backbone=student(patch_px=1).build(image_px=4, channels=1), contract=Contract(classes=("a",), channels=1)
+        )
     with pytest.raises(SpecError, match="a student with 4 blocks"):
         build(taps=((4, 1),))
     with pytest.raises(SpecError, match="a teacher with 4 blocks"):

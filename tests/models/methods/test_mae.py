@@ -135,6 +135,18 @@ def test_evaluated_losses_are_the_same_at_every_call() -> None:
     assert torch.equal(method.predict(images), method.predict(images))
 
 
+def test_patches_of_one_grey_pixel_cannot_be_normed() -> None:
+    """One value has no deviation: the loss would be no number."""
+    form, grey = ViTConfig(width=8, depth=1, heads=2, patch_px=1), Contract(classes=("a", "b"), channels=1)
+    small = {"decoder_width": 8, "decoder_depth": 1, "decoder_heads": 2}
+    with pytest.raises(SpecError, match="patches of one grey pixel have one value"):
+        MAEConfig(**small).build(backbone=form.build(image_px=4, channels=1), contract=grey)
+    plain = MAEConfig(**small, norm_pixels=False).build(backbone=form.build(image_px=4, channels=1), contract=grey)
+    assert plain.predict(torch.randn(2, 1, 4, 4)).isfinite().all()
+    colour = MAEConfig(**small).build(backbone=form.build(image_px=4, channels=3), contract=COLOUR)
+    assert colour.predict(torch.randn(2, 3, 4, 4)).isfinite().all()
+
+
 @pytest.mark.parametrize("norm_pixels", [True, False])
 def test_a_perfect_painter_gives_the_images_back(norm_pixels: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Predictions of normed patches return to the images' own range."""

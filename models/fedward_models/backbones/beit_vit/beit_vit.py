@@ -3,7 +3,8 @@
 Faithful to SSL-FL (Yan et al., IEEE TMI 2023; rui-yan/SSL-FL, commit 69c3388, code/fed_beit): no absolute positions; a
 table of relative ones in each block at fine-tuning, and a single table for all of them in pre-training; queries and
 values have a bias, keys have none; both branches of a block are scaled channel by channel; the features of an image are
-the mean of the patch tokens through one more norm. Entries have the names of timm's BEiT, whose weights therefore load.
+the mean of the patch tokens through one more norm. Entries have the names of timm's BEiT, with which the tests compare
+it; supervised training has no setting that starts from a file.
 Differs: a network that is fine-tuned from scratch starts like one in pre-training (cut at one deviation, not at 2).
 
 Letters: B batch, C channel, H height, W width, N patches, E embedding, h and w patches a side.

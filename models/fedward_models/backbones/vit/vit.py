@@ -2,7 +2,7 @@
 
 Faithful to SSL-FL (Yan et al., IEEE TMI 2023; code/fed_mae/models_vit.py): patches embedded by one linear map, a class
 token, pre-norm blocks, and the mean of the patch tokens through one more norm as the features of an image. Entries have
-the names of timm's ViT, whose weights therefore load.
+the names of timm's ViT, whose weights ``towers.image_file`` reads for a frozen network and for MGCA's image tower.
 
 Letters: B batch, C channel, H height, W width, N patches, M some of the patches, E embedding, h and w patches a side.
 """

@@ -40,7 +40,7 @@ from fedward_models.layers.patches import patchify
 from fedward_models.layers.taps import tapped
 from fedward_models.layers.transformer import layer_norm
 from fedward_models.losses.feature_alignment import feature_alignment
-from fedward_models.losses.patch_reconstruction import normed_patches, patch_reconstruction
+from fedward_models.losses.patch_reconstruction import check_normed, normed_patches, patch_reconstruction
 from fedward_models.method import Batch, Clock, Method, StepOutput
 from fedward_models.methods.dmae.config import DMAEConfig, TeacherConfig
 from fedward_models.methods.dmae.teacher import Teacher
@@ -73,7 +73,8 @@ class DMAE(Method):
         teacher: The frozen teacher.
 
     Raises:
-        SpecError: The backbone is no vision transformer, the ratio hides no patch or all, or a tap is no block.
+        SpecError: The backbone is no vision transformer, the ratio hides no patch or all, patches of one value are to
+            be normed, or a tap is no block.
         CheckpointError: The teacher's weights are missing or do not fit.
     """
 
@@ -87,6 +88,9 @@ class DMAE(Method):
             )
         backbone.become_encoder()
         self.config, self.backbone = config, backbone
+        num_values = backbone.config.patch_px**2 * contract.channels
+        if config.norm_pixels:
+            check_normed(num_values)
         self.num_visible = some_visible(
             backbone.num_patches, mask_ratio=config.mask_ratio, nearest=config.visible_count == "round"
         )
@@ -98,7 +102,7 @@ class DMAE(Method):
             depth=config.decoder_depth,
             heads=config.decoder_heads,
             side=backbone.side,
-            num_values=backbone.config.patch_px**2 * contract.channels,
+            num_values=num_values,
         )
         self.projections = nn.ModuleList(
             _projection(config, width=backbone.num_features) for _ in range(len(self.taps))

@@ -29,7 +29,12 @@ from fedward_models.layers.masking import Mask, some_visible
 from fedward_models.layers.patch_decoder import PatchDecoder
 from fedward_models.layers.patches import patchify, unpatchify
 from fedward_models.layers.transformer import layer_norm
-from fedward_models.losses.patch_reconstruction import normed_patches, patch_reconstruction, patch_statistics
+from fedward_models.losses.patch_reconstruction import (
+    check_normed,
+    normed_patches,
+    patch_reconstruction,
+    patch_statistics,
+)
 from fedward_models.method import Batch, Clock, Method, StepOutput
 from fedward_models.methods.mae.config import MAEConfig
 
@@ -57,7 +62,8 @@ class MAE(Method):
         num_visible: K.
 
     Raises:
-        SpecError: The backbone is no vision transformer, or the ratio hides no patch or all.
+        SpecError: The backbone is no vision transformer, the ratio hides no patch or all, or patches of one value are
+            to be normed.
     """
 
     backbone: ViT
@@ -70,6 +76,9 @@ class MAE(Method):
             )
         backbone.become_encoder()
         self.config, self.backbone = config, backbone
+        num_values = backbone.config.patch_px**2 * contract.channels
+        if config.norm_pixels:
+            check_normed(num_values)
         self.num_visible = some_visible(backbone.num_patches, mask_ratio=config.mask_ratio)
         self.norm = layer_norm(backbone.num_features)
         self.decoder = PatchDecoder(
@@ -78,7 +87,7 @@ class MAE(Method):
             depth=config.decoder_depth,
             heads=config.decoder_heads,
             side=backbone.side,
-            num_values=backbone.config.patch_px**2 * contract.channels,
+            num_values=num_values,
         )
 
     def prepare(self, batch: Batch, rng: torch.Generator) -> Batch:
