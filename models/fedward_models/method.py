@@ -139,12 +139,14 @@ class Method(nn.Module):
 
     Attributes:
         need: What the method reads, as its configuration says; one that needs images reads what its backbone reads.
+        spares_backbone: Whether the weight decay spares what the backbone names, e.g. the class token.
         backbone: The network it trains.
         head_features: What its head reads of the backbone: ``pooled`` features, or the ``class_token``.
         normalisation: What its network's pixels are standardised by: a published standard, or as the ``site`` does.
     """
 
     need: ClassVar[DataNeed] = DataNeed.IMAGE
+    spares_backbone: ClassVar[bool] = False
     backbone: "Backbone"
     head_features: str = "pooled"
     normalisation: str = "site"
@@ -172,16 +174,16 @@ class Method(nn.Module):
             (B,).
         """
 
-    @abstractmethod
     def predict(self, images: Tensor) -> Tensor:
-        """What is evaluated.
+        """What is evaluated, of images alone. A method has a :meth:`predict` or a :meth:`predict_batch` of its own.
 
         Args:
-            images: (B, C, H, W), float, standardised.
+            images: (B, C, H, W), float, standardised; pixels in [0, 1] for a method that reads pixels.
 
         Returns:
             (B, K) class probabilities, (B, K, H, W) for segmentation, or whatever ``evaluate`` of the method reads.
         """
+        return self.predict_batch(Batch(images=images))
 
     @property
     def standardises(self) -> bool:
@@ -189,7 +191,7 @@ class Method(nn.Module):
         return False
 
     def predict_batch(self, batch: Batch) -> Tensor:
-        """What is evaluated, for a method that reads more of a batch than its images. By default :meth:`predict`."""
+        """What is evaluated, for a method that reads more of a batch than its images; else :meth:`predict`."""
         return self.predict(batch.images)
 
     def measures(self, batch: Batch) -> Mapping[str, Tensor]:  # noqa: ARG002 - the signature of the family
@@ -228,8 +230,9 @@ class Method(nn.Module):
 
     @property
     def no_weight_decay(self) -> frozenset[str]:
-        """Parameters that the weight decay spares, beside biases and norms. By default there are no others."""
-        return frozenset()
+        """Parameters that the weight decay spares, beside biases and norms: what the backbone says, or no others."""
+        names = self.backbone.no_weight_decay if self.spares_backbone else ()
+        return frozenset(f"backbone.{name}" for name in names)
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -51,6 +51,7 @@ class BEiT(Method):
     """
 
     backbone: BEiTViT
+    spares_backbone = True  # SSL-FL, Sec. 5.1; the mask token decays
 
     def __init__(self, config: BEiTConfig, *, backbone: Backbone, contract: Contract) -> None:
         super().__init__()
@@ -95,10 +96,6 @@ class BEiT(Method):
         losses = masked_token_losses(self.hidden_logits(batch.images, hidden), self.tokenizer(batch), hidden)
         return mean_of_each_image(losses, hidden)
 
-    def predict(self, images: Tensor) -> Tensor:
-        """:meth:`predict_batch` of images that were not standardised, for tokenizers that read pixels."""
-        return self.predict_batch(Batch(images=images))
-
     def predict_batch(self, batch: Batch) -> Tensor:
         """The loss of each image, (B,), under masks that are the same at every call."""
         return self.evaluation_loss(self.hide(batch, torch.Generator().manual_seed(0)))
@@ -114,11 +111,6 @@ class BEiT(Method):
         """(M, V) logits of the hidden patches alone, image by image."""
         logits: Tensor = self.token_head(self.encode(images, hidden)[:, 1:][hidden])
         return logits
-
-    @property
-    def no_weight_decay(self) -> frozenset[str]:
-        """The class token; the mask token decays (SSL-FL, Sec. 5.1)."""
-        return frozenset(f"backbone.{name}" for name in self.backbone.no_weight_decay)
 
     @property
     def notes(self) -> tuple[str, ...]:

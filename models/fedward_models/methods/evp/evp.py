@@ -109,10 +109,6 @@ class EVP(Method):
         """The prompt is added to pixels, and the sum is standardised."""
         return True
 
-    def predict(self, images: Tensor) -> Tensor:
-        """:meth:`predict_batch` of images that were not standardised: pixels in [0, 1]."""
-        return self.predict_batch(Batch(images=images))
-
     def predict_batch(self, batch: Batch) -> Tensor:
         """(B, K) probabilities of whole images with the prompt around them."""
         return self.scores(replace(batch, drawn={})).softmax(dim=1)

@@ -83,10 +83,6 @@ class FedBYOL(Method):
             self._predicted(second), self.target(first)
         )
 
-    def predict(self, images: Tensor) -> Tensor:
-        """The loss of each image, (B,), for pixels in [0, 1]; see :meth:`predict_batch` for others."""
-        return self.predict_batch(Batch(images=images))
-
     def predict_batch(self, batch: Batch) -> Tensor:
         """The loss of each image, (B,), under views that are the same at every call."""
         return self.evaluation_loss(self.prepare(batch, torch.Generator().manual_seed(0)))

@@ -62,6 +62,8 @@ class FGSMAT(Method):
             square covers a whole image.
     """
 
+    spares_backbone = True
+
     def __init__(self, config: FGSMATConfig, *, backbone: Backbone, contract: Contract) -> None:
         super().__init__()
         if len(contract.classes) < 2:
@@ -167,11 +169,6 @@ class FGSMAT(Method):
     def notes(self) -> tuple[str, ...]:
         """Which attacks, and which radius, stand behind the figures of evaluations."""
         return (description(self.config, num_classes=self.num_classes),)
-
-    @property
-    def no_weight_decay(self) -> frozenset[str]:
-        """What the backbone spares at fine-tuning."""
-        return frozenset(f"backbone.{name}" for name in self.backbone.no_weight_decay)
 
     def inherit(self, state: Mapping[str, Tensor], source: Method) -> Inheritance:
         """Take the backbone over, and the head too from a stage with one of the same shape.

@@ -99,10 +99,6 @@ class Probe(Method):
         """Where the network has a standard of its own."""
         return self.normalisation != "site"
 
-    def predict(self, images: Tensor) -> Tensor:
-        """:meth:`predict_batch` of images; where the network has a standard of its own, of pixels in [0, 1]."""
-        return self.predict_batch(Batch(images=images))
-
     def predict_batch(self, batch: Batch) -> Tensor:
         """(B, K) or (B, K, H, W) probabilities; they sum to 1 over classes, except for multi-label."""
         scores = self.scores(batch)

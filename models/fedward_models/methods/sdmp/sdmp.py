@@ -105,10 +105,6 @@ class SDMP(Method):
         """The loss of each image of a prepared batch, (B,); it depends on what else is in the batch."""
         return self._total(self.terms(batch))
 
-    def predict(self, images: Tensor) -> Tensor:
-        """The loss of each image, (B,), for pixels in [0, 1]; see :meth:`predict_batch` for others."""
-        return self.predict_batch(Batch(images=images))
-
     def predict_batch(self, batch: Batch) -> Tensor:
         """The loss of each image, (B,), under views and mixes that are the same at every call."""
         return self.evaluation_loss(self.prepare(batch, torch.Generator().manual_seed(0)))

@@ -48,6 +48,8 @@ class Supervised(Method):
         CheckpointError: The teacher's weights are missing or do not fit.
     """
 
+    spares_backbone = True
+
     def __init__(self, config: SupervisedConfig, *, backbone: Backbone, contract: Contract) -> None:
         super().__init__()
         _refuse_settings_without_effect(config, contract)
@@ -119,11 +121,6 @@ class Supervised(Method):
                 "the classifier's head was never trained, so every class would get the same probability: train a stage "
                 "of supervised for a step at a rate above zero, or evaluate a checkpoint of one"
             )
-
-    @property
-    def no_weight_decay(self) -> frozenset[str]:
-        """What the backbone spares at fine-tuning."""
-        return frozenset(f"backbone.{name}" for name in self.backbone.no_weight_decay)
 
     @property
     def notes(self) -> tuple[str, ...]:
