@@ -20,21 +20,17 @@ import argparse
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import product
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import torch
 
-from benchmarks.experiments.pretraining import append, records
-from benchmarks.experiments.ssl_fl_toys import digits
-from fedward_core import registry
+from benchmarks.experiments.federation import Site, digits, last_accuracies
+from benchmarks.experiments.trial import Row, common_arguments, finish, parsed, records
 from fedward_core.arrays import Array
-from fedward_core.engine import Job
-from fedward_core.events import Event, EventKind
 from fedward_core.spec import Spec
-from fedward_models.data.reading.npz_file import write_npz
 from fedward_models.data.splitting.shards import shard_split
 
 ROUNDS, LAST = 40, 5  # the rounds of a run, and those of fine-tuning in it
@@ -59,35 +55,22 @@ ARMS: dict[str, tuple[Any, str]] = {
     "cd2_no_distillation": ({**CD2, "distillation": 0.0}, "none"),
 }
 
-Site = tuple[str, Array, Array, int]  # name, images and labels, of which the first so many are for training
-
 
 def main() -> None:
     """Run what is missing, and print the table."""
     chosen = _arguments()
     os.environ.setdefault("FEDWARD_CACHE", str(chosen.out / "cache"))
-    torch.set_num_threads(1)
-    path = chosen.out / "cd2_skew.jsonl"
-    for seed in chosen.seeds:
-        for skew in chosen.skews:
-            for arm in chosen.arms:
-                cell = {"skew": skew, "arm": arm, "seed": seed, "rounds": chosen.rounds}
-                if not any(cell.items() <= row.items() for row in records(path)):
-                    append(path, {**cell, **run(cell, chosen.digits)})
-    _show([row for row in records(path) if row["rounds"] == chosen.rounds])
+    path, same = chosen.out / "cd2_skew.jsonl", {"rounds": chosen.rounds}
+    for seed, skew, arm in product(chosen.seeds, chosen.skews, chosen.arms):
+        cell = {"skew": skew, "arm": arm, "seed": seed, **same}
+        finish(path, cell, partial(run, cell, chosen.digits))
+    _show(records(path, same))
 
 
-def run(cell: dict[str, Any], source: Path) -> dict[str, Any]:
+def run(cell: Row, source: Path) -> Row:
     """One arm under one skew: accuracy in per cent, over all test images and at the worst site."""
-    started, events = time.process_time(), list[Event]()
-    with TemporaryDirectory() as name:
-        folder = Path(name)
-        sites = tuple(_write(folder, *site) for site in SKEWS[cell["skew"]](cell["seed"], source))
-        job = Job(spec=spec_of(**cell), run="skew", sites=sites, data=folder, out=folder / "out")
-        registry.resolve("engines", "inline")().run(job, events.append)
-    last = [event for event in events if event.kind is EventKind.EVALUATED][-len(sites) :]
-    figures = [event.facts["metrics"]["accuracy"] for event in last]
-    values, counts = [figure["value"] for figure in figures], [figure["n"] for figure in figures]
+    started = time.process_time()
+    values, counts = last_accuracies(spec_of(**cell), SKEWS[cell["skew"]](cell["seed"], source))
     return {
         "local": round(100 * float(np.average(values, weights=counts)), 2),
         "worst_site": round(100 * min(values), 2),
@@ -166,14 +149,7 @@ SKEWS: dict[str, Callable[[int, Path], Iterator[Site]]] = {
 }
 
 
-def _write(folder: Path, name: str, images: Array, labels: Array, num_train: int) -> str:
-    split = np.array(["train"] * num_train + ["test"] * (len(images) - num_train))
-    classes = np.array(list("0123456789"))
-    write_npz(folder / f"{name}.npz", {"images": images, "labels": labels, "split": split, "classes": classes})
-    return name
-
-
-def _show(rows: list[dict[str, Any]]) -> None:
+def _show(rows: list[Row]) -> None:
     """Means and deviations over seeds, and regrets of the means; the least worst regret first."""
     means = {arm: {skew: _local(rows, arm, skew).mean() for skew in SKEWS} for arm in ARMS if _complete(rows, arm)}
     best = {skew: max((found[skew] for found in means.values()), default=0.0) for skew in SKEWS}
@@ -187,23 +163,20 @@ def _show(rows: list[dict[str, Any]]) -> None:
     print("\nLocal accuracy %, mean ± standard deviation over seeds. Only arms with all three skews are ranked.")
 
 
-def _local(rows: Iterable[dict[str, Any]], arm: str, skew: str) -> Array:
+def _local(rows: Iterable[Row], arm: str, skew: str) -> Array:
     return np.array([row["local"] for row in rows if (row["arm"], row["skew"]) == (arm, skew)])
 
 
-def _complete(rows: list[dict[str, Any]], arm: str) -> bool:
+def _complete(rows: list[Row], arm: str) -> bool:
     return all(len(_local(rows, arm, skew)) for skew in SKEWS)
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = common_arguments(__doc__, seeds=3, arms=ARMS)
     parser.add_argument("--digits", type=Path, required=True, help="the four sources, one .npz file each")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--skews", nargs="+", choices=SKEWS, default=list(SKEWS))
-    parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
     parser.add_argument("--rounds", type=int, default=ROUNDS)
-    return parser.parse_args()
+    return parsed(parser)
 
 
 if __name__ == "__main__":

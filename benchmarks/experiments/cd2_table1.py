@@ -19,12 +19,12 @@ changed in contrast and brightness too; and they are standardised alike at all s
 
 import argparse
 import io
-import json
 import os
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import partial
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from benchmarks.experiments.trial import Row, append, common_arguments, finish, parsed, records
 from fedward_cli.simulation.personal_models import SimulatedRun
 from fedward_core import registry
 from fedward_core.arrays import Array
@@ -73,14 +74,15 @@ def main() -> None:
     """Run every cell that is not finished, and print the table of all."""
     arguments = _arguments()
     os.environ.setdefault("FEDWARD_CACHE", str(arguments.out / "cache"))
-    torch.set_num_threads(1)
-    finished = arguments.out / "cells.jsonl"
-    for seed in arguments.seeds:
-        for method in arguments.methods:
-            if (method, seed, arguments.rounds) not in {_key(cell) for cell in _read(finished)}:
-                _append(finished, Cell(arguments, method, seed).run())
-                _print(_read(finished), arguments.rounds)
-    _print(_read(finished), arguments.rounds)
+    path, same = arguments.out / "cells.jsonl", {"rounds": arguments.rounds}
+    for seed, method in product(arguments.seeds, arguments.methods):
+        key = {"method": method, "seed": seed, **same}
+        finish(path, key, partial(_run, arguments, method, seed))
+    _print(records(path, same))
+
+
+def _run(arguments: argparse.Namespace, method: str, seed: int) -> Row:
+    return Cell(arguments, method, seed).run()
 
 
 @dataclass
@@ -104,7 +106,7 @@ class Cell:
         self.last_stage = self.spec.stages[-1]
         self._evaluated: set[str | None] = set()
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> Row:
         """Run the cell, or take it up, to its end."""
         job = Job(
             spec=self.spec,
@@ -116,16 +118,13 @@ class Cell:
         )
         registry.resolve("engines", "inline")().run(job, self._listen)
         self._score(self.last_stage.rounds - 1)  # again if the process ended between the evaluation and its score
-        scores = _read(self.out / "scores.jsonl")
+        scores = records(self.out / "scores.jsonl")
         if not scores or scores[-1]["round"] != self.last_stage.rounds:
             raise CheckpointError(
                 f"'{self.out.name}' ended within its last evaluation: delete its folder, and run again"
             )
         rounds = [event for event in self._events() if event.kind is EventKind.ROUND_FINISHED]
         return {
-            "method": self.method,
-            "seed": self.seed,
-            "rounds": self.arguments.rounds,
             **scores[-1],
             "checkpoints": scores[:-1],
             "seconds": round(sum(event.facts["seconds"] for event in rounds)),
@@ -144,11 +143,11 @@ class Cell:
     def _score(self, round_: int) -> None:
         """Write the score of a round down, once, when the evaluation of every site is there."""
         evaluations = self._evaluations()
-        known = {score["round"] for score in _read(self.out / "scores.jsonl")}
-        if len(evaluations.get(round_, {})) < SITES or round_ + 1 in known:
+        path, key = self.out / "scores.jsonl", {"round": round_ + 1}
+        if len(evaluations.get(round_, {})) < SITES or records(path, key):
             return
-        score = {"round": round_ + 1, **figures_of(evaluations, round_), "new": round(100 * self._new(), 2)}
-        _append(self.out / "scores.jsonl", score)
+        score = {**key, **figures_of(evaluations, round_), "new": round(100 * self._new(), 2)}
+        append(path, score)
         print(f"{self.method} seed {self.seed}: {score}", flush=True)
 
     def _evaluations(self) -> dict[int, Evaluation]:
@@ -248,47 +247,30 @@ def _read_images(path: Path) -> tuple[Array, Array]:
     return np.stack(images), archive["labels"]
 
 
-def _print(cells: list[dict[str, Any]], rounds: int) -> None:
+def _print(cells: list[Row]) -> None:
     """Mean and standard deviation over the seeds, beside the paper's means."""
     print("| method | seeds | Local % | Best % | New % | paper Local | paper New |\n|---|---|---|---|---|---|---|")
     for method, (local, new) in PAPER.items():
-        found = [cell for cell in cells if cell["method"] == method and cell["rounds"] == rounds]
-        if found:
+        if found := [cell for cell in cells if cell["method"] == method]:
             ours = " | ".join(_spread(found, key) for key in ("local", "best", "new"))
             print(f"| {method} | {len(found)} | {ours} | {local} | {new} |", flush=True)
 
 
-def _spread(cells: list[dict[str, Any]], key: str) -> str:
+def _spread(cells: list[Row], key: str) -> str:
     values = [cell[key] for cell in cells if key in cell]  # cells of earlier versions lack some
     return f"{np.mean(values):.2f} ± {np.std(values):.2f}" if values else "-"
 
 
-def _key(cell: dict[str, Any]) -> tuple[str, int, int]:
-    return cell["method"], cell["seed"], cell["rounds"]
-
-
-def _read(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
-
-
-def _append(path: Path, values: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(values) + "\n")
-
-
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = common_arguments(__doc__, seeds=2)
     parser.add_argument("--data", type=Path, required=True, help="train.npz and test.npz, JPEG streams end to end")
-    parser.add_argument("--out", type=Path, required=True, help="sites, runs and results")
     parser.add_argument("--rounds", type=int, default=1000)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument(
         "--methods", nargs="+", choices=PERSONAL, default=[name for name in PERSONAL if name != "cd2_block"]
     )
     parser.add_argument("--workers", type=int, default=2, help="processes that train side by side")
     parser.add_argument("--plain", action="store_true", help="train without augmentation")
-    return parser.parse_args()
+    return parsed(parser)
 
 
 if __name__ == "__main__":

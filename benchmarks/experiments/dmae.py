@@ -28,23 +28,20 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from benchmarks.experiments.pairs import differences, show_networks, show_pairs
+from benchmarks.experiments.cost import flops, median_ms, show_draws_and_steps
+from benchmarks.experiments.pairs import differences, show_pairs
 from benchmarks.experiments.pretraining import (
+    ASKED,
     ImageData,
-    Steps,
-    append,
     features,
-    flops,
-    median_ms,
     nearest_probe,
-    read,
-    records,
+    pretrain,
+    read_parts,
     ridge_probe,
-    show,
-    step_ms,
-    tower_digest,
-    train,
 )
+from benchmarks.experiments.steps import Steps
+from benchmarks.experiments.tables import show, show_networks
+from benchmarks.experiments.trial import Row, carry_out, common_arguments, parsed, tower_digest
 from fedward_core.cards import Contract
 from fedward_models.backbones.vit.config import ViTConfig
 from fedward_models.backbones.vit.vit import ViT
@@ -59,7 +56,6 @@ STUDENT, TEACHER = {"width": 48, "depth": 4, "heads": 4}, {"width": 96, "depth":
 DECODER: dict[str, Any] = {"decoder_width": 48, "decoder_depth": 2, "decoder_heads": 4}
 CONTRACT = Contract(classes=tuple("0123456789"), channels=3)
 BATCH, LR = 128, 1e-3
-UNLABELLED, KNOWN, ASKED = 10_000, 2000, 2000
 DISTILLED: dict[str, dict[str, Any]] = {
     "dmae": {},
     "dmae_10": {"alignment_weight": 10.0},
@@ -81,63 +77,62 @@ LEAST_GAIN = 0.05  # of masked autoencoding over the untrained student, for anyt
 def main() -> None:
     """Run every arm that is not finished, and print the table and the cost of a step."""
     arguments = _arguments()
-    torch.set_num_threads(1)
-    finished, data = arguments.out / "dmae.jsonl", _data(arguments.data)
+    data = read_parts(arguments.data)
     same = {name: getattr(arguments, name) for name in ("steps", "teacher_steps", "teacher_seed")}
-    for seed in arguments.seeds:
-        for arm in arguments.arms:
-            key = {"arm": arm, "seed": seed, **same}
-            if not any(key.items() <= row.items() for row in records(finished)):
-                append(finished, key | _run(arguments, data, arm, seed))
-    rows = [row for row in records(finished) if same.items() <= row.items()]
+    rows = carry_out("dmae", arguments, partial(_run, arguments, data), same=same)
     show(rows, ("probe", "knn"), n=ASKED, chance=0.1)
     for figure in ("probe", "knn"):
         show_pairs(rows, figure, PAIRS)
     _show_whether_it_counts(rows)
     show_networks(rows)
-    _show_cost(data["train"].images[:BATCH])
+    _show_cost(data["train"].batch(slice(BATCH)))
 
 
-def _show_whether_it_counts(rows: list[dict[str, Any]]) -> None:
+def _show_whether_it_counts(rows: list[Row]) -> None:
     if gains := differences(rows, "probe", "mae", "untrained"):
         verdict = "what is built on it counts" if np.mean(gains) >= LEAST_GAIN else "no evidence"
         print(f"\nMasked autoencoding gains {np.mean(gains):+.3f} over the untrained student: {verdict}.")
 
 
-def _run(arguments: argparse.Namespace, data: dict[str, ImageData], arm: str, seed: int) -> dict[str, Any]:
-    started, images = time.monotonic(), data["train"].images
-    steps = _steps_of(arguments, images, arm)
-    method = _built(arguments, images, arm, seed)
+def _run(arguments: argparse.Namespace, data: dict[str, ImageData], arm: str, seed: int) -> Row:
+    started, train = time.monotonic(), data["train"]
+    steps = _steps_of(arguments, train, arm)
+    method = _built(arguments, train, arm, seed)
     figures: dict[str, float] = {}
     if arm not in ("teacher", "untrained"):
-        figures = train(method, Steps(images=images, num_steps=steps, batch_size=BATCH), lr=LR, seed=seed)
+        figures = _pretrained(method, train, steps, seed)
     seconds = time.monotonic() - started
-    return {**_scores(method.backbone, data), "own_steps": steps, "seconds": round(seconds), **_rounded(figures)}
+    rounded = {name: round(value, 5) for name, value in figures.items()}
+    return {**_scores(method.backbone, data), "own_steps": steps, "seconds": round(seconds), **rounded}
 
 
-def _built(arguments: argparse.Namespace, images: Tensor, arm: str, seed: int) -> MAE | DMAE:
+def _built(arguments: argparse.Namespace, train: ImageData, arm: str, seed: int) -> MAE | DMAE:
     """The arm's method, not yet trained; a teacher is trained once, and read again."""
     if arm == "teacher":
-        return _teacher(arguments, images, seed)
+        return _teacher(arguments, train, seed)
     if arm not in DISTILLED:
         return _mae(STUDENT, seed, mask_ratio=0.95 if arm == "mae_95" else 0.75)
     method = _dmae(seed, **DISTILLED[arm])
     if arm != "dmae_random":
-        source = _teacher(arguments, images, seed)
+        source = _teacher(arguments, train, seed)
         method.inherit(source.state_dict(), source)
     return method
 
 
-def _teacher(arguments: argparse.Namespace, images: Tensor, seed: int) -> MAE:
+def _teacher(arguments: argparse.Namespace, train: ImageData, seed: int) -> MAE:
     seed = seed if arguments.teacher_seed is None else arguments.teacher_seed
     path = arguments.out / f"teacher-{seed}-{arguments.teacher_steps}.safetensors"
     method = _mae(TEACHER, seed)
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        train(method, Steps(images=images, num_steps=arguments.teacher_steps, batch_size=BATCH), lr=LR, seed=seed)
+        _pretrained(method, train, arguments.teacher_steps, seed)
         save_file({name: tensor.contiguous() for name, tensor in method.state_dict().items()}, path)
     method.load_state_dict(load_file(path))
     return method
+
+
+def _pretrained(method: MAE | DMAE, train: ImageData, steps: int, seed: int) -> dict[str, float]:
+    return pretrain(method, Steps(data=train, num_steps=steps, batch_size=BATCH), lr=LR, seed=seed)
 
 
 def _mae(form: dict[str, Any], seed: int, *, mask_ratio: float = 0.75) -> MAE:
@@ -154,22 +149,21 @@ def _dmae(seed: int, **settings: Any) -> DMAE:
         return DMAE(config, backbone=backbone, contract=CONTRACT)
 
 
-def _steps_of(arguments: argparse.Namespace, images: Tensor, arm: str) -> int:
+def _steps_of(arguments: argparse.Namespace, train: ImageData, arm: str) -> int:
     """How many steps an arm's own network is trained."""
     if arm == "mae_equal":
-        return _equal_steps(arguments, images)
+        return _equal_steps(arguments, train.batch(slice(BATCH)))
     steps: int = {"untrained": 0, "teacher": arguments.teacher_steps}.get(arm, arguments.steps)
     return steps
 
 
-def _equal_steps(arguments: argparse.Namespace, images: Tensor) -> int:
+def _equal_steps(arguments: argparse.Namespace, batch: Batch) -> int:
     """Student steps of masked autoencoding with the compute of teacher and distillation together."""
-    batch = images[:BATCH]
     spent = flops(_mae(TEACHER, 0), batch) * arguments.teacher_steps + flops(_dmae(0), batch) * arguments.steps
     return int(spent / flops(_mae(STUDENT, 0), batch))
 
 
-def _scores(backbone: ViT, data: dict[str, ImageData]) -> dict[str, Any]:
+def _scores(backbone: ViT, data: dict[str, ImageData]) -> Row:
     """Both probes on the mean of the patch tokens of whole images."""
 
     def encode(images: Tensor) -> Tensor:
@@ -185,42 +179,23 @@ def _scores(backbone: ViT, data: dict[str, ImageData]) -> dict[str, Any]:
     }
 
 
-def _show_cost(images: Tensor) -> None:
+def _show_cost(batch: Batch) -> None:
     """Milliseconds of a step beside the plain network, and of a teacher that stops early beside one that does not."""
-    print("\n| a batch of 128, one thread | draw ms | step ms | plain forward and backward ms |\n|---|---|---|---|")
-    for name, method in (("mae", _mae(STUDENT, 0)), ("dmae", _dmae(0))):
-        # The plain network is the encoder on whole images; pre-training has no pooled features of its own.
-        cost = step_ms(method, images)
-        print(f"| {name} | {cost['draw_ms']:.1f} | {cost['step_ms']:.1f} | {cost['plain_ms']:.1f} |")
+    # The plain network is the encoder on whole images; pre-training has no pooled features of its own.
+    show_draws_and_steps({"mae": _mae(STUDENT, 0), "dmae": _dmae(0)}, batch)
     method, whole = _dmae(0), _dmae(0, taps=((2, 7),))
-    mask = method.mask(method.hide(Batch(images=images), torch.Generator().manual_seed(0)))
-    early, late = (median_ms(partial(teacher, images, mask)) for teacher in (method.teacher, whole.teacher))
+    mask = method.mask(method.hide(batch, torch.Generator().manual_seed(0)))
+    early, late = (median_ms(partial(teacher, batch.images, mask)) for teacher in (method.teacher, whole.teacher))
     print(f"\nTeacher: {early:.1f} ms for blocks 0 to 5, {late:.1f} ms for all 8, {1 - early / late:.0%} saved.")
 
 
-def _data(folder: Path) -> dict[str, ImageData]:
-    everything = read(folder / "train.npz", UNLABELLED + KNOWN)
-    return {
-        "train": everything.part(0, UNLABELLED),
-        "known": everything.part(UNLABELLED, UNLABELLED + KNOWN),
-        "asked": read(folder / "test.npz", ASKED),
-    }
-
-
-def _rounded(figures: dict[str, float]) -> dict[str, float]:
-    return {name: round(value, 5) for name, value in figures.items()}
-
-
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = common_arguments(__doc__, seeds=5, arms=ARMS)
     parser.add_argument("--data", type=Path, required=True, help="a folder with train.npz and test.npz")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--steps", type=int, default=400, help="student steps")
     parser.add_argument("--teacher-steps", type=int, default=4000)
     parser.add_argument("--teacher-seed", type=int, help="one teacher for all seeds; without it, each has its own")
-    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=ARMS)
-    parser.add_argument("--out", type=Path, required=True)
-    return parser.parse_args()
+    return parsed(parser)
 
 
 if __name__ == "__main__":

@@ -36,16 +36,19 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 
+from benchmarks.experiments.cost import network_ms, num_parameters, step_ms
 from benchmarks.experiments.evp_data import CELL_PX, LABORATORIES, blood_cells, disturbed, objects, shifted_digits
-from benchmarks.experiments.labelled import Labelled, LabelledSteps, train
+from benchmarks.experiments.labelled import Labelled
 from benchmarks.experiments.pairs import show_pairs
-from benchmarks.experiments.pretraining import append, median_ms, records, ridge_scores, show, tower_digest, verdict
+from benchmarks.experiments.pretraining import ridge_scores
+from benchmarks.experiments.steps import Steps, train
+from benchmarks.experiments.tables import show, verdict
+from benchmarks.experiments.trial import Row, carry_out, common_arguments, parsed, tower_digest
 from fedward_core.cards import Contract
 from fedward_models.backbones.vit.config import ViTConfig
 from fedward_models.backbones.vit.vit import ViT
 from fedward_models.building import seeded
 from fedward_models.frozen import FOLDERS, FrozenWeights, file_digest
-from fedward_models.method import Clock
 from fedward_models.methods.evp.config import EVPConfig
 from fedward_models.methods.evp.evp import EVP
 from fedward_models.methods.evp.matching import count_answers, match_classes
@@ -81,17 +84,11 @@ PAIRS = (
 def main() -> None:
     """Run every arm that is not finished, and print the table, what travels, and the cost of a step."""
     arguments = _arguments()
-    torch.set_num_threads(1)
-    finished, bench = arguments.out / "evp.jsonl", Bench(arguments)
+    bench = Bench(arguments)
     same = {"data": bench.name, "steps": arguments.steps, "tower_steps": arguments.tower_steps}
-    for seed in arguments.seeds:
-        for arm in arguments.arms:
-            key = {"arm": arm, "seed": seed, **same}
-            if not any(key.items() <= row.items() for row in records(finished)):
-                append(finished, key | bench.run(arm, seed))
-    rows = [row for row in records(finished) if same.items() <= row.items()]
+    rows = carry_out("evp", arguments, bench.run, same=same)
     target = [row for row in rows if row["arm"] != "source"]
-    show(target, ("accuracy", "balanced", "largest"), n=len(bench.test.pixels), chance=bench.chance)
+    show(target, ("accuracy", "balanced", "largest"), n=len(bench.test), chance=bench.chance)
     print(f"Balanced over {bench.classes} classes: any one class for all images gets {1 / bench.classes:.3g}.")
     for figure in ("accuracy", "balanced"):
         show_pairs(target, figure, PAIRS)
@@ -99,7 +96,7 @@ def main() -> None:
     bench.show_cost(arguments.seeds[0])
 
 
-def _show_towers(rows: list[dict[str, Any]], chances: dict[str, float]) -> None:
+def _show_towers(rows: list[Row], chances: dict[str, float]) -> None:
     """The frozen network of each seed, what it knows without a prompt, and where that is no more than guessing."""
     found = {(row["seed"], row["arm"]): row for row in rows}
     print("\n| seed | frozen network | on its source | zero-shot, whole | zero-shot, shrunken |\n|---|---|---|---|---|")
@@ -109,7 +106,7 @@ def _show_towers(rows: list[dict[str, Any]], chances: dict[str, float]) -> None:
         print(f"| {seed} | {', '.join(digests)} | {' | '.join(told)} |")
 
 
-def _known(row: dict[str, Any] | None, chance: float) -> str:
+def _known(row: Row | None, chance: float) -> str:
     if row is None:
         return "not run"
     doubt = verdict(row["accuracy"], n=row["n"], chance=chance, untrained=None)
@@ -128,7 +125,7 @@ class Bench:
         (arguments.out / "weights").mkdir(parents=True, exist_ok=True)
         os.environ[FOLDERS] = str(arguments.out / "weights")
 
-    def run(self, arm: str, seed: int) -> dict[str, Any]:
+    def run(self, arm: str, seed: int) -> Row:
         """One arm: accuracy, the prompt's largest value, and which network it was."""
         started, method = time.monotonic(), self.build(arm, seed)
         if arm in PROMPTS:
@@ -165,19 +162,10 @@ class Bench:
         for what, values in (
             ("the prompt", method.prompt.border.numel()),
             ("a linear probe", self.classes * (network.num_features + 1)),
-            ("the whole network", sum(parameter.numel() for parameter in network.parameters())),
+            ("the whole network", num_parameters(network)),
         ):
             print(f"{what}: {4 * values} bytes a round")
-
-        def step() -> None:
-            method.training_step(batch, Clock()).loss.backward()  # type: ignore[no-untyped-call]
-
-        trained = self._network()
-
-        def plain() -> None:
-            trained(batch.images).sum().backward()
-
-        ours, theirs = median_ms(step), median_ms(plain)
+        ours, theirs = step_ms(method, batch), network_ms(self._network(), batch.images)
         print(f"a step of {len(batch)} images: {ours:.1f} ms; the plain network, all trained: {theirs:.1f} ms")
 
     @property
@@ -194,8 +182,7 @@ class Bench:
         if arm == "chance_labels":
             drawn = torch.randint(self.classes, data.labels.shape, generator=torch.Generator().manual_seed(seed))
             data = replace(data, labels=drawn)
-        size = min(BATCH, len(data.pixels))
-        steps = LabelledSteps(data=data, num_steps=self.arguments.steps, batch_size=size)
+        steps = Steps(data=data, num_steps=self.arguments.steps, batch_size=min(BATCH, len(data)))
         local = {"optimizer": {"name": "sgd", "lr": lr, "momentum": momentum}, "schedule": {"shape": "cosine"}}
         train(method, steps, seed=seed, local=local)
 
@@ -232,7 +219,7 @@ class Bench:
     def _train_tower(self, network: ViT, head: TextHead, seed: int) -> None:
         optimizer, rng = torch.optim.AdamW(network.parameters(), lr=1e-3), torch.Generator().manual_seed(seed)
         for _ in range(self.arguments.tower_steps):
-            chosen = torch.randint(len(self.source.pixels), (128,), generator=rng)
+            chosen = torch.randint(len(self.source), (128,), generator=rng)
             images = disturbed(self.source.pixels[chosen], self.canvas_px, rng)
             loss = functional.cross_entropy(head(network(images)), self.source.labels[chosen])
             optimizer.zero_grad()
@@ -280,18 +267,15 @@ def _scores(named: Tensor, labels: Tensor) -> dict[str, float]:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = common_arguments(__doc__, seeds=5, arms=ARMS)
     parser.add_argument(
         "--data", type=Path, help="a folder with <laboratory>.npz of white blood cells; digits without it"
     )
     parser.add_argument("--source", type=Path, help="with --data: a folder of CIFAR-10, to train the network on")
     parser.add_argument("--target", choices=(*LABORATORIES, "both"), default="both")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--steps", type=int, default=250, help="of the prompt: 25 epochs of the digits")
     parser.add_argument("--tower-steps", type=int, default=600, help="of the network: 60 epochs of the digits")
-    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=ARMS)
-    parser.add_argument("--out", type=Path, required=True)
-    arguments = parser.parse_args()
+    arguments = parsed(parser)
     if arguments.data and not arguments.source and arguments.target == "both":
         parser.error("without --source the network is trained on a laboratory: name the other one as --target")
     return arguments

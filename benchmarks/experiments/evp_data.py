@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmarks.experiments import pretraining
-from benchmarks.experiments.labelled import Labelled
+from benchmarks.experiments.labelled import Labelled, digits
 
 LABORATORIES = ("cellavision", "jiangxi_tecom")
 CELL_PX = 48
@@ -28,14 +28,8 @@ def disturbed(pixels: Tensor, canvas_px: int, rng: torch.Generator) -> Tensor:
 
 def shifted_digits() -> tuple[Labelled, Labelled, Labelled, Labelled]:
     """scikit-learn's digits at 24 pixels, then the same inverted in part along a ramp: train and test of each."""
-    from sklearn.datasets import load_digits  # noqa: PLC0415 - heavy, and only here
-
-    images, labels = load_digits(return_X_y=True)
-    order = np.random.default_rng(0).permutation(len(labels))
-    small = torch.from_numpy(images[order]).float().view(-1, 1, 8, 8) / 16
-    pixels = functional.interpolate(small, size=24, mode="bilinear", align_corners=False)
-    source = Labelled(pixels=pixels, labels=torch.from_numpy(labels[order]).long())
-    target = replace(source, pixels=0.55 + 0.35 * pixels - 0.5 * torch.linspace(0, 1, 24) * pixels)
+    source = digits(24)
+    target = replace(source, pixels=0.55 + 0.35 * source.pixels - 0.5 * torch.linspace(0, 1, 24) * source.pixels)
     return source.part(0, 1300), source.part(1300, 1797), target.part(0, 1300), target.part(1300, 1797)
 
 

@@ -24,21 +24,24 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.experiments.labelled import Labelled, LabelledSteps, mean_over, train
-from benchmarks.experiments.pairs import show_networks, show_pairs
-from benchmarks.experiments.pretraining import MEAN, STD, append, median_ms, read, records, show, tower_digest
+from benchmarks.experiments.convolutions import Convolutions
+from benchmarks.experiments.cost import drawn, median_ms, step_ms
+from benchmarks.experiments.labelled import Labelled, digits, mean_over, read_labelled
+from benchmarks.experiments.pairs import show_pairs
+from benchmarks.experiments.steps import Steps, train
+from benchmarks.experiments.tables import show, show_networks
+from benchmarks.experiments.trial import Row, carry_out, common_arguments, parsed, tower_digest
 from fedward_core.cards import Contract
 from fedward_core.robustness import FGSM_ACCURACY, PGD_ACCURACY, overfits_catastrophically
 from fedward_models.attacks.square import Square
-from fedward_models.backbones.backbone import Backbone, ChannelGroup
+from fedward_models.backbones.backbone import Backbone
 from fedward_models.backbones.preact_resnet.config import PreActResNetConfig
 from fedward_models.building import seeded
 from fedward_models.layers.activation import ActivationName, activation
-from fedward_models.method import Batch, Clock
+from fedward_models.method import Batch
 from fedward_models.methods.fgsm_at.config import FGSMATConfig
 from fedward_models.methods.fgsm_at.fgsm_at import FGSMAT
 from fedward_models.methods.fgsm_at.pixel_space import classifier_of_pixels, pixels_of
@@ -72,53 +75,15 @@ QUERIES = 200
 EQUAL_TIME = 2 / 11  # passes of a plain step over those of PGD with 10 steps
 
 
-class ThreeConvolutions(Backbone):
-    """A network for images of 16 pixels: convolutions of 16, 32 and 64 channels with norms, and the mean of the map."""
-
-    def __init__(self, *, stem_stride: int = 1, activation: ActivationName = "relu") -> None:
-        super().__init__()
-        self.num_features = 64
-        self.layers = nn.Sequential(
-            *_layer(1, 16, stem_stride, activation), *_layer(16, 32, 2, activation), *_layer(32, 64, 2, activation)
-        )
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, 64)."""
-        return self.feature_map(images).mean(dim=(2, 3))
-
-    def feature_map(self, images: Tensor) -> Tensor:
-        """(B, 64, h, w)."""
-        features: Tensor = self.layers(images)
-        return features
-
-    def channel_groups(self) -> tuple[ChannelGroup, ...]:
-        """None: nothing is cut here."""
-        return ()
-
-    def layer_of(self, name: str) -> int:  # noqa: ARG002
-        """One layer."""
-        return 0
-
-    def num_layers(self) -> int:
-        """One."""
-        return 1
-
-
 def main() -> None:
     """Run every arm that is not finished, and print the table and the cost of a step."""
     arguments = _arguments()
-    torch.set_num_threads(1)
-    finished, bench = arguments.out / "fgsm_at.jsonl", Bench(arguments.data, arguments.steps)
+    bench = Bench(arguments.data, arguments.steps)
     # The number of test images goes with the attack: rows of a weaker one on more images are other rows.
-    same = {"data": bench.name, "steps": arguments.steps, "n": len(bench.test.pixels)}
-    for seed in arguments.seeds:
-        for arm in arguments.arms:
-            key = {"arm": arm, "seed": seed, **same}
-            if not any(key.items() <= row.items() for row in records(finished)):
-                append(finished, key | bench.run(arm, seed))
-    rows = [row for row in records(finished) if same.items() <= row.items()]
+    same = {"data": bench.name, "steps": arguments.steps, "n": len(bench.test)}
+    rows = carry_out("fgsm_at", arguments, bench.run, same=same)
     figures = ("clean", "fgsm", "pgd", "square")
-    show(rows, figures, n=len(bench.test.pixels), chance=0.1, judged=figures)
+    show(rows, figures, n=len(bench.test), chance=0.1, judged=figures)
     print(f"{bench.build('plain', 0).notes[0]}; Square with {QUERIES} queries")
     if bench.name == "cifar10":
         print(PUBLISHED)
@@ -139,7 +104,7 @@ class Bench:
         self.epsilon = 0.15 if folder is None else 8 / 255
         self.batch_size = 64 if folder is None else 128
         self.attack = {} if folder is None else PUBLISHED_PGD
-        self.train, self.test = _digits() if folder is None else _cifar(folder)
+        self.train, self.test = _data(folder)
 
     def build(self, arm: str, seed: int) -> FGSMAT:
         """The arm's method, not yet trained."""
@@ -150,11 +115,11 @@ class Bench:
             config = FGSMATConfig.model_validate({"epsilon": self.epsilon, **self.attack, **PLAIN, **settings})
             return FGSMAT(config, backbone=backbone, contract=Contract(classes=TEN, channels=channels))
 
-    def run(self, arm: str, seed: int) -> dict[str, Any]:
+    def run(self, arm: str, seed: int) -> Row:
         """Train and attack."""
         method, started = self.build(arm, seed), time.monotonic()
         count = max(round(self.steps * EQUAL_TIME), 1) if arm == "pgd_equal" else self.steps
-        steps = LabelledSteps(data=self.train, num_steps=count, batch_size=self.batch_size)
+        steps = Steps(data=self.train, num_steps=count, batch_size=self.batch_size)
         local = {
             "optimizer": {"name": "sgd", "lr": 0.2, "momentum": 0.9, "weight_decay": 5e-4},
             "schedule": {"shape": "cyclic"},
@@ -167,19 +132,20 @@ class Bench:
         """Milliseconds of a step of each arm beside the plain network's."""
         batch = self.train.batch(slice(0, self.batch_size))
         print(f"\n| a step of {self.batch_size} images, one thread | ms | over the network alone |\n|---|---|---|")
-        cost = {arm: _step_ms(self.build(arm, 0), batch) for arm in ARMS}
-        network = _network_ms(self.build("plain", 0), batch)
+        methods = {arm: self.build(arm, 0) for arm in ARMS}
+        cost = {arm: step_ms(method, drawn(method, batch)) for arm, method in methods.items()}
+        network = _network_ms(methods["plain"], batch)
         print(f"| the network alone | {network:.1f} | 1.00 |")
         for arm, milliseconds in cost.items():
             print(f"| {arm} | {milliseconds:.1f} | {milliseconds / network:.2f} |")
 
     def _backbone(self, network: dict[str, Any]) -> Backbone:
         if self.name == "digits":
-            return ThreeConvolutions(**network)
+            return three_convolutions(**network)
         backbone: Backbone = PreActResNetConfig.model_validate({"width": 16, **network}).build(image_px=32, channels=3)
         return backbone
 
-    def _scores(self, method: FGSMAT) -> dict[str, Any]:
+    def _scores(self, method: FGSMAT) -> Row:
         attacked = FGSMATConfig.model_validate({**method.config.model_dump(), "epsilon": self.epsilon})
         method.config = attacked  # the control was trained without an attack, and is attacked like the others
         fgsm, pgd = (
@@ -192,7 +158,7 @@ class Bench:
             "pgd": round(pgd, 4),
             "square": round(mean_over(self.test, lambda batch: _right(method, batch, self.epsilon)), 4),
             "overfitted": overfits_catastrophically(fgsm_accuracy=fgsm, pgd_accuracy=pgd),
-            "n": len(self.test.pixels),
+            "n": len(self.test),
             "network": tower_digest(method),
         }
 
@@ -207,18 +173,15 @@ def _right(method: FGSMAT, batch: Batch, radius: float | None) -> Tensor:
     return logits_of(pixels).argmax(dim=1) == batch.labels
 
 
+def three_convolutions(*, stem_stride: int = 1, activation: ActivationName = "relu") -> Convolutions:
+    """A network for images of 16 pixels: convolutions of 16, 32 and 64 channels with norms, and the mean of the map."""
+    shapes = ((1, 16, stem_stride), (16, 32, 2), (32, 64, 2))
+    return Convolutions(*(part for shape in shapes for part in _layer(*shape, activation)), num_features=64)
+
+
 def _layer(inputs: int, outputs: int, stride: int, act: ActivationName) -> tuple[nn.Module, ...]:
     conv = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
     return conv, nn.BatchNorm2d(outputs), activation(act)
-
-
-def _step_ms(method: FGSMAT, batch: Batch) -> float:
-    prepared = method.prepare(batch, torch.Generator().manual_seed(0))
-
-    def step() -> None:
-        method.training_step(prepared, Clock()).loss.backward()  # type: ignore[no-untyped-call]
-
-    return median_ms(step)
 
 
 def _network_ms(method: FGSMAT, batch: Batch) -> float:
@@ -228,34 +191,19 @@ def _network_ms(method: FGSMAT, batch: Batch) -> float:
     return median_ms(step)
 
 
-def _digits() -> tuple[Labelled, Labelled]:
-    from sklearn.datasets import load_digits  # noqa: PLC0415 - heavy, and only here
-
-    images, labels = load_digits(return_X_y=True)
-    order = np.random.default_rng(0).permutation(len(labels))
-    small = torch.from_numpy(images[order]).float().view(-1, 1, 8, 8) / 16
-    pixels = nn.functional.interpolate(small, size=16, mode="bilinear", align_corners=False)
-    data = Labelled(pixels=pixels, labels=torch.from_numpy(labels[order]).long())
-    return data.part(0, 1300), data.part(1300, len(labels))
-
-
-def _cifar(folder: Path) -> tuple[Labelled, Labelled]:
-    train, test = read(folder / "train.npz", 10_000), read(folder / "test.npz", 256)
-    return _labelled(train.images, train.labels), _labelled(test.images, test.labels)
-
-
-def _labelled(images: Tensor, labels: Tensor) -> Labelled:
-    return Labelled(pixels=(images * STD + MEAN).clamp(0, 1), labels=labels, mean=MEAN, std=STD)
+def _data(folder: Path | None) -> tuple[Labelled, Labelled]:
+    """To train on, and to test on."""
+    if folder is not None:
+        return read_labelled(folder / "train.npz", 10_000), read_labelled(folder / "test.npz", 256)
+    data = digits(16)
+    return data.part(0, 1300), data.part(1300, len(data))
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = common_arguments(__doc__, seeds=5, arms=ARMS)
     parser.add_argument("--data", type=Path, help="a folder with CIFAR-10's train.npz and test.npz; digits without it")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--steps", type=int, default=480, help="24 epochs of the digits")
-    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=ARMS)
-    parser.add_argument("--out", type=Path, required=True)
-    return parser.parse_args()
+    return parsed(parser)
 
 
 if __name__ == "__main__":

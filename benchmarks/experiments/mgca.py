@@ -31,23 +31,25 @@ import argparse
 import os
 import re
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
+from benchmarks.experiments.cost import draw_ms, drawn, network_ms, step_ms
 from benchmarks.experiments.mgca_data import IMAGE_PX, PairData, generated_pairs, site_films, true_pairs
 from benchmarks.experiments.mgca_scores import AMONG, SHARES, Question, alignment, answers
-from benchmarks.experiments.pairs import show_networks, show_pairs
-from benchmarks.experiments.pretraining import Steps, append, median_ms, records, show, tower_digest, train
+from benchmarks.experiments.pairs import show_pairs
+from benchmarks.experiments.pretraining import pretrain
+from benchmarks.experiments.steps import Steps
+from benchmarks.experiments.tables import show, show_networks
+from benchmarks.experiments.trial import Row, carry_out, common_arguments, parsed, tower_digest
 from fedward_core.cards import Contract
 from fedward_models.backbones.vit.config import ViTConfig
 from fedward_models.building import seeded
 from fedward_models.frozen import FOLDERS, file_digest
-from fedward_models.method import Batch, Clock
 from fedward_models.methods.mae.config import MAEConfig
 from fedward_models.methods.mae.mae import MAE
 from fedward_models.methods.mgca.config import MGCAConfig
@@ -86,20 +88,6 @@ DIAGNOSES = re.compile(
 
 
 @dataclass(frozen=True, kw_only=True)
-class PairSteps(Steps):
-    """So many batches of pairs."""
-
-    reports: tuple[str, ...]
-
-    def epoch(self, seed: int) -> Iterator[Batch]:
-        """All batches, in an order that depends on the seed alone."""
-        numbered = Steps(images=torch.arange(len(self.images)), num_steps=self.num_steps, batch_size=self.batch_size)
-        for batch in numbered.epoch(seed):
-            texts = tuple(self.reports[number] for number in batch.images.tolist())
-            yield replace(batch, images=self.images[batch.images], reports=texts)
-
-
-@dataclass(frozen=True, kw_only=True)
 class Trial:
     """What is tried on: pairs to learn from and to ask about, and the form of the text tower that reads them."""
 
@@ -122,19 +110,12 @@ class Trial:
 def main() -> None:
     """Run every arm that is not finished, and print the table and the cost of a step."""
     arguments = _arguments()
-    torch.set_num_threads(1)
     trial = _trial(arguments)
-    finished = arguments.out / "mgca.jsonl"
     same = {"data": trial.kind, "steps": arguments.steps, "batch": arguments.batch}
-    for seed in arguments.seeds:
-        for arm in arguments.arms:
-            key = {"arm": arm, "seed": seed, **same}
-            if not any(key.items() <= row.items() for row in records(finished)):
-                append(finished, key | _run(arm, seed, arguments, trial))
-    rows = [row for row in records(finished) if same.items() <= row.items()]
+    rows = carry_out("mgca", arguments, partial(_run, arguments, trial), same=same)
     for question in trial.questions:
         _show_answers(rows, question)
-    counts = {part: len(pairs.labels) for part, pairs in trial.data.items()}
+    counts = {part: len(pairs) for part, pairs in trial.data.items()}
     _show_alignment(rows, "retrieval_known", n=counts["train"], chance=1 / min(counts["train"], AMONG))
     _show_alignment(rows, "retrieval_asked", n=counts["asked"], chance=1 / min(counts["asked"], AMONG))
     _show_alignment(rows, "pointing", n=counts["asked"], chance=0.5)
@@ -142,16 +123,16 @@ def main() -> None:
     _show_cost(trial, arguments.batch)
 
 
-def _show_alignment(rows: list[dict[str, Any]], figure: str, *, n: int, chance: float) -> None:
+def _show_alignment(rows: list[Row], figure: str, *, n: int, chance: float) -> None:
     """Tables of a figure that only arms with reports have, if any has been run."""
     if known := [row for row in rows if figure in row]:
         show(known, (figure,), n=n, chance=chance)
         show_pairs(known, figure, [("pairs_tokens", "pairs"), ("mgca", "pairs"), ("mgca", "shuffled")])
 
 
-def _show_answers(rows: list[dict[str, Any]], question: Question) -> None:
+def _show_answers(rows: list[Row], question: Question) -> None:
     """Tables of what a question's probes and prompts got right, of the records that were asked it."""
-    asked, guessed = len(question.asked.labels), question.chance
+    asked, guessed = len(question.asked), question.chance
     for what in (*(f"probe_{share}" for share in SHARES), "zero_shot"):
         figure = question.figure(what)
         if known := [row for row in rows if figure in row]:
@@ -178,24 +159,26 @@ def _elsewhere(folder: Path | None) -> tuple[Question, ...]:
     return tuple(Question(name=site, known=parts["train"], asked=parts["asked"]) for site, parts in films.items())
 
 
-def _run(arm: str, seed: int, arguments: argparse.Namespace, trial: Trial) -> dict[str, Any]:
+def _run(arguments: argparse.Namespace, trial: Trial, arm: str, seed: int) -> Row:
     started = time.monotonic()
     method = _mae(seed) if arm in IMAGES_ALONE else _mgca(seed, trial, **ARMS[arm])
-    batches = _steps(arm, seed, arguments, trial.data["train"])
-    figures = {} if arm in UNTRAINED else train(method, batches, lr=LR, seed=seed)
+    data = _told(trial.data["train"], arm, seed)
+    steps = Steps(data=data, num_steps=arguments.steps, batch_size=arguments.batch)
+    figures = {} if arm in UNTRAINED else pretrain(method, steps, lr=LR, seed=seed)
     scores = _scores(method, trial, seed)
     rounded = {name: round(value, 4) for name, value in figures.items()}
     return scores | {"seconds": round(time.monotonic() - started)} | rounded
 
 
-def _steps(arm: str, seed: int, arguments: argparse.Namespace, pairs: PairData) -> PairSteps:
+def _told(pairs: PairData, arm: str, seed: int) -> PairData:
+    """The pairs as an arm learns from them."""
     reports = pairs.reports
     if arm == "masked":
         reports = tuple(DIAGNOSES.sub("", report) for report in reports)
     if arm == "shuffled":
         order = np.random.default_rng(seed).permutation(len(reports))
         reports = tuple(reports[number] for number in order)
-    return PairSteps(images=pairs.images, num_steps=arguments.steps, batch_size=arguments.batch, reports=reports)
+    return replace(pairs, reports=reports)
 
 
 def _mgca(seed: int, trial: Trial, **weights: float) -> MGCA:
@@ -212,45 +195,31 @@ def _mae(seed: int) -> MAE:
         return MAE(config, backbone=backbone, contract=Contract(classes=("none",)))
 
 
-def _scores(method: MAE | MGCA, trial: Trial, seed: int) -> dict[str, Any]:
+def _scores(method: MAE | MGCA, trial: Trial, seed: int) -> Row:
     method.eval()
     figures = {name: value for question in trial.questions for name, value in answers(method, question, seed).items()}
     if isinstance(method, MGCA):
         figures |= alignment(method, trial.data["train"], trial.data["asked"], sides=trial.kind == "generated")
-    return figures | {"n": len(trial.data["asked"].labels), "tower": tower_digest(method.backbone)}
+    return figures | {"n": len(trial.data["asked"]), "tower": tower_digest(method.backbone)}
 
 
 def _show_cost(trial: Trial, batch: int) -> None:
     """Milliseconds of a step beside forward and backward of the image encoder alone."""
-    pairs = trial.data["train"]
-    raw = Batch(images=pairs.images[:batch], reports=pairs.reports[:batch])
-    method = _mgca(0, trial)
-    ready = method.prepare(raw, torch.Generator())
-
-    def step() -> None:
-        method.training_step(ready, Clock()).loss.backward()  # type: ignore[no-untyped-call]
-
-    def plain() -> None:
-        method.backbone(raw.images).sum().backward()
-
+    raw, method = trial.data["train"].batch(slice(batch)), _mgca(0, trial)
+    ready = drawn(method, raw)
     cut = float(ready.drawn["cut"].float().mean())
-    prepare = median_ms(lambda: method.prepare(raw, torch.Generator()))
+    prepare, step, plain = draw_ms(method, raw), step_ms(method, ready), network_ms(method.backbone, raw.images)
     print(f"\n| a batch of {batch}, one thread | prepare ms | step ms | image encoder alone ms | reports cut |")
-    print(
-        f"|---|---|---|---|---|\n| mgca | {prepare:.1f} | {median_ms(step):.1f} | {median_ms(plain):.1f} | {cut:.0%} |"
-    )
+    print(f"|---|---|---|---|---|\n| mgca | {prepare:.1f} | {step:.1f} | {plain:.1f} | {cut:.0%} |")
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = common_arguments(__doc__, seeds=5, arms=ARMS)
     parser.add_argument("--data", type=Path, help="a folder with images.npz and reports.csv; generated pairs without")
     parser.add_argument("--films", type=Path, help="with --data: a folder with films of other patients, to probe on")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS))
-    parser.add_argument("--out", type=Path, required=True)
-    return parser.parse_args()
+    return parsed(parser)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Films with what was written about them, to learn from (``train``) and to ask about (``asked``)."""
 
 import csv
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import Tensor
 from benchmarks.experiments.pretraining import ImageData
 from fedward_core.cards import DataKind
 from fedward_models.data import generate
+from fedward_models.method import Batch
 
 IMAGE_PX = 64
 
@@ -21,6 +22,11 @@ class PairData(ImageData):
     """Images with classes and reports: (N, 1, 64, 64), standardised, (N,), and N texts."""
 
     reports: tuple[str, ...]
+
+    def batch(self, chosen: Tensor | slice) -> Batch:
+        """Images with their reports."""
+        numbers = torch.arange(len(self))[chosen].tolist()
+        return replace(super().batch(chosen), reports=tuple(self.reports[number] for number in numbers))
 
 
 def generated_pairs(folder: Path) -> dict[str, PairData]:

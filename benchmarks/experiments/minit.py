@@ -16,19 +16,23 @@ blocks with a site, of 27, 0.19 by chance.
 import argparse
 import time
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from functools import lru_cache, partial
+from itertools import starmap
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmarks.experiments.labelled import Labelled, LabelledSteps, mean_over, train
+from benchmarks.experiments.convolutions import Convolutions
+from benchmarks.experiments.cost import num_parameters, show_steps
+from benchmarks.experiments.labelled import Labelled, accuracy
 from benchmarks.experiments.pairs import show_pairs
-from benchmarks.experiments.pretraining import append, median_ms, records, show
+from benchmarks.experiments.steps import Steps, train
+from benchmarks.experiments.tables import by_arm, show
+from benchmarks.experiments.trial import Row, carry_out, common_arguments, parsed
 from fedward_core.cards import Contract
-from fedward_models.backbones.backbone import Backbone, ChannelGroup
+from fedward_models.backbones.backbone import Backbone
 from fedward_models.backbones.minit.config import MINiTConfig, NiTConfig
 from fedward_models.backbones.minit.minit import MINiT
 from fedward_models.backbones.minit.nit import NiT
@@ -36,7 +40,6 @@ from fedward_models.building import seeded
 from fedward_models.explanations.contributions import block_contributions, for_class
 from fedward_models.explanations.gradients import grad_cam, integrated_gradients
 from fedward_models.explanations.voxel_map import attention_map, contribution_map
-from fedward_models.method import Batch, Clock
 from fedward_models.methods.supervised.config import SupervisedConfig
 from fedward_models.methods.supervised.supervised import Supervised
 
@@ -55,58 +58,19 @@ MAPPED = 40  # volumes whose maps are drawn
 Maps = dict[str, Callable[[Tensor], Tensor]]
 
 
-class Convolutions(Backbone):
-    """Three convolutions of stride 2 with a norm each, then the mean."""
-
-    num_features = 64
-
-    def __init__(self) -> None:
-        super().__init__()
-        pairs = ((1, 16), (16, 32), (32, 64))
-        self.stages = nn.Sequential(*(_convolution(*pair) for pair in pairs))
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, 1, D, H, W) to (B, 64)."""
-        features: Tensor = self.stages(images).mean(dim=(2, 3, 4))
-        return features
-
-    def feature_map(self, images: Tensor) -> Tensor:
-        """(B, 64, d, h, w)."""
-        features: Tensor = self.stages(images)
-        return features
-
-    def channel_groups(self) -> tuple[ChannelGroup, ...]:
-        """None: it is not personalised."""
-        return ()
-
-    def layer_of(self, name: str) -> int:
-        """The stage."""
-        return int(name.split(".")[1])
-
-    def num_layers(self) -> int:
-        """Stages."""
-        return len(self.stages)
-
-
 def main() -> None:
     """Run every arm that is not finished, and print the tables and the cost of a step."""
     arguments = _arguments()
-    torch.set_num_threads(1)
-    finished = arguments.out / "minit.jsonl"
     same = {"steps": arguments.steps, "shift": arguments.shift}
-    for seed in arguments.seeds:
-        data = subjects(TRAIN + TEST, shift=arguments.shift, seed=seed)
-        for arm in arguments.arms:
-            key = {"arm": arm, "seed": seed, **same}
-            if not any(key.items() <= row.items() for row in records(finished)):
-                append(finished, key | _run(arm, seed, arguments.steps, data))
-    rows = [row for row in records(finished) if same.items() <= row.items()]
+    rows = carry_out("minit", arguments, partial(_run, **same), same=same)
     show(rows, ("accuracy",), n=TEST, chance=0.5)
     show_pairs(rows, "accuracy", PAIRS)
     _show_maps(rows)
-    _show_cost(data)
+    data = subjects(TRAIN + TEST, shift=arguments.shift, seed=arguments.seeds[-1])
+    show_steps({arm: build(arm, 0) for arm in ("minit", "nit", "cnn")}, data.batch(slice(BATCH)), of="volumes")
 
 
+@lru_cache(maxsize=1)  # all arms of a seed have the same
 def subjects(count: int, *, shift: int, seed: int) -> Labelled:
     """Volumes of both classes in turn, standardised one by one."""
     rng, template = torch.Generator().manual_seed(1000 + seed), _template()
@@ -149,11 +113,11 @@ def _subject(template: Tensor, label: int, shift: int, rng: torch.Generator) -> 
     return (volume - volume.mean()) / volume.std()
 
 
-def _run(arm: str, seed: int, steps: int, data: Labelled) -> dict[str, Any]:
-    started, test = time.monotonic(), data.part(TRAIN, TRAIN + TEST)
+def _run(arm: str, seed: int, *, steps: int, shift: int) -> Row:
+    data, started = subjects(TRAIN + TEST, shift=shift, seed=seed), time.monotonic()
+    known, test = data.part(0, TRAIN), data.part(TRAIN, TRAIN + TEST)
     method = build(arm, seed).eval()
     before = _lifts(method, test.part(0, MAPPED))
-    known = data.part(0, TRAIN)
     if arm == "minit_permuted":
         order = torch.randperm(TRAIN, generator=torch.Generator().manual_seed(seed))
         known = Labelled(pixels=known.pixels, labels=known.labels[order])
@@ -161,24 +125,17 @@ def _run(arm: str, seed: int, steps: int, data: Labelled) -> dict[str, Any]:
         "optimizer": {"name": "adamw", "lr": 2e-3 if arm == "cnn" else 1e-3, "weight_decay": 0.05},
         "schedule": {"shape": "cosine", "warmup_rounds": 0.1},
     }
-    train(method, LabelledSteps(data=known, num_steps=steps, batch_size=BATCH), seed=seed, local=local)
+    train(method, Steps(data=known, num_steps=steps, batch_size=BATCH), seed=seed, local=local)
     method.eval()
-    right = mean_over(test, lambda batch: _right(method, batch))
     return {
-        "accuracy": round(right, 4),
+        "accuracy": accuracy(method, test),
         "lift_before": before,
         "lift": _lifts(method, test.part(0, MAPPED)),
         "planted_blocks": _planted_share(method, test),
         "n": TEST,
-        "parameters": sum(parameter.numel() for parameter in method.parameters()),
+        "parameters": num_parameters(method),
         "seconds": round(time.monotonic() - started, 1),
     }
-
-
-@torch.no_grad()
-def _right(method: Supervised, batch: Batch) -> Tensor:
-    assert batch.labels is not None
-    return method.logits(batch.images).argmax(dim=1) == batch.labels
 
 
 def build(arm: str, seed: int) -> Supervised:
@@ -189,7 +146,7 @@ def build(arm: str, seed: int) -> Supervised:
 
 def _backbone(arm: str) -> Backbone:
     if arm == "cnn":
-        return Convolutions()
+        return Convolutions(*starmap(_convolution, ((1, 16), (16, 32), (32, 64))), num_features=64)
     shape = {**ENCODER, "embedding_std": 0.02}
     if arm == "nit":
         return NiT(NiTConfig.model_validate({**shape, "patch_px": 8}), image_px=SIDE, channels=1)
@@ -213,9 +170,8 @@ def _maps(method: Supervised) -> Maps:
     if isinstance(backbone, MINiT | NiT):
         found["attention"] = lambda x: attention_map(backbone, x)
     if isinstance(backbone, Convolutions):
-        found["grad_cam"] = lambda x: (
-            grad_cam(larger, backbone.stages[-2], x) + grad_cam(lambda y: -larger(y), backbone.stages[-2], x)
-        )
+        layer = backbone.layers[-2]
+        found["grad_cam"] = lambda x: grad_cam(larger, layer, x) + grad_cam(lambda y: -larger(y), layer, x)
     return found
 
 
@@ -252,12 +208,11 @@ def _planted_share(method: Supervised, data: Labelled) -> float | None:
     return round(float(difference[planted].sum() / difference.sum()), 4)
 
 
-def _show_maps(rows: list[dict[str, Any]]) -> None:
+def _show_maps(rows: list[Row]) -> None:
     """Means over seeds; 1 is a map that knows nothing of the sites."""
     print(f"\n| arm | map | lift, up to {MAPPED} volumes a seed | before training | planted blocks, chance 0.19 |")
     print("|---|---|---|---|---|")
-    for arm in dict.fromkeys(row["arm"] for row in rows):
-        own = [row for row in rows if row["arm"] == arm]
+    for arm, own in by_arm(rows).items():
         for kind in dict.fromkeys(kind for row in own for kind in row["lift"]):
             lift, before = (_mean([row[when].get(kind) for row in own]) for when in ("lift", "lift_before"))
             judgement = "" if lift > 1.1 * max(before, 1) else ": no evidence"
@@ -269,28 +224,16 @@ def _mean(values: list[float | None]) -> float:
     return float(np.mean([value for value in values if value is not None]))
 
 
-def _show_cost(data: Labelled) -> None:
-    print(f"\n| a step of {BATCH} volumes, one thread | parameters | ms |\n|---|---|---|")
-    batch = data.batch(slice(0, BATCH))
-    for arm in ("minit", "nit", "cnn"):
-        method = build(arm, 0)
-        cost = median_ms(lambda method=method: method.training_step(batch, Clock()).loss.backward())  # type: ignore[misc]
-        print(f"| {arm} | {sum(parameter.numel() for parameter in method.parameters()):,} | {cost:.1f} |")
-
-
 def _convolution(inputs: int, outputs: int) -> nn.Sequential:
     convolution = nn.Conv3d(inputs, outputs, 3, stride=2, padding=1, bias=False)
     return nn.Sequential(convolution, nn.BatchNorm3d(outputs), nn.ReLU())
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser = common_arguments(__doc__, seeds=3, arms=ARMS)
     parser.add_argument("--steps", type=int, default=240)
     parser.add_argument("--shift", type=int, default=2, help="voxels of misregistration along each axis")
-    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=ARMS)
-    parser.add_argument("--out", type=Path, required=True)
-    return parser.parse_args()
+    return parsed(parser)
 
 
 if __name__ == "__main__":

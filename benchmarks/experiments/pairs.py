@@ -1,28 +1,27 @@
-"""Differences between two arms that are paired by seed, and the networks that stand behind figures.
+"""Differences between two arms that are paired by seed.
 
 Arms of a seed have the same images, the same initial weights and the same order of batches, so that their difference
 varies less than either of them.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
-import numpy as np
-
+from benchmarks.experiments.tables import spread
+from benchmarks.experiments.trial import Row
 from fedward_cli.comparison.bootstrap import paired_interval
 
 FEWEST_SEEDS = 3
 """Decided here: with fewer, too many resamples are of one seed alone."""
 
 
-def differences(rows: Iterable[dict[str, Any]], figure: str, arm: str, other: str) -> list[float]:
+def differences(rows: Iterable[Row], figure: str, arm: str, other: str) -> list[float]:
     """How much an arm is ahead of another one, for every seed that both have finished."""
     found = list(rows)
     ours, theirs = ({row["seed"]: row[figure] for row in found if row["arm"] == name} for name in (arm, other))
     return [ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys())]
 
 
-def show_pairs(rows: Iterable[dict[str, Any]], figure: str, pairs: Sequence[tuple[str, str]]) -> None:
+def show_pairs(rows: Iterable[Row], figure: str, pairs: Sequence[tuple[str, str]]) -> None:
     """Print a table of paired differences; pairs that have no seed in common are left out.
 
     Args:
@@ -35,8 +34,8 @@ def show_pairs(rows: Iterable[dict[str, Any]], figure: str, pairs: Sequence[tupl
     if known:
         print(f"\n| {figure} | seeds | difference | 95 % interval | |\n|---|---|---|---|---|")
         for arm, other, values in known:
-            spread = f"{np.mean(values):+.3f} [{min(values):+.3f}, {max(values):+.3f}]"
-            print(f"| {arm} over {other} | {len(values)} | {spread} | {_interval(values)} | {doubt(values)} |")
+            cells = f"{len(values)} | {spread(values, '+.3f')} | {_interval(values)} | {doubt(values)}"
+            print(f"| {arm} over {other} | {cells} |")
         print("\nPaired by seed. Means, least and most in brackets; intervals resample seeds.")
 
 
@@ -48,20 +47,6 @@ def doubt(values: Sequence[float]) -> str:
     assert low is not None
     assert high is not None
     return "no evidence" if low <= 0 <= high else ""
-
-
-def show_networks(rows: Iterable[dict[str, Any]], key: str = "tower") -> None:
-    """Print the first digits of the digest of every network that figures are of.
-
-    Args:
-        rows: What was recorded, with ``arm``, ``seed`` and the digest.
-        key: Where the digest stands.
-    """
-    found = list(rows)
-    print("\n| network of | seed and digest |\n|---|---|")
-    for arm in dict.fromkeys(row["arm"] for row in found):
-        digests = (f"{row['seed']}: {row[key]}" for row in found if row["arm"] == arm)
-        print(f"| {arm} | {', '.join(digests)} |")
 
 
 def _interval(values: Sequence[float]) -> str:

@@ -20,18 +20,21 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.nn import functional
 
-from benchmarks.experiments.labelled import Labelled, LabelledSteps, mean_over, train
+from benchmarks.experiments.cost import num_parameters, show_steps
+from benchmarks.experiments.labelled import Labelled, accuracy, read_labelled
 from benchmarks.experiments.pairs import show_pairs
-from benchmarks.experiments.pretraining import MEAN, STD, append, median_ms, read, records, show
+from benchmarks.experiments.steps import Steps, train
+from benchmarks.experiments.tables import by_arm, show
+from benchmarks.experiments.trial import Row, carry_out, common_arguments, parsed
 from fedward_core.arrays import write_arrays
 from fedward_core.cards import Contract
 from fedward_core.seeds import derive_seed
@@ -42,7 +45,7 @@ from fedward_models.building import seeded
 from fedward_models.corruptions.corrupt import CORRUPTIONS, corruption_errors
 from fedward_models.corruptions.error import mean_corruption_error, mean_error
 from fedward_models.frozen import FOLDERS, FrozenWeights, file_digest
-from fedward_models.method import Batch, Clock
+from fedward_models.method import Batch
 from fedward_models.methods.supervised.config import SupervisedConfig, TeacherConfig
 from fedward_models.methods.supervised.supervised import Supervised
 from fedward_models.weights import arrays_of
@@ -67,7 +70,7 @@ BATCH = 100
 KNOWN, ASKED = 3000, 1000  # digits of a source to train on, and to test on
 
 
-class MirroredSteps(LabelledSteps):
+class MirroredSteps(Steps):
     """The same batches, each image mirrored left to right by a coin."""
 
     def epoch(self, seed: int) -> Iterator[Batch]:
@@ -81,59 +84,51 @@ class MirroredSteps(LabelledSteps):
 def main() -> None:
     """Run every arm that is not finished, and print the table and the cost of a step."""
     arguments = _arguments()
-    torch.set_num_threads(1)
-    finished, data = arguments.out / "robust_cnn.jsonl", _data(arguments.data)
-    sites = _sites(arguments.digits) if arguments.digits else {}
+    data, sites = _data(arguments.data), _sites(arguments.digits) if arguments.digits else {}
     same = {"steps": arguments.steps, "digits": bool(sites)}
     with tempfile.TemporaryDirectory() as teachers:
         os.environ[FOLDERS] = teachers
-        for seed in arguments.seeds:
-            for arm in arguments.arms:
-                key = {"arm": arm, "seed": seed, **same}
-                if not any(key.items() <= row.items() for row in records(finished)):
-                    append(finished, key | _run(arm, seed, arguments.steps, data, sites))
-    rows = [row for row in records(finished) if same.items() <= row.items()]
-    shift = ("source", "shifted") if sites else ()
-    show(rows, ("clean", "corrupted", *shift), n=len(data["test"].pixels), chance=0.1)
-    for figure in ("clean", "corrupted", *shift):
+        run = partial(_run, steps=arguments.steps, data=data, sites=sites)
+        rows = carry_out("robust_cnn", arguments, run, same=same)
+    figures = ("clean", "corrupted", *(("source", "shifted") if sites else ()))
+    show(rows, figures, n=len(data["test"]), chance=0.1)
+    for figure in figures:
         show_pairs(rows, figure, PAIRS)
     _show_corruptions(rows)
-    _show_cost(data["train"])
+    methods = {arm: _method(arm, 0, data["train"]) for arm in (*CORNERS, TRANSFORMER)}
+    show_steps(methods, data["train"].batch(slice(BATCH)))
 
 
-def _run(arm: str, seed: int, steps: int, data: dict[str, Labelled], sites: dict[str, Labelled]) -> dict[str, Any]:
-    started = time.monotonic()
+def _run(arm: str, seed: int, *, steps: int, data: dict[str, Labelled], sites: dict[str, Labelled]) -> Row:
+    started, test = time.monotonic(), data["test"]
     method = _trained(arm, seed, steps, data["train"], mirrored=True)
     errors = corruption_errors(
-        lambda pixels: method.predict((pixels - MEAN) / STD),
-        data["test"].pixels,
-        data["test"].labels,
-        severities=SEVERITIES,
+        lambda pixels: method.predict((pixels - test.mean) / test.std), test.pixels, test.labels, severities=SEVERITIES
     )
     figures = {
         "clean": round(1 - errors.clean, 4),
         "corrupted": round(1 - mean_error(errors.corrupted), 4),
         "by_corruption": {name: [round(error, 4) for error in found] for name, found in errors.corrupted.items()},
         "n": errors.n,
-        "parameters": sum(parameter.numel() for parameter in method.parameters()),
+        "parameters": num_parameters(method),
     }
     return {**figures, **_shifted(arm, seed, steps, sites), "seconds": round(time.monotonic() - started, 1)}
 
 
-def _shifted(arm: str, seed: int, steps: int, sites: dict[str, Labelled]) -> dict[str, Any]:
+def _shifted(arm: str, seed: int, steps: int, sites: dict[str, Labelled]) -> Row:
     """Trained on the first source of digits: accuracy on other images of it, on each other source, and their mean."""
     if not sites:
         return {}
     (first, source), *others = sites.items()
     method = _trained(arm, seed, steps, source.part(0, KNOWN), mirrored=False)
     parts = {first: source.part(KNOWN, KNOWN + ASKED), **{name: digits.part(0, ASKED) for name, digits in others}}
-    found = {name: round(mean_over(part, lambda batch: _right(method, batch)), 4) for name, part in parts.items()}
+    found = {name: accuracy(method, part) for name, part in parts.items()}
     source_accuracy = found.pop(first)
     return {
         "shifted": round(float(np.mean(list(found.values()))), 4),
         "by_site": found,
         "source": source_accuracy,
-        "n_by_site": {name: len(part.pixels) for name, part in parts.items()},
+        "n_by_site": {name: len(part) for name, part in parts.items()},
     }
 
 
@@ -145,7 +140,7 @@ def _trained(arm: str, seed: int, steps: int, data: Labelled, *, mirrored: bool)
         "optimizer": {"name": "adamw", "lr": 3e-3 if student in CORNERS else 1e-3, "weight_decay": 0.05},
         "schedule": {"shape": "cosine", "warmup_rounds": 0.1},
     }
-    batches = (MirroredSteps if mirrored else LabelledSteps)(data=data, num_steps=steps, batch_size=BATCH)
+    batches = (MirroredSteps if mirrored else Steps)(data=data, num_steps=steps, batch_size=BATCH)
     train(method, batches, seed=seed, local=local)
     return method.eval()
 
@@ -173,16 +168,11 @@ def _backbone(arm: str) -> RobustCNNConfig | ViTConfig:
     return RobustCNNConfig.model_validate({"variant": "dw", **sizes, **patch, **CORNERS[arm]})
 
 
-@torch.no_grad()
-def _right(method: Supervised, batch: Batch) -> Tensor:
-    assert batch.labels is not None
-    return method.logits(batch.images).argmax(dim=1) == batch.labels
-
-
-def _show_corruptions(rows: list[dict[str, Any]]) -> None:
+def _show_corruptions(rows: list[Row]) -> None:
     """Errors at each severity, and two means of them: the plain one, and that relative to the plain corner."""
-    arms = [arm for arm in (PLAIN, ROBUST, TRANSFORMER) if any(row["arm"] == arm for row in rows)]
-    found = {arm: _mean_errors([row["by_corruption"] for row in rows if row["arm"] == arm]) for arm in arms}
+    known = by_arm(rows)
+    arms = [arm for arm in (PLAIN, ROBUST, TRANSFORMER) if arm in known]
+    found = {arm: _mean_errors([row["by_corruption"] for row in known[arm]]) for arm in arms}
     print(f"\n| error in %, severities {SEVERITIES} | {' | '.join(arms)} |\n|---|{'---|' * len(arms)}")
     for name in CORRUPTIONS:
         print(f"| {name} | {' | '.join(', '.join(f'{e:.1f}' for e in found[arm][name]) for arm in arms)} |")
@@ -201,22 +191,8 @@ def _mean_errors(seeds: list[dict[str, list[float]]]) -> dict[str, list[float]]:
     }
 
 
-def _show_cost(data: Labelled) -> None:
-    """Parameters of each network and milliseconds of a step."""
-    print(f"\n| a step of {BATCH} images, one thread | parameters | ms |\n|---|---|---|")
-    batch = data.batch(slice(0, BATCH))
-    for arm in (*CORNERS, TRANSFORMER):
-        method = _method(arm, 0, data)
-        cost = median_ms(lambda method=method: method.training_step(batch, Clock()).loss.backward())  # type: ignore[misc]
-        print(f"| {arm} | {sum(parameter.numel() for parameter in method.parameters()):,} | {cost:.1f} |")
-
-
 def _data(folder: Path) -> dict[str, Labelled]:
-    parts = {"train": read(folder / "train.npz", 10_000), "test": read(folder / "test.npz", 1000)}
-    return {
-        name: Labelled(pixels=(part.images * STD + MEAN).clamp(0, 1), labels=part.labels, mean=MEAN, std=STD)
-        for name, part in parts.items()
-    }
+    return {"train": read_labelled(folder / "train.npz", 10_000), "test": read_labelled(folder / "test.npz", 1000)}
 
 
 def _sites(folder: Path) -> dict[str, Labelled]:
@@ -228,18 +204,15 @@ def _sites(folder: Path) -> dict[str, Labelled]:
         pixels = torch.from_numpy(images).float()[:, None] / 255
         large = functional.interpolate(pixels, size=32, mode="bilinear", align_corners=False)
         found[path.stem] = Labelled(pixels=large, labels=torch.from_numpy(labels.astype(np.int64)), mean=0.2, std=0.3)
-    return dict(sorted(found.items(), key=lambda item: -len(item[1].pixels)))
+    return dict(sorted(found.items(), key=lambda item: -len(item[1])))
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = common_arguments(__doc__, seeds=5, arms=ARMS)
     parser.add_argument("--data", type=Path, required=True, help="a folder with CIFAR-10's train.npz and test.npz")
     parser.add_argument("--digits", type=Path, help="a folder with one npz file of digits for each source")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--steps", type=int, default=2000)
-    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=ARMS)
-    parser.add_argument("--out", type=Path, required=True)
-    return parser.parse_args()
+    return parsed(parser)
 
 
 if __name__ == "__main__":

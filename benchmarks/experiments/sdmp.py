@@ -18,29 +18,27 @@ patches of 8 pixels an image has 16 tokens instead of 64, and a step costs a qua
 
 import argparse
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from benchmarks.experiments.pairs import show_networks, show_pairs
+from benchmarks.experiments.cost import show_draws_and_steps
+from benchmarks.experiments.pairs import show_pairs
 from benchmarks.experiments.pretraining import (
-    MEAN,
-    STD,
+    ASKED,
     ImageData,
-    Steps,
-    append,
     features,
     nearest_probe,
-    read,
-    records,
+    pretrain,
+    read_parts,
     ridge_probe,
-    show,
-    step_ms,
-    tower_digest,
-    train,
 )
+from benchmarks.experiments.steps import Steps
+from benchmarks.experiments.tables import show, show_networks
+from benchmarks.experiments.trial import Row, carry_out, common_arguments, parsed, tower_digest
 from fedward_core.cards import Contract
 from fedward_models.backbones.vit.config import ViTConfig
 from fedward_models.building import seeded
@@ -55,7 +53,6 @@ VIT = {"width": 64, "depth": 4, "heads": 4}
 MOCO = {"name": "moco", "hidden": 128, "width": 32}
 DINO = {"name": "dino", "hidden": 128, "bottleneck": 32, "prototypes": 256}
 BATCH, LR = 128, 1e-3
-UNLABELLED, KNOWN, ASKED = 10_000, 2000, 2000
 # Online passes count three times, with their backward: 2 online and 3 momentum passes against 1 and 1.
 PASSES_SDMP, PASSES_MOCO = 2 * 3 + 3, 1 * 3 + 1
 
@@ -106,23 +103,18 @@ PAIRS = (
 def main() -> None:
     """Run every arm that is not finished, and print the table and the cost of a step."""
     arguments = _arguments()
-    torch.set_num_threads(1)
-    finished, data = arguments.out / "sdmp.jsonl", _data(arguments.data)
+    data = _data(arguments.data)
     same = {"steps": arguments.steps, "patch_px": arguments.patch_px}
-    for seed in arguments.seeds:
-        for arm in arguments.arms:
-            key = {"arm": arm, "seed": seed, **same}
-            if not any(key.items() <= row.items() for row in records(finished)):
-                append(finished, key | _run(data, arm, seed, **same))
-    rows = [row for row in records(finished) if same.items() <= row.items()]
+    rows = carry_out("sdmp", arguments, partial(_run, data, **same), same=same)
     show(rows, ("knn", "probe", "knn_degraded"), n=ASKED, chance=0.1)
     for figure in ("knn", "probe"):
         show_pairs(rows, figure, PAIRS)
     show_networks(rows)
-    _show_cost(data["train"].images[:BATCH], arguments.patch_px)
+    timed = {arm: _built(arm, 0, arguments.patch_px) for arm in ("moco", "sdmp", "dino", "sdmp_dino")}
+    show_draws_and_steps(timed, data["train"].batch(slice(BATCH)))
 
 
-def _run(data: dict[str, ImageData], arm: str, seed: int, *, steps: int, patch_px: int) -> dict[str, Any]:
+def _run(data: dict[str, ImageData], arm: str, seed: int, *, steps: int, patch_px: int) -> Row:
     started, method = time.monotonic(), _built(arm, seed, patch_px)
     if arm in EQUAL_PASSES:
         steps = steps * PASSES_SDMP // PASSES_MOCO
@@ -130,8 +122,8 @@ def _run(data: dict[str, ImageData], arm: str, seed: int, *, steps: int, patch_p
     if arm == "untrained":
         steps = 0
     else:
-        batches = Steps(images=data["train"].images, num_steps=steps, batch_size=BATCH)
-        figures = train(method, batches, lr=LR, seed=seed, weight_decay=0.1)
+        batches = Steps(data=data["train"], num_steps=steps, batch_size=BATCH)
+        figures = pretrain(method, batches, lr=LR, seed=seed, weight_decay=0.1)
     seconds = round(time.monotonic() - started)
     rounded = {name: round(value, 4) for name, value in figures.items()}
     return {**_scores(method.eval(), data), "own_steps": steps, "seconds": seconds, **rounded}
@@ -145,7 +137,7 @@ def _built(arm: str, seed: int, patch_px: int) -> SDMP:
         return kind(config, backbone=backbone, contract=CONTRACT)
 
 
-def _scores(method: SDMP, data: dict[str, ImageData]) -> dict[str, Any]:
+def _scores(method: SDMP, data: dict[str, ImageData]) -> Row:
     known = features(method.features, data["known"].images)
     asked, degraded = (features(method.features, data[part].images) for part in ("asked", "degraded"))
     labels, truth = data["known"].labels, data["asked"].labels
@@ -158,41 +150,27 @@ def _scores(method: SDMP, data: dict[str, ImageData]) -> dict[str, Any]:
     }
 
 
-def _degraded(images: Tensor) -> Tensor:
+def _data(folder: Path) -> dict[str, ImageData]:
+    parts = read_parts(folder)
+    degraded = ImageData(images=_degraded(parts["asked"].batch(slice(None))), labels=parts["asked"].labels)
+    return {**parts, "degraded": degraded}
+
+
+def _degraded(batch: Batch) -> Tensor:
     """Blurred and noisy copies, always the same."""
     rng = torch.Generator().manual_seed(0)
     still = {"crop_scale": [1.0, 1.0], "crop_ratio": [1.0, 1.0], "flip": 0, "jitter": 0, "grey": 0}
     settings = ViewSettings.model_validate({**still, "blur": 1.0, "blur_px": [0.8, 0.8]})
-    blurred = draw_view(Batch(images=images, mean=MEAN, std=STD), settings, rng)
+    blurred = draw_view(batch, settings, rng)
     return blurred + 0.3 * torch.randn(blurred.shape, generator=rng)
 
 
-def _show_cost(images: Tensor, patch_px: int) -> None:
-    print("\n| a batch of 128, one thread | draw ms | step ms | plain forward and backward ms |\n|---|---|---|---|")
-    for arm in ("moco", "sdmp", "dino", "sdmp_dino"):
-        cost = step_ms(_built(arm, 0, patch_px), images)
-        print(f"| {arm} | {cost['draw_ms']:.1f} | {cost['step_ms']:.1f} | {cost['plain_ms']:.1f} |")
-
-
-def _data(folder: Path) -> dict[str, ImageData]:
-    everything, asked = read(folder / "train.npz", UNLABELLED + KNOWN), read(folder / "test.npz", ASKED)
-    return {
-        "train": everything.part(0, UNLABELLED),
-        "known": everything.part(UNLABELLED, UNLABELLED + KNOWN),
-        "asked": asked,
-        "degraded": ImageData(images=_degraded(asked.images), labels=asked.labels),
-    }
-
-
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = common_arguments(__doc__, seeds=10, arms=ARMS)
     parser.add_argument("--data", type=Path, required=True, help="a folder with train.npz and test.npz")
-    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(10)))
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--patch-px", type=int, default=4)
-    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=ARMS)
-    parser.add_argument("--out", type=Path, required=True)
-    return parser.parse_args()
+    return parsed(parser)
 
 
 if __name__ == "__main__":

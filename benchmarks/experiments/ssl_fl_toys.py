@@ -11,21 +11,16 @@ tenth of each site's labels is used. Every finished arm is a line of <out>/ssl_f
     beit           80 rounds of Fed-BEiT with the substitute tokenizer, then the same 60
 """
 
-import argparse
 import time
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 
-from benchmarks.experiments.pretraining import append, records, show
-from fedward_core import registry
+from benchmarks.experiments.federation import Site, digits, last_accuracies
+from benchmarks.experiments.tables import show
+from benchmarks.experiments.trial import Row, carry_out, common_arguments, parsed
 from fedward_core.arrays import Array
-from fedward_core.engine import Job
-from fedward_core.events import Event, EventKind
 from fedward_core.spec import Spec
 
 SITES, MINIMUM, ALPHA = 5, 10, 0.1
@@ -44,32 +39,17 @@ ARMS: dict[str, tuple[dict[str, Any] | None, dict[str, Any], int]] = {
 
 def main() -> None:
     """Run what is missing, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
-    parser.add_argument("--out", type=Path, required=True)
-    chosen = parser.parse_args()
-    path = chosen.out / "ssl_fl_toys.jsonl"
-    for seed in chosen.seeds:
-        for arm in chosen.arms:
-            if not any((row["arm"], row["seed"]) == (arm, seed) for row in records(path)):
-                append(path, run(arm, seed))
-    show(records(path), ("accuracy",), n=test_size(), chance=0.1)
+    rows = carry_out("ssl_fl_toys", parsed(common_arguments(__doc__, seeds=3, arms=ARMS)), run)
+    *_, test = digits(0)
+    show(rows, ("accuracy",), n=len(test), chance=0.1)
 
 
-def run(arm: str, seed: int) -> dict[str, Any]:
+def run(arm: str, seed: int) -> Row:
     """One arm: the accuracy of the last round on the whole test set, of which each site evaluates a part."""
-    started, events = time.process_time(), list[Event]()
-    with TemporaryDirectory() as name:
-        folder = Path(name)
-        sites = write_sites(folder, seed)
-        job = Job(spec=spec_of(arm, seed), run="toy", sites=sites, data=folder, out=folder / "out")
-        registry.resolve("engines", "inline")().run(job, events.append)
-    last = [e for e in events if e.kind is EventKind.EVALUATED][-SITES:]
-    figures = [event.facts["metrics"]["accuracy"] for event in last]
-    accuracy = np.average([f["value"] for f in figures], weights=[f["n"] for f in figures])
+    started = time.process_time()
+    values, counts = last_accuracies(spec_of(arm, seed), skewed_sites(seed))
     seconds = time.process_time() - started
-    return {"arm": arm, "seed": seed, "accuracy": float(accuracy), "cpu_s": round(seconds, 1)}
+    return {"accuracy": float(np.average(values, weights=counts)), "cpu_s": round(seconds, 1)}
 
 
 def spec_of(arm: str, seed: int) -> Spec:
@@ -100,21 +80,13 @@ def local(*, batch_size: int) -> dict[str, Any]:
     }
 
 
-def write_sites(folder: Path, seed: int) -> tuple[str, ...]:
-    """One file for each site, with its training images and a fifth of the test images."""
+def skewed_sites(seed: int) -> Iterator[Site]:
+    """Sites with their training images and a fifth of the test images each."""
     images, labels, train, test = digits(seed)
     parts = skewed_parts(labels[train], np.random.default_rng(seed))
     for index, (part, asked) in enumerate(zip(parts, np.array_split(test, SITES), strict=True)):
         chosen = np.concatenate([train[part], asked])
-        split = np.array(["train"] * len(part) + ["test"] * len(asked))
-        np.savez(
-            folder / f"site-{index}.npz",
-            images=images[chosen],
-            labels=labels[chosen],
-            split=split,
-            classes=np.array(list("0123456789")),
-        )
-    return tuple(f"site-{index}" for index in range(SITES))
+        yield f"site-{index}", images[chosen], labels[chosen], len(part)
 
 
 def skewed_parts(labels: Array, rng: np.random.Generator) -> list[Array]:
@@ -128,19 +100,6 @@ def skewed_parts(labels: Array, rng: np.random.Generator) -> list[Array]:
                 part.extend(share.tolist())
         if min(map(len, parts)) >= MINIMUM:
             return [np.array(part) for part in parts]
-
-
-def digits(seed: int) -> tuple[Array, Array, Array, Array]:
-    """Images (1797, 8, 8) in [0, 255], their labels, and the indices of a stratified 70 and 30 percent."""
-    bunch = load_digits()
-    labels = bunch.target.astype(np.int64)
-    train, test = train_test_split(np.arange(len(labels)), test_size=0.3, stratify=labels, random_state=seed)
-    return np.rint(bunch.images * 255 / 16).astype(np.uint8), labels, train, test
-
-
-def test_size() -> int:
-    """Images of the test set."""
-    return len(digits(0)[3])
 
 
 if __name__ == "__main__":

@@ -12,22 +12,23 @@ finished arm is a line of <out>/sts.jsonl and is not run again.
 
 import argparse
 import time
-from pathlib import Path
-from typing import Any
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmarks.experiments.labelled import Labelled, LabelledSteps, train
+from benchmarks.experiments.cost import show_steps
+from benchmarks.experiments.labelled import Labelled
 from benchmarks.experiments.pairs import show_pairs
-from benchmarks.experiments.pretraining import append, median_ms, records, show
+from benchmarks.experiments.steps import Steps, train
+from benchmarks.experiments.tables import show
+from benchmarks.experiments.trial import Row, carry_out, common_arguments, parsed
 from fedward_core.cards import Contract, DataKind
 from fedward_models.backbones.sts_resnet.config import STSResNetConfig
 from fedward_models.building import seeded
 from fedward_models.layers.image_weights import load_middle_slices, middle_slices
-from fedward_models.method import Clock
 from fedward_models.methods.supervised.config import SupervisedConfig
 from fedward_models.methods.supervised.supervised import Supervised
 
@@ -53,21 +54,16 @@ CHANCE = {"joint": 1 / 40, "digit": 1 / 10, "direction": 1 / 4}
 def main() -> None:
     """Run every arm that is not finished, and print the table and the cost of a step."""
     arguments = _arguments()
-    torch.set_num_threads(1)
-    finished = arguments.out / "sts.jsonl"
-    for seed in arguments.seeds:
-        for arm in arguments.arms:
-            key = {"arm": arm, "seed": seed, "steps": arguments.steps}
-            if not any(key.items() <= row.items() for row in records(finished)):
-                append(finished, key | _run(arm, seed, arguments.steps))
-    rows = [row for row in records(finished) if row["steps"] == arguments.steps]
+    same = {"steps": arguments.steps}
+    rows = carry_out("sts", arguments, partial(_run, **same), same=same)
     for figure, chance in CHANCE.items():
         show(rows, (figure, f"{figure}_shuffled"), n=TEST_CLIPS, chance=chance)
         show_pairs(rows, figure, PAIRS)
-    _show_cost()
+    timed = {"plain": _method(0, sts=False), "sts": _method(0, sts=True)}
+    show_steps(timed, _joint(*_clips(0, test=False)).batch(slice(32)), of="clips")
 
 
-def _run(arm: str, seed: int, steps: int) -> dict[str, Any]:
+def _run(arm: str, seed: int, *, steps: int) -> Row:
     started = time.monotonic()
     method = _trained(arm, seed, steps)
     clips, digits, directions = _clips(seed, test=True)
@@ -95,15 +91,14 @@ def _trained(arm: str, seed: int, steps: int) -> Supervised:
     """Frames take half as many steps as clips; from scratch, clips take those too."""
     frames_first, separated, center = ARMS[arm]
     before = steps // 2
-    method = _method(seed, sts=separated, classes=40, frames=FRAMES)
+    method = _method(seed, sts=separated)
     if frames_first:
         source = _method(seed, sts=False, classes=10, frames=1)
         _fit(source, _still(seed), before, stage="frames", seed=seed)
         method.inherit(source.state_dict(), source)
     if center:
         _keep_middle_slices(method)
-    clips, digits, directions = _clips(seed, test=False)
-    data = Labelled(pixels=clips, labels=digits * len(DIRECTIONS) + directions)
+    data = _joint(*_clips(seed, test=False))
     _fit(method, data, steps if frames_first else steps + before, stage="clips", seed=seed)
     return method.eval()
 
@@ -115,7 +110,7 @@ def _fit(method: Supervised, data: Labelled, steps: int, *, stage: str, seed: in
         "schedule": {"shape": "cosine", "warmup_rounds": 0.1},
         "clip_norm": 40.0,
     }
-    train(method, LabelledSteps(data=data, num_steps=steps, batch_size=batch_size), seed=seed, local=local)
+    train(method, Steps(data=data, num_steps=steps, batch_size=batch_size), seed=seed, local=local)
 
 
 @torch.no_grad()
@@ -128,7 +123,7 @@ def _keep_middle_slices(method: Supervised) -> None:
     load_middle_slices(method.backbone, kept)
 
 
-def _method(seed: int, *, sts: bool, classes: int, frames: int) -> Supervised:
+def _method(seed: int, *, sts: bool, classes: int = 40, frames: int = FRAMES) -> Supervised:
     config = STSResNetConfig(width=16, depths=(2, 2), strides=(2, 2), expansion=2, stem="small", sts=sts, dropout=0.0)
     contract = Contract(
         kind=DataKind.CLIP, classes=tuple(f"class {number}" for number in range(classes)), channels=1, depth=frames
@@ -155,6 +150,11 @@ def _clips(seed: int, *, test: bool) -> tuple[Tensor, Tensor, Tensor]:
     chosen, directions = rng.integers(len(images), size=count), rng.integers(len(DIRECTIONS), size=count)
     clips = np.stack([_moving(images[i], DIRECTIONS[d], rng) for i, d in zip(chosen, directions, strict=True)])
     return torch.from_numpy(clips)[:, None].float(), labels[chosen], torch.from_numpy(directions)
+
+
+def _joint(clips: Tensor, digits: Tensor, directions: Tensor) -> Labelled:
+    """Clips with their classes of digit and direction."""
+    return Labelled(pixels=clips, labels=digits * len(DIRECTIONS) + directions)
 
 
 def _moving(image: np.ndarray, direction: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
@@ -184,24 +184,10 @@ def _digits(*, test: bool) -> tuple[np.ndarray, Tensor]:
     return large[:, 0].numpy(), torch.from_numpy(labels[part].astype(np.int64))
 
 
-def _show_cost() -> None:
-    """Milliseconds of a step with and without separation."""
-    print("\n| a step of 32 clips, one thread | parameters | ms |\n|---|---|---|")
-    clips, digits, directions = _clips(0, test=False)
-    batch = Labelled(pixels=clips, labels=digits * len(DIRECTIONS) + directions).batch(slice(0, 32))
-    for name, sts in (("plain", False), ("sts", True)):
-        method = _method(0, sts=sts, classes=40, frames=FRAMES)
-        cost = median_ms(lambda method=method: method.training_step(batch, Clock()).loss.backward())  # type: ignore[misc]
-        print(f"| {name} | {sum(parameter.numel() for parameter in method.parameters()):,} | {cost:.1f} |")
-
-
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser = common_arguments(__doc__, seeds=3, arms=ARMS)
     parser.add_argument("--steps", type=int, default=400, help="of clips; frames take half as many before them")
-    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS))
-    parser.add_argument("--out", type=Path, required=True)
-    return parser.parse_args()
+    return parsed(parser)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from benchmarks.experiments import pretraining
+from benchmarks.experiments import cost
+from benchmarks.experiments.trial import records
 
 RunTrial = Callable[..., list[dict[str, Any]]]
 
@@ -17,10 +18,10 @@ def run_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunTrial:
     """What a trial records with one seed; nothing is timed more than once."""
 
     def run(trial: ModuleType, *words: str) -> list[dict[str, Any]]:
-        monkeypatch.setattr(trial, "median_ms", lambda work: (work(), 1.0)[1])
+        monkeypatch.setattr(cost, "REPEATS", 1)
         monkeypatch.setattr(sys, "argv", ["trial", "--out", str(tmp_path), "--seeds", "0", *words])
         trial.main()
         (path,) = tmp_path.glob("*.jsonl")
-        return pretraining.records(path)
+        return records(path)
 
     return run

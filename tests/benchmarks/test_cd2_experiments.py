@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from benchmarks.experiments import cd2_skew, cd2_table1, ssl_fl_toys
+from benchmarks.experiments import cd2_skew, cd2_table1
+from benchmarks.experiments.federation import digits
 
 
 def test_the_best_of_a_site_is_of_its_evaluations_so_far_and_weighs_as_its_images_do() -> None:
@@ -20,9 +21,9 @@ def test_the_best_of_a_site_is_of_its_evaluations_so_far_and_weighs_as_its_image
 
 def test_figures_that_an_earlier_version_did_not_keep_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:
     old = {"method": "local", "seed": 0, "rounds": 5, "local": 80.0, "new": 50.0}
-    cd2_table1._print([old, {**old, "seed": 1, "local": 90.0, "best": 95.0}], 5)
+    cd2_table1._print([old, {**old, "seed": 1, "local": 90.0, "best": 95.0}])
     assert "| local | 2 | 85.00 ± 5.00 | 95.00 ± 0.00 | 50.00 ± 0.00 | 87.92 | 10.03 |" in capsys.readouterr().out
-    cd2_table1._print([old], 5)
+    cd2_table1._print([old])
     assert "| local | 1 | 80.00 ± 0.00 | - |" in capsys.readouterr().out
 
 
@@ -56,7 +57,7 @@ def test_every_arm_trains_as_many_rounds_of_two_epochs_under_each_skew(arm: str,
 
 
 def test_a_site_under_concept_shift_reads_test_images_as_it_reads_training_images() -> None:
-    images, labels, *_ = ssl_fl_toys.digits(0)
+    images, labels, *_ = digits(0)
     truth = {image.tobytes(): label for image, label in zip(images, labels, strict=True)}
     for _, pictures, told, num_train in cd2_skew.concept_shift(0, Path()):
         real = np.array([truth[picture.tobytes()] for picture in pictures])

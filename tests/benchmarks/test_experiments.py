@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from benchmarks.experiments import evp, fgsm_at, mgca_pointing, pairs, pretraining
+from benchmarks.experiments import evp, fgsm_at, labelled, mgca_pointing, pairs, pretraining, tables
 
 from fedward_core.cards import Contract
 from fedward_models.backbones.vit.config import ViTConfig
@@ -62,7 +62,7 @@ def test_a_table_of_pairs_tells_seeds_spread_and_doubt(capsys: pytest.CaptureFix
 
 
 def test_networks_are_told_by_arm_and_seed(capsys: pytest.CaptureFixture[str]) -> None:
-    pairs.show_networks(rows(ours=[0, 0], theirs=[0]))
+    tables.show_networks(rows(ours=[0, 0], theirs=[0]))
     assert "| ours | 0: ours-0, 1: ours-1 |\n| theirs | 0: theirs-0 |" in capsys.readouterr().out
 
 
@@ -77,7 +77,7 @@ def test_networks_are_told_by_arm_and_seed(capsys: pytest.CaptureFixture[str]) -
 )
 def test_an_accuracy_near_chance_is_no_evidence(accuracy: float, untrained: float | None, judgement: str) -> None:
     """Two standard errors of 500 images: 0.127 is as good as 0.1, and 0.138 as another network's 0.1."""
-    assert pretraining.verdict(accuracy, n=500, chance=0.1, untrained=untrained) == judgement
+    assert tables.verdict(accuracy, n=500, chance=0.1, untrained=untrained) == judgement
 
 
 def test_every_accuracy_that_is_judged_is_named_where_it_is_no_evidence(capsys: pytest.CaptureFixture[str]) -> None:
@@ -85,8 +85,8 @@ def test_every_accuracy_that_is_judged_is_named_where_it_is_no_evidence(capsys: 
         {"arm": "plain", "seed": 0, "clean": 0.9, "pgd": 0.05},
         {"arm": "all", "seed": 0, "clean": 0.9, "pgd": 0.5},
     ]
-    pretraining.show(found, ("clean", "pgd"), n=500, chance=0.1, judged=("clean", "pgd"))
-    pretraining.show(found, ("clean", "pgd"), n=500, chance=0.1)
+    tables.show(found, ("clean", "pgd"), n=500, chance=0.1, judged=("clean", "pgd"))
+    tables.show(found, ("clean", "pgd"), n=500, chance=0.1)
     both, first = capsys.readouterr().out.split("Means over seeds")[:2]
     assert "| plain | 1 | 0.900 [0.900, 0.900] | 0.050 [0.050, 0.050] | pgd: no evidence |" in both
     assert "| all | 1 | 0.900 [0.900, 0.900] | 0.500 [0.500, 0.500] |  |" in both
@@ -125,7 +125,7 @@ def test_on_cifar_10_the_attack_is_that_of_the_papers_tables(monkeypatch: pytest
     def read(path: Path, count: int) -> pretraining.ImageData:
         return pretraining.ImageData(images=torch.zeros(count, 3, 2, 2), labels=torch.zeros(count, dtype=torch.long))
 
-    monkeypatch.setattr(fgsm_at, "read", read)
+    monkeypatch.setattr(labelled, "read", read)
     bench = fgsm_at.Bench(Path("cifar"), 1)
     (note,) = bench.build("all", 0).notes
     assert "a radius of 8/255" in note

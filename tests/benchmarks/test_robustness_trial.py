@@ -1,12 +1,15 @@
 """The trial of robust convolutions trains and asks as it says."""
 
-import sys
-from pathlib import Path
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
-from benchmarks.experiments import pretraining, robust_cnn
-from benchmarks.experiments.labelled import Labelled, LabelledSteps
+from benchmarks.experiments import robust_cnn
+from benchmarks.experiments.labelled import Labelled
+from benchmarks.experiments.steps import Steps
+
+RunTrial = Callable[..., list[dict[str, Any]]]
 
 
 def labelled(count: int, channels: int, seed: int) -> Labelled:
@@ -18,7 +21,7 @@ def labelled(count: int, channels: int, seed: int) -> Labelled:
 def test_a_coin_mirrors_each_image_and_changes_nothing_else() -> None:
     data = labelled(40, 3, 0)
     plain, mirrored = (
-        list(kind(data=data, num_steps=4, batch_size=10).epoch(5)) for kind in (LabelledSteps, robust_cnn.MirroredSteps)
+        list(kind(data=data, num_steps=4, batch_size=10).epoch(5)) for kind in (Steps, robust_cnn.MirroredSteps)
     )
     turned = []
     for before, after in zip(plain, mirrored, strict=True):
@@ -32,18 +35,14 @@ def test_a_coin_mirrors_each_image_and_changes_nothing_else() -> None:
 
 
 def test_every_arm_is_asked_about_corruptions_and_other_sources_of_digits(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    run_trial: RunTrial, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(robust_cnn, "median_ms", lambda work: (work(), 1.0)[1])
     monkeypatch.setattr(robust_cnn, "KNOWN", 100)
     monkeypatch.setattr(robust_cnn, "_data", lambda _: {"train": labelled(100, 3, 1), "test": labelled(20, 3, 2)})
     digits = {"large": labelled(130, 1, 3), "small": labelled(15, 1, 4)}
     monkeypatch.setattr(robust_cnn, "_sites", lambda _: digits)
     arms = ["conv_3_many", "patch_7_few", "cnn_from_vit"]
-    words = ["--data", "x", "--digits", "x", "--seeds", "0", "--steps", "1", "--arms", *arms, "--out", str(tmp_path)]
-    monkeypatch.setattr(sys, "argv", ["trial", *words])
-    robust_cnn.main()
-    found = pretraining.records(tmp_path / "robust_cnn.jsonl")
+    found = run_trial(robust_cnn, "--data", "x", "--digits", "x", "--steps", "1", "--arms", *arms)
     assert [row["arm"] for row in found] == arms
     for row in found:
         assert len(row["by_corruption"]) == 15

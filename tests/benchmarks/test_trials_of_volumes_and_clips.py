@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from benchmarks.experiments import minit, sts
-from benchmarks.experiments.labelled import LabelledSteps, train
+from benchmarks.experiments.steps import Steps, train
 
 from fedward_models.method import Method
 
@@ -40,7 +40,7 @@ def test_a_trial_of_clips_gives_scratch_as_many_steps_in_all_and_asks_of_shuffle
 ) -> None:
     taken: list[int] = []
 
-    def noted(method: Method, steps: LabelledSteps, **settings: Any) -> dict[str, float]:
+    def noted(method: Method, steps: Steps, **settings: Any) -> dict[str, float]:
         taken.append(steps.num_steps)
         return train(method, steps, **settings)
 
