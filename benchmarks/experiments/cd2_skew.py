@@ -1,6 +1,6 @@
 """Does CD2-pFed stay good whatever makes sites differ? It and its baselines under three kinds of skew, on digits.
 
-    nice python -m benchmarks.experiments.cd2_skew --digits FOLDER --out FOLDER --seeds 0 1 2
+    nice python -m benchmarks.experiments.cd2_skew --digits FOLDER --out FOLDER --seeds 0 1 2 3 4
 
     label      ten sites with at most five classes each, in training and test alike, and 30 training images
     feature    four real sources of digits, one a site (mnist, usps, optdigits, semeion), and 100 training images
@@ -172,7 +172,7 @@ def _complete(rows: list[Row], arm: str) -> bool:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = common_arguments(__doc__, seeds=3, arms=ARMS)
+    parser = common_arguments(__doc__, seeds=5, arms=ARMS)
     parser.add_argument("--digits", type=Path, required=True, help="the four sources, one .npz file each")
     parser.add_argument("--skews", nargs="+", choices=SKEWS, default=list(SKEWS))
     parser.add_argument("--rounds", type=int, default=ROUNDS)

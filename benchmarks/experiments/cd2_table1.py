@@ -1,6 +1,6 @@
 """Does CD2-pFed's first table come out on CIFAR-10: 100 sites of two classes, 10 in each round, the LG-FedAvg network?
 
-    nice python -m benchmarks.experiments.cd2_table1 --data FOLDER --out FOLDER --rounds 1000 --seeds 0 1
+    nice python -m benchmarks.experiments.cd2_table1 --data FOLDER --out FOLDER --rounds 1000 --seeds 0
 
 One line of JSON is written to <out>/cells.jsonl for each finished cell. What was finished is not run again, and a cell
 that was interrupted goes on from its last round.
@@ -262,7 +262,7 @@ def _spread(cells: list[Row], key: str) -> str:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = common_arguments(__doc__, seeds=2)
+    parser = common_arguments(__doc__, seeds=1)
     parser.add_argument("--data", type=Path, required=True, help="train.npz and test.npz, JPEG streams end to end")
     parser.add_argument("--rounds", type=int, default=1000)
     parser.add_argument(

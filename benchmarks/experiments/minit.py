@@ -1,6 +1,6 @@
 """Does MINiT learn a local change of shape, and do its maps show where it lies, better than other maps do?
 
-    nice python -m benchmarks.experiments.minit --seeds 0 1 2 --steps 240 --out FOLDER
+    nice python -m benchmarks.experiments.minit --seeds 0 1 2 3 4 --steps 240 --out FOLDER
 
 Volumes of 24 x 24 x 24, made on the spot: one template, a smooth deformation and a shift of up to --shift voxels for
 each subject, noise. Two sites are larger in one class and smaller in the other. Arms: MINiT, its ablations without or
@@ -230,7 +230,7 @@ def _convolution(inputs: int, outputs: int) -> nn.Sequential:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = common_arguments(__doc__, seeds=3, arms=ARMS)
+    parser = common_arguments(__doc__, seeds=5, arms=ARMS)
     parser.add_argument("--steps", type=int, default=240)
     parser.add_argument("--shift", type=int, default=2, help="voxels of misregistration along each axis")
     return parsed(parser)

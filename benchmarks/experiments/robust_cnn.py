@@ -211,7 +211,7 @@ def _arguments() -> argparse.Namespace:
     parser = common_arguments(__doc__, seeds=5, arms=ARMS)
     parser.add_argument("--data", type=Path, required=True, help="a folder with CIFAR-10's train.npz and test.npz")
     parser.add_argument("--digits", type=Path, help="a folder with one npz file of digits for each source")
-    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--steps", type=int, default=1000)
     return parsed(parser)
 
 

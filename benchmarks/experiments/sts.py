@@ -1,6 +1,6 @@
 """Does pre-training on single frames help a network of clips, and what does separating its convolutions change?
 
-    nice python -m benchmarks.experiments.sts --seeds 0 1 2 --out FOLDER
+    nice python -m benchmarks.experiments.sts --seeds 0 1 2 3 --out FOLDER
 
 Handwritten digits of scikit-learn, enlarged to 14 x 14, first stand still somewhere in frames of 24 x 24, then move by
 a pixel a frame in one of four directions: 6 frames, 40 classes of digit and direction. A single frame does not tell the
@@ -185,7 +185,7 @@ def _digits(*, test: bool) -> tuple[np.ndarray, Tensor]:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = common_arguments(__doc__, seeds=3, arms=ARMS)
+    parser = common_arguments(__doc__, seeds=4, arms=ARMS)
     parser.add_argument("--steps", type=int, default=400, help="of clips; frames take half as many before them")
     return parsed(parser)
 

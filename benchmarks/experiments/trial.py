@@ -25,7 +25,7 @@ def common_arguments(about: str | None, *, seeds: int, arms: Iterable[str] = ())
 
     Args:
         about: The head of the file.
-        seeds: How many seeds are run by default: 0, 1 and so on.
+        seeds: How many seeds the published table has: 0, 1 and so on.
         arms: All of them, which is what is run by default; none for a trial that names its arms otherwise.
     """
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -1,13 +1,19 @@
-"""What every trial does: it runs what is not finished and keeps what is."""
+"""What every trial does: it runs what is not finished, keeps what is, and by default has the seeds of its page."""
 
+import importlib
 import json
-from argparse import Namespace
+import re
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+import pytest
 import torch
 from benchmarks.experiments.pretraining import ImageData
 from benchmarks.experiments.steps import Steps
 from benchmarks.experiments.trial import Row, carry_out
+
+README = Path(__file__).parents[2] / "benchmarks" / "README.md"
+PUBLISHED = re.findall(r"^\| `(\w+)[^`]*` \| \[[^|]* \| (\d+) \| \|$", README.read_text(encoding="utf-8"), re.MULTILINE)
 
 
 def test_what_is_finished_is_not_run_again_and_rows_with_other_settings_are_left_alone(tmp_path: Path) -> None:
@@ -27,6 +33,21 @@ def test_what_is_finished_is_not_run_again_and_rows_with_other_settings_are_left
     assert rows == [old, *({"arm": arm, "seed": seed, **same, "figure": 0.75} for arm, seed in taken)]
     assert carry_out("trial", arguments, run, same=same) == rows
     assert len(taken) == 3
+
+
+@pytest.mark.parametrize(("name", "seeds"), PUBLISHED)
+def test_a_trial_has_by_default_the_seeds_of_its_table(name: str, seeds: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of tables that are complete."""
+    trial, parsers = importlib.import_module(f"benchmarks.experiments.{name}"), list[ArgumentParser]()
+
+    def parsed(parser: ArgumentParser) -> None:
+        parsers.append(parser)
+        raise SystemExit
+
+    monkeypatch.setattr(trial, "parsed", parsed)
+    with pytest.raises(SystemExit):
+        trial.main()
+    assert parsers[0].get_default("seeds") == list(range(int(seeds)))
 
 
 def test_steps_deal_every_image_once_before_any_again() -> None:
