@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 from typer.testing import CliRunner
 
+from fedward_cli import docstrings
 from fedward_cli.commands.demo import ARMS, demo_arms
 from fedward_cli.exhibits import KINDS
 from fedward_cli.main import app
@@ -23,6 +24,7 @@ from fedward_core.spec import Cohort, Dataset, Evaluate, Local, Schedule, Spec, 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "examples").rglob("*.yaml"))
 SPECS_PAGE = (ROOT / "docs" / "specs.md").read_text(encoding="utf-8")
+SETTINGS_PAGES = [ROOT / "docs" / "specs.md", *sorted((ROOT / "docs" / "zoo").glob("*.md"))]
 CLI_PAGE = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
 SECTIONS: dict[str, type[BaseModel]] = {
     "Top level": Spec,
@@ -84,6 +86,20 @@ def test_every_key_of_the_spec_stands_in_the_reference_with_its_default(title: s
 @pytest.mark.parametrize("name", CHOICES)
 def test_every_registered_name_stands_in_the_reference_with_its_settings(name: str) -> None:
     check_table(section(name), CHOICES[name])
+
+
+@pytest.mark.parametrize("model", [*SECTIONS.values(), *CHOICES.values()], ids=lambda model: model.__name__)
+def test_settings_speak_of_null_as_yaml_writes_it(model: type[BaseModel]) -> None:
+    meanings = docstrings.attributes(model)
+    assert not [
+        key for key in model.model_fields if re.search(r"\b(None|Null) (for|to|where)\b", meanings.get(key, ""))
+    ]
+
+
+@pytest.mark.parametrize("page", SETTINGS_PAGES, ids=lambda page: page.stem)
+def test_tables_of_settings_speak_of_null_as_yaml_writes_it(page: Path) -> None:
+    rows = re.findall(r"^\| `.*$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    assert not [row for row in rows if re.search(r"\b(None|Null) (for|to|where)\b", row)]
 
 
 def test_every_engine_stands_in_the_reference() -> None:

@@ -37,7 +37,7 @@ class Dataset(Frozen):
             Without it, DICOM images are shown as they say themselves, and volumes from their 0.5th to their 99.5th
             percentile.
         frames: Frames of a clip, taken from the middle of its video.
-        frame_stride: Every so many frames of the video are one of the clip.
+        frame_stride: The clip takes every n-th frame of the video; n is this number.
         classes: The study's classes in the order of their label numbers; empty to take those of the sites' cards.
         task: What the labels mean.
         label_fraction: The part of each site's training labels that is used: stratified, by patient, at least one

@@ -22,8 +22,8 @@ class TextTowerConfig(Frozen):
         mlp_ratio: Hidden units over the width.
         dropout: Of states and of attention. 0.1 in BERT and in MGCA.
         max_tokens: T, the first and the last piece counted; a longer report loses its end. 112 in MGCA.
-        vocabulary: A file of word pieces; None for the built-in ones.
-        weights: A BERT checkpoint to start from; None to start at random.
+        vocabulary: A file of word pieces; null for the built-in ones.
+        weights: A BERT checkpoint to start from; null to start at random.
         legacy_positions: Every token at position 0, as in the released MGCA, for its checkpoints only.
         legacy_words: Words paired with their neighbours' attention, as there.
     """

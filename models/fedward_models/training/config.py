@@ -39,7 +39,7 @@ class SGDConfig(Config):
         weight_decay: Added to the gradient of every parameter, biases and norms included; none in LG-FedAvg.
         nesterov: Look ahead along the velocity.
         peak_momentum: The momentum at the peak rate; in between it falls as the rate rises, in proportion. 0.8 in fast
-            adversarial training (Wong et al., ICLR 2020, released code). None where it stands still.
+            adversarial training (Wong et al., ICLR 2020, released code); null for a momentum that stays the same.
     """
 
     implementation: ClassVar[str] = "fedward_models.training.optimizer:sgd"

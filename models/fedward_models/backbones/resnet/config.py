@@ -20,7 +20,7 @@ class ResNetConfig(BackboneConfig):
             between blocks four times as many.
         depths: Blocks of each of the four stages.
         input_px: Images are enlarged to this side before the first convolution. 299 for images of 224 pixels in MGCA;
-            None to take them as they are.
+            null to take them as they are.
     """
 
     implementation: ClassVar[str] = "fedward_models.backbones.resnet.resnet:ResNet"

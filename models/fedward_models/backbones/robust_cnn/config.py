@@ -32,7 +32,7 @@ class RobustCNNConfig(BackboneConfig):
         stem: ``patch``, the paper's: one convolution without overlap. ``conv``, for ablations: 7 x 7 with stride 2,
             norm, ReLU and max-pooling.
         patch_px: Height, width and stride of the ``patch`` stem. 16 as published; the paper's text also tries 8.
-        kernel_px: Height and width of depth-wise convolutions, odd; None for the published one, 7 for ``inverted`` and
+        kernel_px: Height and width of depth-wise convolutions, odd; null for the published one, 7 for ``inverted`` and
             11 for the others.
         few: Whether a block has one activation and one norm, as the paper proposes; otherwise, for ablations, each
             convolution has a norm, and all but the last an activation.

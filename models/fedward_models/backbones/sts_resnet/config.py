@@ -38,7 +38,8 @@ class STSResNetConfig(BackboneConfig):
             the paths of the latter.
         frames: ``together`` reads a clip as one. ``apart`` reads each frame as a clip of its own and averages their
             features: the pre-training on images, for archives of clips. It needs ``sts: false``.
-        slow_every: Of ``slowfast``: the slow path sees each of so many frames. 8 as published for 4x16, 4 for 8x8.
+        slow_every: Of ``slowfast``: the slow path sees every n-th frame; n is this number. 8 as published for 4x16, 4
+            for 8x8.
         fast_width: Of ``slowfast``: channels of the fast path's first stage; an eighth of the width as published.
         head_width: Of ``x3d``: the width of the hidden layer that features pass last; 2048 as published. 0 for none.
         image_weights: Of ``slowonly``: a frozen ResNet with bottlenecks of torchvision or timm to start from, e.g.

@@ -16,7 +16,7 @@ class ClipSettings(Frozen):
         sampling: ``windows`` takes neighbouring frames from a random place; ``segments`` cuts the whole into as many
             parts as frames and takes one frame of each, as published for motions that fill the video.
         test_clips: Clips in testing, evenly spaced; 10 as published for Kinetics. Segments have one.
-        crop_px: Height and width that are cut out, at random in training; None to take frames whole.
+        crop_px: Height and width that are cut out, at random in training; null to take frames whole.
         test_crops: Crops of each clip in testing: the middle, or left, middle and right, as published.
     """
 

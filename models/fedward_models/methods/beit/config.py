@@ -21,7 +21,7 @@ class BEiTConfig(MethodConfig):
             block. 0.1 in every published script. The backbone's own rate is for fine-tuning.
         tokenizer: What gives each patch its token. ``dalle`` is published and needs a file at every site; the default
             is a substitute that needs none.
-        view: How a random view of each image is drawn; None to take images as they come.
+        view: How a random view of each image is drawn; null to take images as they come.
     """
 
     implementation: ClassVar[str] = "fedward_models.methods.beit.beit:BEiT"

@@ -24,27 +24,27 @@ class EVPConfig(MethodConfig):
         head: What reads the features: the frozen ``classifier``, or the similarity with embeddings of the classes'
             ``text``, as for CLIP.
         embeddings: A file with the matrix ``embeddings`` (classes, features), and ``logit_scale``, the natural
-            logarithm of what cosines are multiplied by, if that is not CLIP's 100; None to embed the class names by the
+            logarithm of what cosines are multiplied by, if that is not CLIP's 100; null to embed the class names by the
             text tower in ``weights``.
         template: What is said of a class, with ``{}`` for its name; that of EVP's released code.
-        source_classes: Classes of the frozen classifier; None for as many as the study has.
-        mapping: The classifier's class that stands for each of the study's, e.g. from ``match_classes``; None for the
-            same classes in the same order.
-        image_px: The side of the shrunken image, or of what the border leaves free. None for the published 164 of 224,
+        source_classes: Classes of the frozen classifier; null for as many as the study has.
+        mapping: The classifier's class that stands for each of the study's, as ``fedward zoo map`` finds them; null for
+            the same classes in the same order.
+        image_px: The side of the shrunken image, or of what the border leaves free; null for the published 164 of 224,
             to whole pixels.
         placement: ``surround`` shrinks the image and gives its margin to the prompt (EVP); ``overlay`` adds the prompt
             to the border of the whole image (VP, Bahng et al., 2022).
         initial: How the prompt starts: ``zeros`` (EVP) or ``normal`` (VP).
         normalise_gradient: Whether the gradient is divided by its norm over the whole canvas (EVP); off in VP.
         normalisation: What the network's pixels are standardised by, after the prompt: as CLIP was, as for ImageNet, or
-            as the ``site`` standardises its images. None for ``clip`` with the backbone ``clip_vit``, else ``site``.
+            as the ``site`` standardises its images; null for ``clip`` with the backbone ``clip_vit``, else ``site``.
         flip: The probability that a training image is mirrored. Published: 0.5; 0 where left and right differ.
-        crop_from_px: Training images are resized to this side, and a random crop of ``image_px`` is taken. None for no
+        crop_from_px: Training images are resized to this side, and a random crop of ``image_px`` is taken; null for no
             crop, which is what the released code does with square images.
         policy: How training images are changed further: ``rand`` is RandAugment (Cubuk et al., 2020), of its authors'
-            earlier scripts, ``trivial`` TrivialAugment (Müller and Hutter, ICCV 2021), which later work recommends.
-            None for neither, as released.
-        view: How a random view of each training image is drawn, e.g. a crop of any size; None for none, as released.
+            earlier scripts, ``trivial`` TrivialAugment (Müller and Hutter, ICCV 2021), which later work recommends;
+            null for neither, as released.
+        view: How a random view of each training image is drawn, e.g. a crop of any size; null for none, as released.
     """
 
     implementation: ClassVar[str] = "fedward_models.methods.evp.evp:EVP"

@@ -25,16 +25,16 @@ class FGSMATConfig(MethodConfig):
             without a ball (de Jorge et al., NeurIPS 2022). ``pgd``: several steps (Madry et al., ICLR 2018). ``free``:
             one perturbation that is carried from step to step, while each batch is repeated (Shafahi et al., NeurIPS
             2019).
-        step_ratio: The step's length over the radius; None for the published one: 1, 1.25, 1, 0.2 and 1.
-        steps: Steps of ``pgd``; None for 10, as in GradAlign's code.
-        replays: How often ``free`` repeats each batch; None for 8, as in its paper. An epoch makes as many times the
+        step_ratio: The step's length over the radius; null for the published one: 1, 1.25, 1, 0.2 and 1.
+        steps: Steps of ``pgd``; null for 10, as in GradAlign's code.
+        replays: How often ``free`` repeats each batch; null for 8, as in its paper. An epoch makes as many times the
             steps, so that fewer rounds do.
         warmup_rounds: Rounds over which the attack grows to full strength: the radius of ``pgd``, the step of the
             others. GradAlign's code takes 5 epochs on SVHN, and none elsewhere.
-        noise_ratio: The noise of ``n_fgsm`` over the radius; None for 2, as in its paper.
-        ties: What reaches a pixel that is exactly black or white through the clamp to the image range; see
-            ``attacks.gradient.Ties``. ``pass``, as in Wong et al.'s code. ``zero``, as in GradAlign's, never perturbs
-            a black ground in training, which an attack then does.
+        noise_ratio: The noise of ``n_fgsm`` over the radius; null for 2, as in its paper.
+        ties: How much of the gradient reaches a pixel that is exactly black or white through the clamp to the image
+            range: ``pass``, all of it, as in Wong et al.'s code; ``half`` of it; or ``zero``, none, as in GradAlign's,
+            which never perturbs a black ground in training, where an attack then does.
         grad_align: The weight of GradAlign (Andriushchenko and Flammarion, NeurIPS 2020); 0 for none, ``published`` for
             that of its code, which depends on the radius.
         mask_ratio: The part of the pixels that is hidden in training; 0 for none. Decided here: 0.4.
@@ -45,9 +45,11 @@ class FGSMATConfig(MethodConfig):
         mask_value: What hidden pixels show: ``black``, or the ``mean`` of the site's images. Decided here: ``black``.
         perturb_masked: Whether hidden pixels are perturbed too. Decided here: yes.
         first_layer_penalty: The weight of the penalty on the first layer's weights; 0 for none. Decided here: 0.005.
-        first_layer_norm: What is penalised; see ``losses.first_layer.FirstLayerNorm``. Decided here: ``frobenius``.
+        first_layer_norm: What is penalised of the first layer's weights: ``frobenius``, the sum of their squares;
+            ``l1``, the sum of their absolute values; ``spectral``, the square of their largest singular value; or
+            ``gain``, the largest sum of absolute values of one filter. Decided here: ``frobenius``.
         first_layer_cap: The largest length (Frobenius norm) of the first layer's weights; longer ones are scaled down
-            to it after each step. None for no bound, decided here.
+            to it after each step; null for no bound, decided here.
         norm_statistics: Which images the running statistics of batch norms follow, by which evaluation standardises
             features: those of ``training``, hidden and perturbed, or ``whole`` ones, by one more pass a step. Decided
             here: ``training``, as in the baselines' code.

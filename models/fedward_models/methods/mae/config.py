@@ -22,7 +22,7 @@ class MAEConfig(MethodConfig):
         decoder_width: The width of a decoder's token.
         decoder_depth: Decoder blocks.
         decoder_heads: Attention heads of a decoder block.
-        view: How a random view of each image is drawn; None to take images as they come.
+        view: How a random view of each image is drawn; null to take images as they come.
     """
 
     implementation: ClassVar[str] = "fedward_models.methods.mae.mae:MAE"

@@ -20,7 +20,7 @@ class MGCAConfig(MethodConfig):
     Attributes:
         text: The text tower.
         image_weights: What the image tower starts from, in a file that every site holds; it is trained on. DeiT-B/16 or
-            ResNet-50 of ImageNet in MGCA; None to start at random.
+            ResNet-50 of ImageNet in MGCA; null to start at random.
         freeze_text: Keep the text tower as it starts; it then never travels.
         hidden: Hidden units of the four projections. 2048 in MGCA.
         width: D, what is compared. 128 in MGCA.
@@ -35,12 +35,12 @@ class MGCAConfig(MethodConfig):
         balancing_rounds: 3 in MGCA; fewer where sites differ much.
         freeze_prototypes_epochs: Epochs in which prototypes stay as they start; 1 in MGCA.
         bidirectional: Whether places seek their words too; on in MGCA.
-        norm_contexts: Whether contexts of places have length 1; None for what MGCA does: not for vision transformers.
+        norm_contexts: Whether contexts of places have length 1; null for what MGCA does: not for vision transformers.
         legacy_padding: Let padding of reports take part in norms and losses, as in the released code.
-        prompts: A text for each class, by which images without a report are classified; None for the classes' names.
+        prompts: A text for each class, by which images without a report are classified; null for the classes' names.
         report_part: What of a report is read: ``all``, or ``impression_findings``, the text beneath these headings, as
             in MGCA. A report without either is then left out like one that says nothing.
-        view: How a random view of each image is drawn; None to take images as they come. No mirroring: reports speak of
+        view: How a random view of each image is drawn; null to take images as they come. No mirroring: reports speak of
             left and right.
     """
 

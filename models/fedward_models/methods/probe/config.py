@@ -15,7 +15,7 @@ class DecoderSettings(Frozen):
 
     Attributes:
         kind: ``progressive`` doubles the side of the last map step by step, ``unet`` joins maps of several sides, and
-            ``linear`` tells the class of each place by itself. None for ``unet`` on ``resnet``, else ``progressive``.
+            ``linear`` tells the class of each place by itself; null for ``unet`` on ``resnet``, else ``progressive``.
         width: Channels of the first step; each later one has half. MGCA: 512 progressively, 256 in the U-Net.
         focal_weight: Of the focal loss, beside minus the logarithm of Dice.
         focal_gamma: How much the focal loss leaves out pixels that are right already.
@@ -44,9 +44,9 @@ class ProbeConfig(MethodConfig):
         features: What a linear head reads: the backbone's ``pooled`` features, or the ``class_token`` of a transformer,
             as MGCA does; CLIP's before its projection, as its authors do.
         normalisation: What the network's pixels are standardised by: as CLIP was, as for ImageNet, or as the ``site``
-            standardises its images. None for ``clip`` with the backbone ``clip_vit``, else ``site``.
-        decoder: Of segmentation only; None for that of MGCA, narrower.
-        view: How a random view of each image is drawn; None to take images as they come.
+            standardises its images; null for ``clip`` with the backbone ``clip_vit``, else ``site``.
+        decoder: Of segmentation only; null for that of MGCA, narrower.
+        view: How a random view of each image is drawn; null to take images as they come.
         new_head: Whether the head starts anew after another probe, as several probes of one backbone in a row need;
             otherwise that one's is trained on.
     """

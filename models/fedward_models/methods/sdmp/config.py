@@ -58,7 +58,7 @@ class DINOConfig(Frozen):
             none, since they have no length here that could run away.
         local_crops: Small crops of each image, which also predict what the momentum branch makes of both views; they
             are not mixed. 8 in DINO. Decided here: none, since a crop of a twentieth seldom shows the lesion.
-        local_px: Their height and width, 96 of 224 in DINO; None for those of the images.
+        local_px: Their height and width, 96 of 224 in DINO; null for those of the images.
         local_view: How they are drawn: 0.05 to 0.4 of the area as in DINO, without saturation and hue.
     """
 

@@ -52,14 +52,14 @@ class SupervisedConfig(MethodConfig):
         mixup: The concentration of mixing weights (Zhang et al., ICLR 2018); 0 for none.
         cutmix: The concentration of box sizes (Yun et al., ICCV 2019); 0 for none. With both, each batch takes one by a
             coin.
-        mixed_parts: The parts of all batches that Mixup and CutMix take; the others stay as they are. None to mix every
+        mixed_parts: The parts of all batches that Mixup and CutMix take; the others stay as they are; null to mix every
             batch. MINiT takes 0.149 and 0.36, each with a concentration of 0.98.
         cutmix_box: ``cuboid`` bounds the box along every axis; ``column``, MINiT's released code, leaves the last axis
             of a volume whole. For images both are the rectangle of the paper, and only ``cuboid`` may stand.
-        view: How a random view of each image is drawn; None to take images as they come.
-        clips: How shorter clips are drawn from each clip, and how many are averaged in testing; None to take them
+        view: How a random view of each image is drawn; null to take images as they come.
+        clips: How shorter clips are drawn from each clip, and how many are averaged in testing; null to take them
             whole.
-        teacher: Whose predictions are learned beside the labels; None to learn from these alone.
+        teacher: Whose predictions are learned beside the labels; null to learn from these alone.
         head_init: ``small`` draws the weights of the head with a deviation of 2e-5, as fine-tuning in SSL-FL does;
             ``uniform`` up to 1/sqrt(features), as torch's layers do, for networks that train from scratch at high
             rates, such as LG-FedAvg's. Its bias starts at 0.
