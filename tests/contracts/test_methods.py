@@ -236,3 +236,12 @@ def test_its_page_names_every_setting_and_holds_a_valid_recipe(name: str) -> Non
     assert settings == set(re.findall(r"^\| `(\w+)` \| [^|]+ \| [^|]+ \|$", page, flags=re.MULTILINE))
     (recipe,) = re.findall(r"```yaml\n(.*?)```", page, flags=re.DOTALL)
     assert Spec.parse(yaml.safe_load(recipe)).stages[-1].method.name == name
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if name in OURS])
+def test_what_its_steps_report_stands_on_the_page_of_figures(name: str) -> None:
+    backbone = next(backbone for method, backbone in PAIRS if method == name)
+    method, page = build(name, backbone), (ZOO.parent / "figures.md").read_text()
+    with seeded(0):
+        figures = method.training_step(prepared(method, backbone), Clock()).figures
+    assert not [figure for figure in figures if f"`{figure}`" not in page]

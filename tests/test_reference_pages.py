@@ -1,0 +1,95 @@
+"""Pages that list names hold exactly those of the code."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fedward_cli.comparison.arm_runs import MetricName
+from fedward_core.cards import Contract, Task
+from fedward_core.events import EventKind
+from fedward_core.robustness import AUTO_ATTACK_ACCURACY, FGSM_ACCURACY, PGD_ACCURACY, SQUARE_ACCURACY
+from fedward_models.inference.predicting import ERROR
+from fedward_models.training.figures import figures_of
+from fedward_server.runs.states import RUN_MOVED, SITE_ANSWERED, SITE_LEFT_OUT
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+METHODS = [ast.parse(path.read_text()) for path in sorted((ROOT / "models/fedward_models/methods").rglob("*.py"))]
+UNDER_ATTACK = {FGSM_ACCURACY, PGD_ACCURACY, SQUARE_ACCURACY, AUTO_ATTACK_ACCURACY}
+REHEARSED = "mean_weight"
+
+
+@pytest.mark.parametrize(
+    ("title", "kinds"),
+    [
+        ("Events of a run", {str(kind) for kind in EventKind}),
+        ("Events of the coordinator", {RUN_MOVED, SITE_ANSWERED, SITE_LEFT_OUT}),
+    ],
+)
+def test_the_page_of_events_lists_every_kind(title: str, kinds: set[str]) -> None:
+    assert listed("events.md", title) == kinds
+
+
+def test_the_page_of_figures_lists_every_evaluated_figure() -> None:
+    known = {*of_all_tasks(), *UNDER_ATTACK, *measured_by_methods(), ERROR, REHEARSED}
+    assert listed("figures.md", "Evaluated figures") == known
+
+
+def test_figures_of_training_on_their_page_stand_in_the_methods() -> None:
+    texts = {node.value for tree in METHODS for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+    assert listed("figures.md", "Figures of training") - UNDER_ATTACK - texts == {"loss"}
+
+
+def test_the_page_of_figures_says_what_arms_are_compared_by() -> None:
+    (row,) = re.findall(r"^\| \[`fedward compare --metric`\].*?\| (.*?) \|", page("figures.md"), re.MULTILINE)
+    assert set(re.findall(r"`(\w+)`", row)) == {str(metric) for metric in MetricName}
+
+
+def page(name: str) -> str:
+    return (DOCS / name).read_text(encoding="utf-8")
+
+
+def listed(name: str, title: str) -> set[str]:
+    """The names in the first cells of a section's tables."""
+    found = re.search(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", page(name), re.MULTILINE | re.DOTALL)
+    assert found, f"docs/{name} has no section '{title}'"
+    rows = re.findall(r"^\| (`.*?) \|", found[1], re.MULTILINE)
+    return {each for row in rows for each in re.findall(r"`([^`]+)`", row)}
+
+
+def of_all_tasks() -> set[str]:
+    """What is evaluated of classes, of several labels and of masks, with one name for every class."""
+    rows = {
+        Task.CLASSIFICATION: {"probabilities": np.tile([0.9, 0.1], (40, 1)), "labels": np.arange(40) > 38},
+        Task.MULTI_LABEL: {"probabilities": np.full((40, 2), 0.5), "labels": np.ones((40, 2))},
+        Task.SEGMENTATION: {"dice": np.ones((40, 2))},
+    }
+    names = set[str]()
+    for task, noted in rows.items():
+        figures = figures_of(
+            {"loss": np.zeros(40), **noted}, Contract(classes=("CLASS", "CLASS"), channels=1, task=task)
+        )
+        names |= figures.keys()
+    return names
+
+
+def measured_by_methods() -> set[str]:
+    """The keys of what methods measure of each image beside their predictions."""
+    return {
+        key.value
+        for tree in METHODS
+        for function in functions(tree)
+        if function.name == "measures"
+        for node in ast.walk(function)
+        if isinstance(node, ast.Dict)
+        for key in node.keys
+        if isinstance(key, ast.Constant) and isinstance(key.value, str)
+    }
+
+
+def functions(tree: ast.Module) -> Iterator[ast.FunctionDef]:
+    return (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
