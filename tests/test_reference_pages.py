@@ -4,14 +4,18 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from fedward_cli.comparison.arm_runs import MetricName
 from fedward_core.cards import Contract, Task
 from fedward_core.events import EventKind
 from fedward_core.robustness import AUTO_ATTACK_ACCURACY, FGSM_ACCURACY, PGD_ACCURACY, SQUARE_ACCURACY
+from fedward_core.spec import Dataset
+from fedward_models.data.site_data import read_site
 from fedward_models.inference.predicting import ERROR
 from fedward_models.training.figures import figures_of
 from fedward_server.runs.states import RUN_MOVED, SITE_ANSWERED, SITE_LEFT_OUT
@@ -93,3 +97,24 @@ def measured_by_methods() -> set[str]:
 
 def functions(tree: ast.Module) -> Iterator[ast.FunctionDef]:
     return (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
+
+
+def test_the_page_of_public_data_makes_a_site_of_films_and_a_table(tmp_path: Path) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", page("public_data.md"), re.DOTALL)
+    (tmp_path / "table.csv").write_text("file,label,split,patient\na.png,pneumonia,train,p1\nb.png,normal,test,p2\n")
+    for name in ("a.png", "b.png"):
+        Image.fromarray(np.full((30, 40), 128, dtype=np.uint8)).save(tmp_path / name)
+    written: dict[str, Any] = {}
+    exec(code, written)
+    written["write_site"](tmp_path / "table.csv", tmp_path / "north.npz", side_px=32)
+    found = read_site(tmp_path, "north", Dataset(name="films", image_px=32))
+    assert found.images.shape[0] == 2
+    assert np.asarray(found.labels).tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("folder", [DOCS, DOCS / "zoo"], ids=lambda folder: folder.name)
+def test_the_index_of_a_folder_links_every_page(folder: Path) -> None:
+    index = folder / "README.md"
+    links = re.findall(r"\]\(([^)#]+)", index.read_text(encoding="utf-8"))
+    linked = {(folder / link).resolve() for link in links}
+    assert not {path for path in folder.glob("*.md") if path != index} - linked
