@@ -87,8 +87,9 @@ class TrimmedMeanConfig(AggregatorConfig):
     """The coordinate-wise trimmed mean, unweighted (Yin et al., ICML 2018, definition 2).
 
     Attributes:
-        trim: The part of the updates that is left out at either end; as many bad sites are borne. Towards 0 this is the
-            plain mean, towards one half the median. The default was decided here: one site at either end from five on.
+        trim: The part of the updates that is left out at either end; up to that part of the sites may be bad. Towards 0
+            this is the plain mean, towards one half the median. The default was decided here: one site at either end
+            from five on.
     """
 
     implementation: ClassVar[str] = "fedward_core.aggregation.trimmed_mean:TrimmedMean"

@@ -64,7 +64,7 @@ class Local(Frozen):
         terms: Local terms that join the method's loss.
         augment: Random flips, shifts and contrast of training images, at the site.
         balanced: Draw training images with replacement, so that every class that the site has is equally likely; as
-            many as there are. For one class an image.
+            many as there are. Only where each image has one class.
     """
 
     epochs: int = Field(default=1, ge=1)

@@ -28,8 +28,8 @@ class ChannelDecouplingConfig(PersonalisationConfig):
         temperature: Softens both halves' predictions before they are compared. Decided here: 1.
         detach_teacher: Each half in turn is a constant that the other learns from; without it gradients reach both, as
             the paper's formula reads.
-        ramp_rounds: The private share grows linearly from 0 over so many rounds; null for half of the rounds, 0 to
-            start at the whole share. Decided here: half.
+        ramp_rounds: The private share grows linearly from 0 over this number of rounds; null for half of the rounds, 0
+            to start at the whole share. Decided here: half.
         temporal_averaging: The weight of an epoch's end in the running average that a site trains with, at its ramp's
             end; the rest is the average so far. The opposite of a teacher's momentum; 1 without ramp for no averaging,
             null for none at all. Decided here: 0.9.
