@@ -28,8 +28,8 @@ class Evaluate(Frozen):
         split: Which split; the test split never selects anything.
         bootstrap: Resamples for the intervals, over patients; 0 for none.
         best: The figure by which a stage's best evaluated round is kept beside its last, e.g. ``auroc``: its mean over
-            sites, weighted by images. Of ``loss`` the least is best, of any other the greatest. Needs the validation
-            split.
+            the sites that train, weighted by images. Of ``loss`` the least is best, of any other the greatest. Needs
+            the validation split.
         keep_predictions: Whether each site keeps what its model predicts for every image at the newest evaluation of a
             stage. It stays at the site; where all sites are simulated, arms are compared patient by patient with it.
         public: A public dataset on which each site's model predicts after a stage's last round. The sites, all of which
