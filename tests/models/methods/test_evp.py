@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -458,7 +458,9 @@ def test_a_residual_network_of_torchvision_is_prompted_through_some_of_its_class
 
 
 @pytest.mark.parametrize("pool", ["token", "avg"])
-def test_a_transformer_of_timm_is_read_where_its_classifier_was_trained(folder: Path, pool: str) -> None:
+def test_a_transformer_of_timm_is_read_where_its_classifier_was_trained(
+    folder: Path, pool: Literal["token", "avg"]
+) -> None:
     """On the class token, as in DeiT, with a ``norm``, or on the mean of the patches, with an ``fc_norm``."""
     with seeded(2):
         published = VisionTransformer(

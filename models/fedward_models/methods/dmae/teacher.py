@@ -105,7 +105,8 @@ def _truncated(config: TeacherConfig, *, num_blocks: int, student: ViT, channels
 
 def _check_depth(arrays: Mapping[str, Array], *, whole: bool, depth: int, name: str) -> None:
     """Three quarters of another depth would be another block, whose shapes fit as well."""
-    blocks = [int(found[1]) for entry in arrays if (found := re.match(r"blocks\.(\d+)\.", entry))]
+    named = (re.match(r"blocks\.(\d+)\.", entry) for entry in arrays)
+    blocks = [int(block[1]) for block in named if block]
     found = 1 + max(blocks, default=-1)
     if found > depth or (whole and found < depth):
         raise CheckpointError(
