@@ -11,6 +11,7 @@ from fedward_core.manifest import Entry, Kind, Manifest
 from fedward_core.seeds import derive_seed
 from fedward_core.spec import Spec
 from fedward_models.method import Method
+from fedward_models.programs.memory import Weighed
 
 
 def build_method(spec: Spec, stage: int, contract: Contract) -> Method:
@@ -23,11 +24,12 @@ def build_method(spec: Spec, stage: int, contract: Contract) -> Method:
 
     Raises:
         SpecError: The stage has no backbone, or its parts do not fit each other.
+        MemoryError: The network would take more than half of this machine's memory.
     """
     config = spec.backbone_of(stage)
     if config is None:
         raise SpecError(f"stage '{spec.stages[stage].name}' has no backbone: name one")
-    with seeded(derive_seed(spec.seed, "initial", stage)):
+    with seeded(derive_seed(spec.seed, "initial", stage)), Weighed():
         backbone = config.build(image_px=spec.dataset.image_px, channels=contract.channels)
         method = spec.stages[stage].method.build(backbone=backbone, contract=contract)
     assert isinstance(method, Method)
