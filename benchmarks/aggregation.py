@@ -2,9 +2,10 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 from benchmarks.models import NUM_BYTES, weights
-from benchmarks.report import Spread, print_table
+from benchmarks.report import in_turns, print_table
 from fedward_core.aggregation.config import WeightedMeanConfig
 from fedward_core.arrays import Arrays
 from fedward_core.manifest import Manifest
@@ -15,13 +16,10 @@ REPEATS = 7
 
 def main() -> None:
     """Fold the same update again and again, in turns, and print the table."""
-    fold, fold_bare, update = folding(), folding_bare(), weights(0.5)
-    ours, theirs = [], []
-    for _ in range(REPEATS):
-        ours.append(gigabytes_per_second(lambda: fold(update)))
-        theirs.append(gigabytes_per_second(lambda: fold_bare(update)))
-    whole, bare = Spread(tuple(ours)), Spread(tuple(theirs))
-    row = ("`weighted_mean`", whole, bare, whole.over(bare))
+    update = weights(0.5)
+    folds = {"ours": folding(), "bare": folding_bare()}
+    seen = in_turns({case: partial(gigabytes_per_second, fold, update) for case, fold in folds.items()}, REPEATS)
+    row = ("`weighted_mean`", *seen["ours"].beside(seen["bare"]))
     note = f"{REPEATS} repeats in turns, one thread, updates of {NUM_BYTES / 1e6:.0f} MB. More is better."
     print_table("Aggregation", ("aggregator", "GB/s", "`acc += w * x`, GB/s", "ratio"), [row], note)
 
@@ -50,10 +48,10 @@ def folding_bare() -> Callable[[Arrays], None]:
     return fold
 
 
-def gigabytes_per_second(fold: Callable[[], None]) -> float:
+def gigabytes_per_second(fold: Callable[[Arrays], None], update: Arrays) -> float:
     """The speed of one fold, in bytes of the update."""
     start = time.perf_counter()
-    fold()
+    fold(update)
     return NUM_BYTES / 1e9 / (time.perf_counter() - start)
 
 

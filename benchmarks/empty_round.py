@@ -5,11 +5,12 @@ import os
 import sys
 import tempfile
 import time
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
 from benchmarks.processes import PYTHON, figure_of_process
-from benchmarks.report import Spread, print_table
+from benchmarks.report import Spread, in_turns, print_table
 from fedward_core import registry
 from fedward_core.engine import Job
 from fedward_core.events import Event, EventKind
@@ -17,22 +18,16 @@ from fedward_core.spec import Spec
 
 WARM_UP, ROUNDS, REPEATS = 5, 30, 3
 MEGABYTES = 0.01
-CASES = (("inline", 2), ("inline", 10), ("ray", 2), ("ray", 10))
+# Words of the command line of the process that measures it.
+BARE, CASES = ("bare",), (("inline", "2"), ("inline", "10"), ("ray", "2"), ("ray", "10"))
 
 
 def main() -> None:
     """Measure every case in turns and print the table."""
-    ours: dict[tuple[str, int], list[float]] = {case: [] for case in CASES}
-    bare: list[float] = []
-    for _ in range(REPEATS):
-        bare.append(figure_of_process(PYTHON, "-m", "benchmarks.empty_round", "bare"))
-        for engine, sites in CASES:
-            ours[engine, sites].append(figure_of_process(PYTHON, "-m", "benchmarks.empty_round", engine, str(sites)))
-    limit = Spread(tuple(bare))
-    rows = []
-    for engine, sites in CASES:
-        whole = Spread(tuple(ours[engine, sites]))
-        rows.append((f"`{engine}`", sites, whole, limit, whole.over(limit)))
+    program = (PYTHON, "-m", "benchmarks.empty_round")
+    cases = {words: partial(figure_of_process, *program, *words) for words in (BARE, *CASES)}
+    seen = in_turns(cases, REPEATS)
+    rows = [(f"`{engine}`", sites, *seen[engine, sites].beside(seen[BARE])) for engine, sites in CASES]
     note = (
         f"Medians of {ROUNDS} warm rounds with their checkpoints, {REPEATS} repeats in fresh processes; seed 0, "
         f"weights of {MEGABYTES * 1000:.0f} kB. The bare limit digests, writes and flushes them once."

@@ -1,7 +1,9 @@
 """How long does importing a part take, beside importing its libraries alone?"""
 
+from functools import partial
+
 from benchmarks.processes import PYTHON, figure_of_process
-from benchmarks.report import Spread, print_table
+from benchmarks.report import in_turns, print_table
 
 REPEATS = 5
 CORE = "numpy, pydantic, safetensors.numpy, yaml"
@@ -17,16 +19,9 @@ PARTS = {
 
 def main() -> None:
     """Measure every part and print the table."""
-    ours: dict[str, list[float]] = {part: [] for part in PARTS}
-    theirs: dict[str, list[float]] = {part: [] for part in PARTS}
-    for _ in range(REPEATS):
-        for part, libraries in PARTS.items():
-            ours[part].append(import_seconds(part))
-            theirs[part].append(import_seconds(libraries))
-    rows = []
-    for part in PARTS:
-        whole, bare = Spread(tuple(ours[part])), Spread(tuple(theirs[part]))
-        rows.append((f"`{part}`", whole, bare, whole.over(bare)))
+    cases = {(part, names): partial(import_seconds, names) for part, own in PARTS.items() for names in (part, own)}
+    seen = in_turns(cases, REPEATS)
+    rows = [(f"`{part}`", *seen[part, part].beside(seen[part, own])) for part, own in PARTS.items()]
     note = f"{REPEATS} repeats, each in a fresh process, in turns."
     print_table("Import time", ("part", "s", "its libraries alone, s", "ratio"), rows, note)
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.report import Spread, print_table
+from benchmarks.report import Spread, in_turns, print_table
 from fedward_core.cards import DataKind, Split
 from fedward_core.spec import Dataset
 from fedward_models.data import generate, open_split, site_data
@@ -68,12 +68,13 @@ def loading_rows(data: Path, dataset: Dataset, batch_size: int) -> Iterable[tupl
     step()
     for augment in (False, True):
         loader = Loader(images, batch_size=batch_size, augment=augment)
-        ours, theirs = [], []
-        for repeat in range(REPEATS):
-            ours.append(seconds(partial(exhaust, loader.epoch(repeat))) / loader.num_steps)
-            theirs.append(seconds(step))
-        loaded, stepped = Spread(tuple(ours)), Spread(tuple(theirs))
-        yield "yes" if augment else "no", batch_size, loaded, stepped, loaded.over(stepped)
+        seen = in_turns({"loader": partial(batch_seconds, loader), "step": partial(seconds, step)}, REPEATS)
+        yield "yes" if augment else "no", batch_size, *seen["loader"].beside(seen["step"])
+
+
+def batch_seconds(loader: Loader) -> float:
+    """Seconds a batch of one epoch."""
+    return seconds(partial(exhaust, loader.epoch(0))) / loader.num_steps
 
 
 def training_step(images: Tensor) -> Callable[[], None]:

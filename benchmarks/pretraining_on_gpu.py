@@ -16,9 +16,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
+from benchmarks.noise import write_noise
 from benchmarks.report import Spread, machine, print_table
 from fedward_core import registry
 from fedward_core.cards import Contract
@@ -158,7 +158,8 @@ def federation() -> Iterator[float]:
     """Images a second of every warm round of a whole simulation."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        sites = _write_sites(folder)
+        shape = (IMAGE_PX, IMAGE_PX, 3)
+        sites = write_noise(folder, sites=SITES, images=(IMAGES_PER_SITE, BATCH), shape=shape)
         seconds: list[float] = []
 
         def listen(event: Event) -> None:
@@ -168,16 +169,6 @@ def federation() -> Iterator[float]:
         job = Job(spec=_spec(), run="mae", sites=sites, data=folder, out=folder / "out", workers=1)
         registry.resolve("engines", "inline")().run(job, listen)
     yield from (SITES * IMAGES_PER_SITE / value for value in seconds[1:])
-
-
-def _write_sites(folder: Path) -> tuple[str, ...]:
-    rng = np.random.default_rng(0)
-    names = tuple(f"site-{index}" for index in range(SITES))
-    for name in names:
-        split = np.array(["train"] * IMAGES_PER_SITE + ["test"] * BATCH)
-        images = rng.integers(0, 256, (len(split), IMAGE_PX, IMAGE_PX, 3), np.uint8)
-        np.savez(folder / f"{name}.npz", images=images, split=split)
-    return names
 
 
 def _spec() -> Spec:

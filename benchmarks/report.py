@@ -2,14 +2,16 @@
 
 import os
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
+from typing import TypeVar
 
 PACKAGES = ("fedward", "numpy", "torch", "flwr", "ray")
+Case = TypeVar("Case", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,19 @@ class Spread:
     def over(self, other: "Spread") -> "Spread":
         """The ratio of each value to the one that was measured beside it."""
         return Spread(tuple(ours / theirs for ours, theirs in zip(self.values, other.values, strict=True)))
+
+    def beside(self, bare: "Spread") -> tuple["Spread", "Spread", "Spread"]:
+        """Three cells of a row: the figure, its bare limit and their ratio."""
+        return self, bare, self.over(bare)
+
+
+def in_turns(cases: Mapping[Case, Callable[[], float]], repeats: int) -> dict[Case, Spread]:
+    """Measure every case once, then every case again, so that what else the machine does weighs on all of them."""
+    seen: dict[Case, list[float]] = {case: [] for case in cases}
+    for _ in range(repeats):
+        for case, measure in cases.items():
+            seen[case].append(measure())
+    return {case: Spread(tuple(values)) for case, values in seen.items()}
 
 
 def print_table(question: str, columns: Sequence[str], rows: Sequence[Sequence[object]], note: str) -> None:

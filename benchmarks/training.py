@@ -3,14 +3,15 @@
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from benchmarks.noise import write_noise
 from benchmarks.processes import PYTHON, figure_of_process
-from benchmarks.report import Spread, print_table
+from benchmarks.report import in_turns, print_table
 from fedward_core import registry
 from fedward_core.engine import Job
 from fedward_core.events import Event, EventKind
@@ -20,22 +21,14 @@ REPEATS = 3
 SITES, IMAGES, TEST_IMAGES, IMAGE_PX, CLASSES = 10, 250, 10, 32, 10
 ROUNDS, BATCH, LR, MOMENTUM = 10, 10, 0.01, 0.5
 WIDTHS, HIDDEN = (32, 64), 72
-WORKERS = (1, 2)
+BARE, WORKERS = "bare", ("1", "2")
 
 
 def main() -> None:
     """Measure the bare loop and every number of workers in turns, and print the table."""
-    bare: list[float] = []
-    ours: dict[int, list[float]] = {workers: [] for workers in WORKERS}
-    for _ in range(REPEATS):
-        bare.append(figure_of_process(PYTHON, "-m", "benchmarks.training", "bare"))
-        for workers in WORKERS:
-            ours[workers].append(figure_of_process(PYTHON, "-m", "benchmarks.training", str(workers)))
-    limit = Spread(tuple(bare))
-    rows = []
-    for workers in WORKERS:
-        whole = Spread(tuple(ours[workers]))
-        rows.append(("`inline`", workers, whole, limit, whole.over(limit)))
+    program = (PYTHON, "-m", "benchmarks.training")
+    seen = in_turns({case: partial(figure_of_process, *program, case) for case in (BARE, *WORKERS)}, REPEATS)
+    rows = [("`inline`", workers, *seen[workers].beside(seen[BARE])) for workers in WORKERS]
     parameters = sum(parameter.numel() for parameter in bare_model().parameters())
     note = (
         f"A small CNN ({parameters:,} parameters), {SITES} sites with {IMAGES} images, {ROUNDS} rounds of one epoch, "
@@ -57,7 +50,8 @@ def federated_seconds(workers: int) -> float:
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        sites = write_sites(folder)
+        shape = (IMAGE_PX, IMAGE_PX, 3)
+        sites = write_noise(folder, sites=SITES, images=(IMAGES, TEST_IMAGES), shape=shape, classes=CLASSES)
         job = Job(spec=spec(), run="cnn", sites=sites, data=folder, out=folder / "out", workers=workers)
         registry.resolve("engines", "inline")().run(job, listen)
     return times[-1] - times[0]
@@ -78,18 +72,6 @@ def spec() -> Spec:
             "evaluate": {"every": 1000, "bootstrap": 0},
         }
     )
-
-
-def write_sites(folder: Path) -> tuple[str, ...]:
-    """One file of noise for each site."""
-    rng = np.random.default_rng(0)
-    split = np.array(["train"] * IMAGES + ["test"] * TEST_IMAGES)
-    names = tuple(f"site-{index:02d}" for index in range(SITES))
-    for name in names:
-        images = rng.integers(0, 256, (len(split), IMAGE_PX, IMAGE_PX, 3), np.uint8)
-        labels = rng.integers(0, CLASSES, len(split))
-        np.savez(folder / f"{name}.npz", images=images, labels=labels, split=split, classes=np.arange(CLASSES))
-    return names
 
 
 def bare_seconds() -> float:
@@ -137,4 +119,4 @@ if __name__ == "__main__":
     if len(sys.argv) == 1:
         main()
     else:
-        print(bare_seconds() if sys.argv[1] == "bare" else federated_seconds(int(sys.argv[1])))
+        print(bare_seconds() if sys.argv[1] == BARE else federated_seconds(int(sys.argv[1])))

@@ -7,10 +7,12 @@ turns. The released code runs all 24 and a decoder of 8 blocks, and uses neither
 """
 
 import time
+from collections.abc import Callable
+from functools import partial
 
 import torch
 
-from benchmarks.report import Spread, machine, print_table
+from benchmarks.report import Spread, in_turns, machine, print_table
 from fedward_models.backbones.vit.config import ViTConfig
 from fedward_models.layers.masking import Mask, num_visible
 from fedward_models.layers.patch_decoder import PatchDecoder
@@ -47,20 +49,25 @@ def row(ratio: float, early: Teacher, whole: Teacher, decoder: PatchDecoder) -> 
     """One line of the table."""
     visible, images = num_visible(196, mask_ratio=ratio), torch.randn(IMAGES, 3, 224, 224)
     mask = Mask.of(torch.rand(IMAGES, 196), num_visible=visible)
-    seconds: dict[str, list[float]] = {"early": [], "whole": [], "decoder": []}
-    for repeat in range(REPEATS + 1):
-        for name, teacher in (("early", early), ("whole", whole)):
-            started = time.process_time()
-            (tokens,) = teacher(images, mask)
-            seconds[name].append(time.process_time() - started)
-        started = time.process_time()
-        decoder(tokens, mask)
-        seconds["decoder"].append(time.process_time() - started)
-        if repeat == 0:  # warms up
-            seconds = {name: [] for name in seconds}
-    stopped, run = Spread(tuple(seconds["early"])), Spread(tuple(seconds["whole"]))
-    released = Spread(tuple(a + b for a, b in zip(seconds["whole"], seconds["decoder"], strict=True)))
+    (tokens,) = whole(images, mask)
+    works = {
+        "early": partial(early, images, mask),
+        "whole": partial(whole, images, mask),
+        "decoder": partial(decoder, tokens, mask),
+    }
+    cases = {name: partial(seconds, work) for name, work in works.items()}
+    in_turns(cases, 1)  # warms up
+    seen = in_turns(cases, REPEATS)
+    stopped, run = seen["early"], seen["whole"]
+    released = Spread(tuple(a + b for a, b in zip(run.values, seen["decoder"].values, strict=True)))
     return ratio, visible, stopped, run, stopped.over(run), released, stopped.over(released)
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Processor time."""
+    started = time.process_time()
+    work()
+    return time.process_time() - started
 
 
 if __name__ == "__main__":
