@@ -144,9 +144,11 @@ def _trial(arguments: argparse.Namespace) -> Trial:
     if not arguments.data:
         return Trial(kind="generated", data=generated_pairs(arguments.out / "generated"), text=TEXT)
     data = true_pairs(arguments.data)
-    texts = (" ".join(clean_report(report)) for report in data["train"].reports)
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    (path := arguments.out / "pieces.txt").write_text("\n".join(train_vocabulary(texts, size=2000)))
+    path = arguments.out / "pieces.txt"
+    if not path.exists():  # ties between pieces are broken anew in every process, and all arms need the same
+        texts = (" ".join(clean_report(report)) for report in data["train"].reports)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("\n".join(train_vocabulary(texts, size=2000)))
     os.environ[FOLDERS] = str(arguments.out)
     text = {**TEXT, "vocabulary": {"name": "pieces", "sha256": file_digest(path)}}
     return Trial(kind="true", data=data, text=text, elsewhere=_elsewhere(arguments.films))
