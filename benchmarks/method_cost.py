@@ -11,10 +11,12 @@ import torch
 from benchmarks.report import Spread, print_table
 from fedward_core.cards import Contract, DataKind, Split
 from fedward_core.spec import Dataset, Spec
+from fedward_models.batch import Batch
 from fedward_models.building import build_method
 from fedward_models.data import Loader, generate, open_split
 from fedward_models.data.image_set import ImageSet
-from fedward_models.method import Batch, Clock, Method
+from fedward_models.method import Method
+from fedward_models.step import Clock
 
 REPEATS, BATCH = 7, 32
 VIT = {"name": "vit", "width": 96, "depth": 4, "heads": 4, "patch_px": 8}

@@ -26,9 +26,11 @@ from fedward_core.engine import Job
 from fedward_core.events import Event, EventKind
 from fedward_core.spec import Local, Spec
 from fedward_models.backbones.vit.config import ViTConfig
+from fedward_models.batch import Batch
 from fedward_models.building import seeded
-from fedward_models.method import Batch, Clock, Method
+from fedward_models.method import Method
 from fedward_models.methods.mae.config import MAEConfig
+from fedward_models.step import Clock
 from fedward_models.training.fit import fit
 from fedward_models.training.phase import Phase
 

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from fedward_models.method import Batch, Clock, Method
+from fedward_models.batch import Batch
+from fedward_models.method import Method
+from fedward_models.step import Clock
 
 REPEATS = 7
 

@@ -45,8 +45,8 @@ from benchmarks.experiments.trial import Row, carry_out, common_arguments, parse
 from fedward_core.cards import Contract
 from fedward_models.backbones.vit.config import ViTConfig
 from fedward_models.backbones.vit.vit import ViT
+from fedward_models.batch import Batch
 from fedward_models.building import seeded
-from fedward_models.method import Batch
 from fedward_models.methods.dmae.config import DMAEConfig
 from fedward_models.methods.dmae.dmae import DMAE
 from fedward_models.methods.mae.config import MAEConfig

@@ -39,9 +39,9 @@ from fedward_core.robustness import FGSM_ACCURACY, PGD_ACCURACY, overfits_catast
 from fedward_models.attacks.square import Square
 from fedward_models.backbones.backbone import Backbone
 from fedward_models.backbones.preact_resnet.config import PreActResNetConfig
+from fedward_models.batch import Batch
 from fedward_models.building import seeded
 from fedward_models.layers.activation import ActivationName, activation
-from fedward_models.method import Batch
 from fedward_models.methods.fgsm_at.config import FGSMATConfig
 from fedward_models.methods.fgsm_at.fgsm_at import FGSMAT
 from fedward_models.methods.fgsm_at.pixel_space import classifier_of_pixels, pixels_of

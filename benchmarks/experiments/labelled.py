@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmarks.experiments.pretraining import MEAN, STD, read
-from fedward_models.method import Batch
+from fedward_models.batch import Batch
 from fedward_models.methods.supervised.supervised import Supervised
 
 

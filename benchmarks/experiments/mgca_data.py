@@ -11,8 +11,8 @@ from torch import Tensor
 
 from benchmarks.experiments.pretraining import ImageData
 from fedward_core.cards import DataKind
+from fedward_models.batch import Batch
 from fedward_models.data import generate
-from fedward_models.method import Batch
 
 IMAGE_PX = 64
 

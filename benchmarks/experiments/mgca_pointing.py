@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fedward_models.method import Batch
+from fedward_models.batch import Batch
 from fedward_models.methods.mgca.alignment import Pairs
 from fedward_models.methods.mgca.mgca import MGCA
 from fedward_models.towers.reports import clean_report

@@ -14,7 +14,8 @@ from PIL import Image
 from torch import Tensor
 
 from benchmarks.experiments.steps import Steps, train
-from fedward_models.method import Batch, Method
+from fedward_models.batch import Batch
+from fedward_models.method import Method
 
 MEAN, STD = 0.47, 0.25  # of CIFAR-10's pixels, all channels together
 UNLABELLED, KNOWN, ASKED = 10_000, 2000, 2000

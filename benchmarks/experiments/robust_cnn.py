@@ -41,11 +41,11 @@ from fedward_core.seeds import derive_seed
 from fedward_models.backbones.backbone import Backbone
 from fedward_models.backbones.robust_cnn.config import RobustCNNConfig
 from fedward_models.backbones.vit.config import ViTConfig
+from fedward_models.batch import Batch
 from fedward_models.building import seeded
 from fedward_models.corruptions.corrupt import CORRUPTIONS, corruption_errors
 from fedward_models.corruptions.error import mean_corruption_error, mean_error
 from fedward_models.frozen import FOLDERS, FrozenWeights, file_digest
-from fedward_models.method import Batch
 from fedward_models.methods.supervised.config import SupervisedConfig, TeacherConfig
 from fedward_models.methods.supervised.supervised import Supervised
 from fedward_models.weights import arrays_of

@@ -41,10 +41,10 @@ from benchmarks.experiments.tables import show, show_networks
 from benchmarks.experiments.trial import Row, carry_out, common_arguments, parsed, tower_digest
 from fedward_core.cards import Contract
 from fedward_models.backbones.vit.config import ViTConfig
+from fedward_models.batch import Batch
 from fedward_models.building import seeded
 from fedward_models.data.batches.view_settings import ViewSettings
 from fedward_models.data.batches.views import draw_view
-from fedward_models.method import Batch
 from fedward_models.methods.sdmp.config import SDMPConfig
 from fedward_models.methods.sdmp.sdmp import SDMP, Terms
 

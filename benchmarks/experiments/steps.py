@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from fedward_core.spec import Local
-from fedward_models.method import Batch, Method
+from fedward_models.batch import Batch
+from fedward_models.method import Method
 from fedward_models.training.fit import fit
 from fedward_models.training.phase import Phase
 

@@ -6,132 +6,20 @@ own.
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from fedward_core.cards import DataNeed
-from fedward_core.errors import DataError, SpecError
+from fedward_core.errors import SpecError
 from fedward_core.partition import Role, Rule
+from fedward_models.batch import Batch
 from fedward_models.inheritance import Inheritance
+from fedward_models.step import Clock, StepOutput
 
 if TYPE_CHECKING:
     from fedward_models.backbones.backbone import Backbone
-
-
-@dataclass(frozen=True, kw_only=True)
-class Batch:
-    """Images with everything that was drawn for them.
-
-    Attributes:
-        images: (B, C, H, W), float, standardised as the loader says; (B, C, D, H, W) for volumes, of which slices go
-            from feet to head, rows from front to back and columns from the patient's right to the left; and
-            (B, C, T, H, W) for clips, of which frames follow each other in time.
-        labels: (B,) class numbers, (B, K) zeros and ones for multi-label, (B, H, W) class numbers for segmentation, or
-            float (B, K) targets after mixing; None where the method reads no labels.
-        drawn: What ``prepare`` drew, by name: masks, mixing weights, boxes.
-        seed: Seeds what modules draw themselves (dropout, drop-path), so that a step can be repeated.
-        reports: The report of each image, for methods that need them; they never leave the site, nor reach a message.
-        mean: What was taken from pixels in [0, 1] to standardise them: pixels are images * std + mean.
-        std: What they were then divided by.
-    """
-
-    images: Tensor
-    labels: Tensor | None = None
-    drawn: Mapping[str, Tensor] = field(default_factory=dict)
-    seed: int = 0
-    reports: tuple[str, ...] | None = field(default=None, repr=False)
-    mean: float = 0.0
-    std: float = 1.0
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    @property
-    def pixels(self) -> Tensor:
-        """The images before they were standardised, up to rounding: in [0, 1], unless they were changed since."""
-        return self.images * self.std + self.mean
-
-    def standardised(self, pixels: Tensor) -> Tensor:
-        """Pixels in [0, 1], of whatever shape, standardised as the images of this batch are."""
-        return (pixels - self.mean) / self.std
-
-    def needed_labels(self) -> Tensor:
-        """The labels, for a method that cannot do without.
-
-        Raises:
-            DataError: There are none.
-        """
-        if self.labels is None:
-            raise DataError(
-                "training with labels found none in the dataset: label it, or choose a method that needs no labels"
-            )
-        return self.labels
-
-    def class_numbers(self, num_classes: int) -> Tensor:
-        """The labels, for a method that tells one class an image.
-
-        Returns:
-            (B,) class numbers, from 0 to ``num_classes - 1``.
-
-        Raises:
-            DataError: There are no labels, they are of several classes an image, or some are of no class.
-        """
-        labels = self.needed_labels()
-        if labels.is_floating_point() or labels.ndim != 1:
-            raise DataError(f"expected labels of one class an image, found {tuple(labels.shape)}: see dataset.task")
-        if outside := int(((labels < 0) | (labels >= num_classes)).sum()):
-            raise DataError(
-                f"{outside} labels are outside of the {num_classes} classes: expected 0 to {num_classes - 1}"
-            )
-        return labels
-
-    def to(self, device: torch.device) -> Self:
-        """The same batch on a device."""
-        labels = None if self.labels is None else self.labels.to(device, non_blocking=True)
-        drawn = {name: tensor.to(device, non_blocking=True) for name, tensor in self.drawn.items()}
-        return replace(self, images=self.images.to(device, non_blocking=True), labels=labels, drawn=drawn)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Clock:
-    """Where training stands. Schedules read the round, so that every site is at the same point.
-
-    Attributes:
-        round: The round, counted from 0.
-        rounds: Rounds of the stage.
-        epoch: The local epoch within the round, counted from 0.
-        epochs: Local epochs of a round.
-        step: The step within the epoch, counted from 0.
-        steps: Steps of an epoch at this site.
-    """
-
-    round: int = 0
-    rounds: int = 1
-    epoch: int = 0
-    epochs: int = 1
-    step: int = 0
-    steps: int = 1
-
-    @property
-    def position(self) -> float:
-        """Rounds that have passed, with their fraction: (r*E + e)*steps + j, over E*steps."""
-        return self.round + (self.epoch + self.step / self.steps) / self.epochs
-
-
-@dataclass(frozen=True, kw_only=True)
-class StepOutput:
-    """What a training step gives.
-
-    Attributes:
-        loss: Scalar; what ``fit`` goes backward from.
-        figures: Scalars to report, e.g. parts of the loss; detached.
-    """
-
-    loss: Tensor
-    figures: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class Method(nn.Module):

@@ -11,7 +11,7 @@ from benchmarks.experiments import evp, fgsm_at, labelled, mgca_pointing, pairs,
 
 from fedward_core.cards import Contract
 from fedward_models.backbones.vit.config import ViTConfig
-from fedward_models.method import Batch
+from fedward_models.batch import Batch
 from fedward_models.methods.mgca.alignment import Pairs
 from fedward_models.methods.mgca.config import MGCAConfig
 from fedward_models.methods.mgca.mgca import MGCA

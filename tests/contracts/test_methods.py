@@ -18,8 +18,10 @@ from fedward_core.cards import Contract, DataNeed
 from fedward_core.errors import SpecError
 from fedward_core.partition import Partition, Role
 from fedward_core.spec import Spec
+from fedward_models.batch import Batch
 from fedward_models.building import manifest_of, seeded
-from fedward_models.method import Batch, Clock, Method
+from fedward_models.method import Method
+from fedward_models.step import Clock
 
 IMAGE_PX, CONTRACT = 32, Contract(classes=("normal", "pneumonia", "covid"), channels=3)
 MONAI_RESNET: dict[str, Any] = {

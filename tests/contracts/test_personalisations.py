@@ -16,8 +16,10 @@ from fedward_core.cards import Contract
 from fedward_core.config import Config
 from fedward_core.partition import Partition
 from fedward_core.spec import Local, PersonalisationConfig
+from fedward_models.batch import Batch
 from fedward_models.building import manifest_of
-from fedward_models.method import Batch, Clock, Method
+from fedward_models.method import Method
+from fedward_models.step import Clock
 from fedward_models.training.config import SGDConfig
 from fedward_models.training.fit import fit
 from fedward_models.weights import arrays_of

@@ -20,7 +20,7 @@ from torch.nn import functional
 from fedward_core.spec import Schedule
 from fedward_models.backbones.preact_resnet.config import PreActResNetConfig
 from fedward_models.backbones.preact_resnet.preact_resnet import PreActResNet
-from fedward_models.method import Clock
+from fedward_models.step import Clock
 from fedward_models.training.config import SGDConfig
 from fedward_models.training.optimizer import Trained, set_rate, sgd
 from fedward_models.training.schedule import learning_rate

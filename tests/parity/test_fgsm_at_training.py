@@ -18,9 +18,10 @@ from torch import Tensor
 
 from fedward_core.cards import Contract
 from fedward_models.backbones.preact_resnet.config import PreActResNetConfig
-from fedward_models.method import Batch, Clock
+from fedward_models.batch import Batch
 from fedward_models.methods.fgsm_at.config import FGSMATConfig
 from fedward_models.methods.fgsm_at.fgsm_at import FGSMAT
+from fedward_models.step import Clock
 
 MEAN = torch.tensor([0.4914, 0.4822, 0.4465])[:, None, None]
 STD = torch.tensor([0.2471, 0.2435, 0.2616])[:, None, None]

@@ -20,9 +20,10 @@ from safetensors.torch import load_file
 
 from fedward_core.cards import Contract
 from fedward_models.backbones.vit.config import ViTConfig
-from fedward_models.method import Batch, Clock
+from fedward_models.batch import Batch
 from fedward_models.methods.dmae.config import DMAEConfig, TeacherConfig
 from fedward_models.methods.dmae.dmae import DMAE
+from fedward_models.step import Clock
 
 REFERENCE = {
     name: tensor

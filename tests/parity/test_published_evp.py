@@ -18,11 +18,12 @@ from torch import Tensor
 from fedward_core.cards import Contract
 from fedward_core.spec import Schedule
 from fedward_models.backbones.clip_vit.config import CLIPViTConfig
+from fedward_models.batch import Batch
 from fedward_models.frozen import FrozenWeights, file_digest
-from fedward_models.method import Batch, Clock
 from fedward_models.methods.evp.config import EVPConfig
 from fedward_models.methods.evp.evp import EVP
 from fedward_models.methods.evp.prompt import Prompt
+from fedward_models.step import Clock
 from fedward_models.towers.clip_text import class_texts, embed_tokens
 from fedward_models.training.schedule import learning_rate
 

@@ -21,11 +21,11 @@ from fedward_models.backbones.vit.vit import ViT
 from fedward_models.losses.pair_contrast import retrieval
 from fedward_models.losses.prototype_agreement import assignments
 from fedward_models.losses.token_alignment import token_weights
-from fedward_models.method import Clock
 from fedward_models.methods.mgca.alignment import Pairs
 from fedward_models.methods.mgca.config import MGCAConfig
 from fedward_models.methods.mgca.heads import Projection
 from fedward_models.methods.mgca.mgca import MGCA
+from fedward_models.step import Clock
 from fedward_models.towers.config import TextTowerConfig
 from fedward_models.towers.places import attention_map, read_places
 from fedward_models.towers.words import join_pieces

@@ -21,11 +21,12 @@ from torch import Tensor
 
 from fedward_core.cards import Contract
 from fedward_models.backbones.vit.config import ViTConfig
+from fedward_models.batch import Batch
 from fedward_models.losses.two_targets import common_content, contrast
-from fedward_models.method import Batch, Clock
 from fedward_models.methods.sdmp.config import SDMPConfig
 from fedward_models.methods.sdmp.mixing import mix, shares_outside
 from fedward_models.methods.sdmp.sdmp import SDMP
+from fedward_models.step import Clock
 
 MIXING, LOSSES, MOMENTUM, STEP = (
     load_file(Path(__file__).with_name(f"sdmp_{part}.safetensors")) for part in ("mixing", "losses", "momentum", "step")

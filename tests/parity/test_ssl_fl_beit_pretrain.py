@@ -18,9 +18,10 @@ from safetensors.torch import load_file
 
 from fedward_core.cards import Contract
 from fedward_models.backbones.beit_vit.config import BEiTViTConfig
-from fedward_models.method import Batch, Clock
+from fedward_models.batch import Batch
 from fedward_models.methods.beit.beit import BEiT
 from fedward_models.methods.beit.config import BEiTConfig
+from fedward_models.step import Clock
 from fedward_models.tokenizers.config import PatchCodebookConfig
 
 REFERENCE = load_file(Path(__file__).with_name("ssl_fl_beit_pretrain.safetensors"))

@@ -20,9 +20,10 @@ from fedward_core.cards import Contract
 from fedward_core.spec import BackboneConfig
 from fedward_models.backbones.beit_vit.config import BEiTViTConfig
 from fedward_models.backbones.vit.config import ViTConfig
-from fedward_models.method import Batch, Clock
+from fedward_models.batch import Batch
 from fedward_models.methods.supervised.config import SupervisedConfig
 from fedward_models.methods.supervised.supervised import Supervised
+from fedward_models.step import Clock
 
 FORM = {"width": 48, "depth": 2, "heads": 4, "patch_px": 8}
 

@@ -17,11 +17,12 @@ from safetensors.torch import load_file
 
 from fedward_core.cards import Contract
 from fedward_models.backbones.vit.config import ViTConfig
+from fedward_models.batch import Batch
 from fedward_models.layers.masking import num_visible
 from fedward_models.layers.patches import patchify
-from fedward_models.method import Batch, Clock
 from fedward_models.methods.mae.config import MAEConfig
 from fedward_models.methods.mae.mae import MAE
+from fedward_models.step import Clock
 
 REFERENCE = load_file(Path(__file__).with_name("ssl_fl_mae_pretrain.safetensors"))
 # Where each part of the published network is in ours, by the start of its name.

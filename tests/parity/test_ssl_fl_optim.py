@@ -19,11 +19,13 @@ from fedward_core.cards import Contract
 from fedward_core.spec import Local, Schedule
 from fedward_models.backbones.beit_vit.config import BEiTViTConfig
 from fedward_models.backbones.vit.config import ViTConfig
-from fedward_models.method import Batch, Clock, Method, StepOutput
+from fedward_models.batch import Batch
+from fedward_models.method import Method
 from fedward_models.methods.beit.config import BEiTConfig
 from fedward_models.methods.mae.config import MAEConfig
 from fedward_models.methods.supervised.config import SupervisedConfig
 from fedward_models.methods.supervised.supervised import Supervised
+from fedward_models.step import Clock, StepOutput
 from fedward_models.training.config import AdamWConfig
 from fedward_models.training.optimizer import build_optimizer
 from fedward_models.training.phase import Phase

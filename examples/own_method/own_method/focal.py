@@ -12,8 +12,10 @@ from collections.abc import Mapping
 from fedward_core.cards import Contract, Task
 from fedward_core.errors import SpecError
 from fedward_models.backbones.backbone import Backbone
+from fedward_models.batch import Batch
 from fedward_models.inheritance import Inheritance, take_over
-from fedward_models.method import Batch, Clock, Method, StepOutput
+from fedward_models.method import Method
+from fedward_models.step import Clock, StepOutput
 from torch import Tensor, finfo, nn
 from torch.nn import functional
 

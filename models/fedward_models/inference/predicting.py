@@ -15,13 +15,13 @@ from fedward_core.arrays import Array
 from fedward_core.cards import Contract, Split, Task
 from fedward_core.errors import DivergedError
 from fedward_core.metric import Metrics
+from fedward_models.batch import Batch
 from fedward_models.data import Loader
 from fedward_models.data.image_set import ImageSet
 from fedward_models.data.site_data import read_site
 from fedward_models.inference.calibration import Reliability, reliability
 from fedward_models.inference.finished_model import FinishedModel
 from fedward_models.inference.fitting import check_names_images, open_fitting
-from fedward_models.method import Batch
 from fedward_models.training.bootstrap import measure, resample
 from fedward_models.training.evaluation import BATCH_SIZE
 from fedward_models.training.figures import figures_of

@@ -2,11 +2,13 @@
 
 from torch import Tensor
 
+from fedward_models.batch import Batch
 from fedward_models.losses.cyclic_distillation import cyclic_distillation
-from fedward_models.method import Batch, Method, StepOutput
+from fedward_models.method import Method
 from fedward_models.personalisation.config import ChannelDecouplingConfig
 from fedward_models.personalisation.first_layers import FirstLayers
 from fedward_models.personalisation.halves import Gate, Half, only
+from fedward_models.step import StepOutput
 from fedward_models.training.terms import LocalTerm
 
 

@@ -18,7 +18,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from fedward_models.method import Batch, Method
+from fedward_models.batch import Batch
+from fedward_models.method import Method
 
 
 @dataclass(frozen=True, kw_only=True)

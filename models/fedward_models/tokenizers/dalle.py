@@ -15,9 +15,9 @@ from torch.nn import functional
 
 from fedward_core.arrays import Arrays
 from fedward_core.errors import CheckpointError, DataError, SpecError
+from fedward_models.batch import Batch
 from fedward_models.frozen import read_frozen
 from fedward_models.layers.frozen_module import FrozenModule
-from fedward_models.method import Batch
 from fedward_models.tokenizers.config import DALLEConfig
 from fedward_models.tokenizers.dalle_encoder import PATCH_PX, DALLEEncoder
 from fedward_models.tokenizers.tokenizer import Tokenizer

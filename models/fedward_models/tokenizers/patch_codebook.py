@@ -19,8 +19,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from fedward_core.errors import CheckpointError
+from fedward_models.batch import Batch
 from fedward_models.layers.patches import patchify
-from fedward_models.method import Batch
 from fedward_models.tokenizers.config import PatchCodebookConfig
 from fedward_models.tokenizers.generated_images import DEVIATION, MIDDLE, generate_images
 from fedward_models.tokenizers.tokenizer import Tokenizer

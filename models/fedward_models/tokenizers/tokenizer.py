@@ -5,7 +5,7 @@ from abc import abstractmethod
 import torch
 from torch import Tensor, nn
 
-from fedward_models.method import Batch
+from fedward_models.batch import Batch
 
 
 class Tokenizer(nn.Module):

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
-from fedward_models.method import Batch
+from fedward_models.batch import Batch
 
 
 class Batches(Protocol):

@@ -16,7 +16,8 @@ import torch
 
 from fedward_core.errors import DivergedError
 from fedward_core.seeds import derive_seed
-from fedward_models.method import Clock, Method
+from fedward_models.method import Method
+from fedward_models.step import Clock
 from fedward_models.training.batches import Batches, repeated
 from fedward_models.training.ledger import Ledger
 from fedward_models.training.optimizer_state import OptimizerState

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 
 from fedward_core.spec import Schedule
-from fedward_models.method import Clock
+from fedward_models.step import Clock
 
 
 def learning_rate(schedule: Schedule, *, peak: float, clock: Clock) -> float:

@@ -7,7 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fedward_models.method import Batch, Method, StepOutput
+from fedward_models.batch import Batch
+from fedward_models.method import Method
+from fedward_models.step import StepOutput
 from fedward_models.training.config import ProximalConfig
 
 

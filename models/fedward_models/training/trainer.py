@@ -7,7 +7,9 @@ from torch import Tensor, nn
 
 from fedward_core.errors import SpecError
 from fedward_core.spec import Local
-from fedward_models.method import Batch, Clock, Method
+from fedward_models.batch import Batch
+from fedward_models.method import Method
+from fedward_models.step import Clock
 from fedward_models.training.optimizer import build_optimizer, set_rate
 from fedward_models.training.phase import Phase
 from fedward_models.training.schedule import learning_rate

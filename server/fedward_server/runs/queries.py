@@ -64,7 +64,8 @@ async def _num_within(session: AsyncSession, run: str, after: int, limit: int, m
     """How many events come to no more than so many characters; only their lengths leave the database."""
     query = select(func.length(cast(EventRow.event, Text))).where(EventRow.run == run, EventRow.sequence > after)
     lengths = (await session.scalars(query.order_by(EventRow.sequence).limit(limit))).all()
-    return max(1, sum(total <= most_chars for total in accumulate(lengths)))
+    within = [total for total in accumulate(lengths) if total <= most_chars]
+    return max(1, len(within))
 
 
 async def events_of_kinds(session: AsyncSession, run: str, kinds: Collection[str]) -> Sequence[EventRow]:

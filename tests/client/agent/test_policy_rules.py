@@ -11,6 +11,7 @@ from fedward_client.agent.enrolment import TEMPLATE
 from fedward_client.agent.errors import PolicyError
 from fedward_client.agent.policy import Offer, SitePolicy, read_policy
 from fedward_client.agent.rules import Terms, refusal
+from fedward_core.cards import Task
 from fedward_core.fleet_messages import Proposal
 
 APP = "a" * 64
@@ -114,8 +115,8 @@ def test_reports_of_a_dataset_that_was_offered_as_images_are_not_read(propose: P
 
 
 def test_a_public_dataset_too_is_read_only_as_it_was_offered(propose: Propose) -> None:
-    open_chest = Offer(path=Path("/x"), task="multi_label")  # type: ignore[arg-type]
-    policy = {"public": ("open-chest",), "datasets": {**GENEROUS.datasets, "open-chest": open_chest}}
+    open_chest = Offer(path=Path("/x"), task=Task.MULTI_LABEL)
+    policy: dict[str, Any] = {"public": ("open-chest",), "datasets": {**GENEROUS.datasets, "open-chest": open_chest}}
     public = {"name": "open-chest", "sha256": "c" * 64}
     found = reason(propose(stage=SUPERVISED, evaluate={"public": public}), **policy)
     assert "offers dataset 'open-chest' as kind 'image' with task 'multi_label'" in found

@@ -21,9 +21,9 @@ from fedward_models.building import seeded
 from fedward_models.data.splitting.splits import deal_splits
 from fedward_models.layers.volume_blocks import cut_cubes, flat_patches, join_cubes
 from fedward_models.layers.volume_encoder import VolumeEncoder
-from fedward_models.method import Clock
 from fedward_models.methods.supervised.config import SupervisedConfig
 from fedward_models.methods.supervised.supervised import Supervised
+from fedward_models.step import Clock
 from fedward_models.training.schedule import learning_rate
 
 TINY = {"width": 16, "depth": 2, "heads": 4, "hidden": 20, "block_px": 8, "patch_px": 4}

@@ -21,10 +21,10 @@ from fedward_core.update import SHARED, Update
 from fedward_models.backbones.robust_cnn.block import Block, BlockShape
 from fedward_models.backbones.robust_cnn.config import RobustCNNConfig, Variant
 from fedward_models.backbones.robust_cnn.robust_cnn import RobustCNN
+from fedward_models.batch import Batch
 from fedward_models.building import manifest_of
 from fedward_models.corruptions.imagenet_r import among, imagenet_r_classes
 from fedward_models.losses.label_losses import classification_loss
-from fedward_models.method import Batch
 from fedward_models.methods.supervised.config import SupervisedConfig
 from fedward_models.methods.supervised.supervised import Supervised
 from fedward_models.weights import arrays_of

@@ -13,11 +13,12 @@ from fedward_core.private_state import PrivateEntry
 from fedward_core.spec import BackboneConfig, Dataset, Spec
 from fedward_core.update import SHARED
 from fedward_models.backbones.backbone import Backbone, ChannelGroup
+from fedward_models.batch import Batch
 from fedward_models.data import generate
-from fedward_models.method import Batch, Clock, StepOutput
 from fedward_models.methods.supervised.supervised import Supervised
 from fedward_models.programs.program import Site
 from fedward_models.programs.torch_program import TorchProgram
+from fedward_models.step import Clock, StepOutput
 
 
 class Pooled(Backbone):

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from fedward_models.batch import Batch
 from fedward_models.data.batches.view_settings import ViewSettings
 from fedward_models.data.batches.views import draw_view
-from fedward_models.method import Batch
 
 OFF: dict[str, Any] = {
     "crop_scale": (1.0, 1.0),

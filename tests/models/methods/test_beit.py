@@ -13,12 +13,13 @@ from fedward_core.cards import Contract
 from fedward_core.errors import CheckpointError, SpecError
 from fedward_models.backbones.beit_vit.config import BEiTViTConfig
 from fedward_models.backbones.vit.config import ViTConfig
+from fedward_models.batch import Batch
 from fedward_models.building import manifest_of
 from fedward_models.frozen import file_digest
-from fedward_models.method import Batch, Clock
 from fedward_models.methods.beit.beit import BEiT
 from fedward_models.methods.beit.config import BEiTConfig
 from fedward_models.methods.mae.config import MAEConfig
+from fedward_models.step import Clock
 from fedward_models.tokenizers import patch_codebook
 from fedward_models.tokenizers.config import PatchCodebookConfig
 from fedward_models.tokenizers.dalle_encoder import DALLEEncoder

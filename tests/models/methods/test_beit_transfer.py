@@ -9,11 +9,12 @@ from fedward_core.errors import CheckpointError
 from fedward_core.spec import Local, Schedule
 from fedward_models.backbones.beit_vit.config import BEiTViTConfig
 from fedward_models.backbones.vit.config import ViTConfig
-from fedward_models.method import Batch, Clock
+from fedward_models.batch import Batch
 from fedward_models.methods.beit.beit import BEiT
 from fedward_models.methods.beit.config import BEiTConfig
 from fedward_models.methods.supervised.config import SupervisedConfig
 from fedward_models.methods.supervised.supervised import Supervised
+from fedward_models.step import Clock
 from fedward_models.tokenizers.config import PatchCodebookConfig
 from fedward_models.training.phase import Phase
 from fedward_models.training.trainer import Trainer

@@ -20,18 +20,20 @@ from fedward_core.spec import Local, Schedule, Spec
 from fedward_models.backbones.small_cnn.config import SmallCNNConfig
 from fedward_models.backbones.vit.config import ViTConfig
 from fedward_models.backbones.vit.vit import ViT
+from fedward_models.batch import Batch
 from fedward_models.building import manifest_of
 from fedward_models.frozen import file_digest
 from fedward_models.layers.masking import Mask
 from fedward_models.layers.transformer import layer_norm
 from fedward_models.losses.patch_reconstruction import patch_reconstruction
-from fedward_models.method import Batch, Clock, Method
+from fedward_models.method import Method
 from fedward_models.methods.dmae.config import DMAEConfig
 from fedward_models.methods.dmae.dmae import DMAE, three_quarters
 from fedward_models.methods.mae.config import MAEConfig
 from fedward_models.methods.mae.mae import MAE
 from fedward_models.methods.sdmp.config import SDMPConfig
 from fedward_models.methods.supervised.config import SupervisedConfig
+from fedward_models.step import Clock
 from fedward_models.training.optimizer import build_optimizer
 from fedward_models.training.schedule import learning_rate
 from fedward_models.weights import arrays_of

@@ -24,14 +24,16 @@ from fedward_core.partition import Partition
 from fedward_core.spec import Local, Schedule, Spec
 from fedward_models.backbones.backbone import Backbone
 from fedward_models.backbones.clip_vit.config import CLIPViTConfig
+from fedward_models.batch import Batch
 from fedward_models.building import manifest_of, seeded
 from fedward_models.frozen import FrozenWeights, file_digest
-from fedward_models.method import Batch, Clock, Method
+from fedward_models.method import Method
 from fedward_models.methods.evp.config import EVPConfig
 from fedward_models.methods.evp.evp import EVP
 from fedward_models.methods.evp.matching import count_answers, match_classes
 from fedward_models.methods.evp.prompt import Prompt, border_mask
 from fedward_models.methods.evp.tower import TextHead
+from fedward_models.step import Clock
 from fedward_models.towers.clip_text import class_texts
 from fedward_models.towers.standards import standardised
 from fedward_models.training.fit import fit

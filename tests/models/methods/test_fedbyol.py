@@ -12,12 +12,13 @@ from fedward_core.errors import DataError
 from fedward_core.partition import Partition
 from fedward_core.registry import resolve
 from fedward_models.backbones.vit.config import ViTConfig
+from fedward_models.batch import Batch
 from fedward_models.building import manifest_of
-from fedward_models.method import Batch, Clock
 from fedward_models.methods.fedbyol.config import FedBYOLConfig
 from fedward_models.methods.fedbyol.fedbyol import FedBYOL
 from fedward_models.methods.mae.config import MAEConfig
 from fedward_models.methods.supervised.config import SupervisedConfig
+from fedward_models.step import Clock
 
 CONTRACT = Contract(classes=("a", "b"))
 

@@ -18,16 +18,17 @@ from fedward_models.backbones.backbone import Backbone
 from fedward_models.backbones.preact_resnet.config import PreActResNetConfig
 from fedward_models.backbones.robust_cnn.config import RobustCNNConfig
 from fedward_models.backbones.small_cnn.config import SmallCNNConfig
+from fedward_models.batch import Batch
 from fedward_models.building import manifest_of, seeded
 from fedward_models.losses.first_layer import FirstLayerNorm, first_layer_penalty
 from fedward_models.losses.gradient_alignment import alignment_strength, gradient_alignment_loss
-from fedward_models.method import Batch, Clock
 from fedward_models.methods.fgsm_at.config import FGSMATConfig
 from fedward_models.methods.fgsm_at.crafting import CarriedPerturbation
 from fedward_models.methods.fgsm_at.fgsm_at import FGSMAT
 from fedward_models.methods.fgsm_at.hiding import with_hidden_pixels
 from fedward_models.methods.fgsm_at.pixel_space import classifier_of_pixels, pixels_of
 from fedward_models.methods.fgsm_at.under_attack import gradient_cosine
+from fedward_models.step import Clock
 from fedward_models.training.fit import fit
 from fedward_models.training.phase import Phase
 from fedward_models.weights import arrays_of, load_arrays

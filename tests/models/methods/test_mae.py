@@ -11,11 +11,12 @@ from fedward_core.cards import Contract
 from fedward_core.errors import CheckpointError, SpecError
 from fedward_models.backbones.small_cnn.config import SmallCNNConfig
 from fedward_models.backbones.vit.config import ViTConfig
+from fedward_models.batch import Batch
 from fedward_models.layers.patches import patchify
-from fedward_models.method import Batch, Clock
 from fedward_models.methods.mae.config import MAEConfig
 from fedward_models.methods.mae.mae import MAE
 from fedward_models.methods.supervised.config import SupervisedConfig
+from fedward_models.step import Clock
 
 COLOUR = Contract(classes=("normal", "pneumonia"), channels=3)
 

@@ -11,8 +11,10 @@ from torch import Tensor
 
 from fedward_core import registry
 from fedward_core.cards import Contract
+from fedward_models.batch import Batch
 from fedward_models.building import seeded
-from fedward_models.method import Batch, Clock, Method
+from fedward_models.method import Method
+from fedward_models.step import Clock
 
 CONTRACT = Contract(classes=("a", "b", "c"), channels=3)
 VIT = {"name": "vit", "width": 16, "depth": 2, "heads": 2, "patch_px": 8}

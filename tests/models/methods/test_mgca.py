@@ -16,9 +16,9 @@ from fedward_core.partition import Partition
 from fedward_core.spec import Local, Schedule, Spec
 from fedward_models.backbones.resnet.config import ResNetConfig
 from fedward_models.backbones.vit.config import ViTConfig
+from fedward_models.batch import Batch
 from fedward_models.building import manifest_of, seeded
 from fedward_models.frozen import file_digest
-from fedward_models.method import Batch, Clock
 from fedward_models.methods.evp.config import EVPConfig
 from fedward_models.methods.mae.config import MAEConfig
 from fedward_models.methods.mae.mae import MAE
@@ -27,6 +27,7 @@ from fedward_models.methods.mgca.heads import Projection
 from fedward_models.methods.mgca.mgca import MGCA
 from fedward_models.methods.supervised.config import SupervisedConfig
 from fedward_models.methods.supervised.supervised import Supervised
+from fedward_models.step import Clock
 from fedward_models.towers.places import place_features
 from fedward_models.towers.vocabulary import built_in_vocabulary
 from fedward_models.training.fit import fit

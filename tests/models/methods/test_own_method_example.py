@@ -14,8 +14,9 @@ from fedward_core import registry
 from fedward_core.cards import Contract
 from fedward_core.packages import packages_named
 from fedward_core.spec import Spec
+from fedward_models.batch import Batch
 from fedward_models.building import build_method
-from fedward_models.method import Batch, Clock
+from fedward_models.step import Clock
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "own_method"
 SPEC = {

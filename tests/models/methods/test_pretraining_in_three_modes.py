@@ -17,8 +17,9 @@ from fedward_core.partition import Partition
 from fedward_core.plan import StagePlan
 from fedward_core.private_state import PrivateEntry
 from fedward_core.spec import Spec
+from fedward_models.batch import Batch
 from fedward_models.building import build_method, manifest_of
-from fedward_models.method import Batch, Method
+from fedward_models.method import Method
 from fedward_models.programs.program import Site
 from fedward_models.programs.torch_program import TorchProgram
 from fedward_models.training.fit import fit

@@ -21,10 +21,10 @@ from fedward_models.backbones.clip_vit.config import CLIPViTConfig
 from fedward_models.backbones.resnet.config import ResNetConfig
 from fedward_models.backbones.small_cnn.config import SmallCNNConfig
 from fedward_models.backbones.vit.config import ViTConfig
+from fedward_models.batch import Batch
 from fedward_models.building import manifest_of, seeded
 from fedward_models.frozen import FrozenWeights, file_digest
 from fedward_models.losses.focal_dice import focal_loss
-from fedward_models.method import Batch, Clock
 from fedward_models.methods.mae.config import MAEConfig
 from fedward_models.methods.mae.mae import MAE
 from fedward_models.methods.probe.boxes import box_precision, boxes_of
@@ -33,6 +33,7 @@ from fedward_models.methods.probe.mask_measures import box_precisions, dice_of_e
 from fedward_models.methods.probe.probe import Probe
 from fedward_models.methods.supervised.config import SupervisedConfig
 from fedward_models.methods.supervised.supervised import Supervised
+from fedward_models.step import Clock
 from fedward_models.towers.places import read_places
 from fedward_models.weights import arrays_of
 

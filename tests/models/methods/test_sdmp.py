@@ -16,14 +16,16 @@ from fedward_core.spec import Spec
 from fedward_models.backbones.small_cnn.config import SmallCNNConfig
 from fedward_models.backbones.timm_network.config import TimmConfig
 from fedward_models.backbones.vit.config import ViTConfig
+from fedward_models.batch import Batch
 from fedward_models.building import manifest_of
-from fedward_models.method import Batch, Clock, Method
+from fedward_models.method import Method
 from fedward_models.methods.mae.config import MAEConfig
 from fedward_models.methods.sdmp.bases import DINO
 from fedward_models.methods.sdmp.branches import check_takes
 from fedward_models.methods.sdmp.config import SDMPConfig
 from fedward_models.methods.sdmp.sdmp import SDMP
 from fedward_models.methods.supervised.config import SupervisedConfig
+from fedward_models.step import Clock
 
 COLOUR = Contract(classes=("normal", "pneumonia"), channels=3)
 MOCO = {"name": "moco", "hidden": 16, "width": 8}

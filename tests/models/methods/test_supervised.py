@@ -13,12 +13,13 @@ from fedward_core.errors import CheckpointError, DataError, SpecError, Untrained
 from fedward_models.backbones.backbone import Backbone
 from fedward_models.backbones.small_cnn.config import SmallCNNConfig
 from fedward_models.backbones.vit.config import ViTConfig
+from fedward_models.batch import Batch
 from fedward_models.losses.focal_dice import soft_dice
-from fedward_models.method import Batch, Clock
 from fedward_models.methods.mae.config import MAEConfig
 from fedward_models.methods.mae.mae import MAE
 from fedward_models.methods.supervised.config import SupervisedConfig
 from fedward_models.methods.supervised.supervised import Supervised
+from fedward_models.step import Clock
 from fedward_models.training.evaluation import evaluate
 
 LABELS = {

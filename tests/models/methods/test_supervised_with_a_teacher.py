@@ -14,13 +14,14 @@ from fedward_core.engine import Job
 from fedward_core.errors import CheckpointError, SpecError
 from fedward_core.spec import Spec
 from fedward_models.backbones.small_cnn.config import SmallCNNConfig
+from fedward_models.batch import Batch
 from fedward_models.building import seeded
 from fedward_models.data import generate
 from fedward_models.frozen import file_digest
 from fedward_models.losses.teacher_distillation import hard_distillation, soft_distillation
-from fedward_models.method import Batch, Clock
 from fedward_models.methods.supervised.config import SupervisedConfig
 from fedward_models.methods.supervised.supervised import Supervised
+from fedward_models.step import Clock
 from fedward_models.weights import arrays_of
 from fedward_server.engines.inline import InlineEngine
 

@@ -18,8 +18,9 @@ from fedward_core.seeds import derive_seed
 from fedward_core.spec import PersonalisationConfig, Stage
 from fedward_core.update import Update, check_update
 from fedward_models.backbones.small_cnn.config import SmallCNNConfig
+from fedward_models.batch import Batch
 from fedward_models.building import manifest_of
-from fedward_models.method import Batch, Method
+from fedward_models.method import Method
 from fedward_models.methods.supervised.config import SupervisedConfig
 from fedward_models.personalisation.personalisation import Personalisation
 from fedward_models.training.batches import Batches

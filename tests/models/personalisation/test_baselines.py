@@ -14,7 +14,8 @@ from fedward_core.arrays import Array, digest
 from fedward_core.errors import SpecError
 from fedward_core.partition import Role
 from fedward_core.seeds import derive_seed
-from fedward_models.method import Batch, Method
+from fedward_models.batch import Batch
+from fedward_models.method import Method
 from fedward_models.personalisation.baseline_config import DittoConfig, LogitBiasConfig
 from fedward_models.personalisation.ditto import PullToShared
 from fedward_models.weights import arrays_of

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from fedward_core.arrays import Array
 from fedward_core.cards import Contract
-from fedward_models.method import Batch
+from fedward_models.batch import Batch
 
 Federate = Callable[..., Any]
 

@@ -17,12 +17,14 @@ from fedward_core.spec import Local
 from fedward_models.backbones.backbone import Activation, Axis, Backbone, ChannelGroup
 from fedward_models.backbones.small_cnn.config import SmallCNNConfig
 from fedward_models.backbones.vit.config import ViTConfig
+from fedward_models.batch import Batch
 from fedward_models.building import manifest_of
-from fedward_models.method import Batch, Clock, Method
+from fedward_models.method import Method
 from fedward_models.methods.supervised.config import SupervisedConfig
 from fedward_models.personalisation.branches import Branches
 from fedward_models.personalisation.config import ChannelDecouplingConfig
 from fedward_models.personalisation.halves import Half, gates, only
+from fedward_models.step import Clock
 from fedward_models.training.config import AdamWConfig, SGDConfig
 from fedward_models.training.optimizer import build_optimizer
 

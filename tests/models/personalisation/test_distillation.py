@@ -11,13 +11,15 @@ from torch import Tensor, nn
 from fedward_core.cards import Contract
 from fedward_core.partition import Partition
 from fedward_models.backbones.small_cnn.config import SmallCNNConfig
+from fedward_models.batch import Batch
 from fedward_models.building import manifest_of
 from fedward_models.losses.cyclic_distillation import cyclic_distillation
-from fedward_models.method import Batch, Clock, Method
+from fedward_models.method import Method
 from fedward_models.methods.supervised.config import SupervisedConfig
 from fedward_models.personalisation.config import ChannelDecouplingConfig
 from fedward_models.personalisation.distillation import CyclicDistillation
 from fedward_models.personalisation.halves import Half, gates, only
+from fedward_models.step import Clock
 
 HALF = Fraction(1, 2)
 

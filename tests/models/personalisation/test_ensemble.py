@@ -9,8 +9,9 @@ from torch import Tensor
 
 from fedward_core.cards import Contract
 from fedward_models.backbones.small_cnn.config import SmallCNNConfig
+from fedward_models.batch import Batch
 from fedward_models.building import seeded
-from fedward_models.method import Batch, Method
+from fedward_models.method import Method
 from fedward_models.methods.evp.config import EVPConfig
 from fedward_models.personalisation.ensemble import Ensemble, Member
 

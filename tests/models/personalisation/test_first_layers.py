@@ -11,13 +11,15 @@ from torch import Tensor, nn
 
 from fedward_core.cards import Contract
 from fedward_core.registry import resolve
+from fedward_models.batch import Batch
 from fedward_models.losses.cyclic_distillation import cyclic_distillation
-from fedward_models.method import Batch, Clock, Method
+from fedward_models.method import Method
 from fedward_models.methods.supervised.config import SupervisedConfig
 from fedward_models.personalisation.config import ChannelDecouplingConfig
 from fedward_models.personalisation.distillation import CyclicDistillation
 from fedward_models.personalisation.first_layers import FirstLayers
 from fedward_models.personalisation.halves import Half, gates, only
+from fedward_models.step import Clock
 
 HALF = Fraction(1, 2)
 NETWORKS: list[dict[str, Any]] = [

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from fedward_models.backbones.robust_cnn.config import RobustCNNConfig
-from fedward_models.method import Clock
 from fedward_models.methods.supervised.config import SupervisedConfig
 from fedward_models.recipes import read_recipe, recipes
+from fedward_models.step import Clock
 from fedward_models.training.schedule import learning_rate
 
 RECIPES = sorted(name for name in recipes() if name.startswith("robust_cnn_"))

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from fedward_core.errors import CheckpointError, DataError, SpecError
+from fedward_models.batch import Batch
 from fedward_models.frozen import FrozenWeights, file_digest
-from fedward_models.method import Batch
 from fedward_models.tokenizers.config import DALLEConfig
 from fedward_models.tokenizers.dalle import DALLE
 from fedward_models.tokenizers.dalle_encoder import DALLEEncoder

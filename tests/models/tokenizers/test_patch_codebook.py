@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from fedward_core.errors import CheckpointError
-from fedward_models.method import Batch
+from fedward_models.batch import Batch
 from fedward_models.tokenizers.config import PatchCodebookConfig
 from fedward_models.tokenizers.generated_images import generate_images
 from fedward_models.tokenizers.patch_codebook import PatchCodebook, codebook_digest, train_codebook

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from fedward_core.cards import Contract
 from fedward_models.backbones.vit.config import ViTConfig
-from fedward_models.method import Batch, Method
+from fedward_models.batch import Batch
+from fedward_models.method import Method
 from fedward_models.methods.supervised.config import SupervisedConfig
 
 

@@ -15,9 +15,11 @@ from fedward_core.cards import Contract, Task
 from fedward_core.errors import DataError, DivergedError
 from fedward_core.metric import Metric, Metrics
 from fedward_models.backbones.vit.config import ViTConfig
+from fedward_models.batch import Batch
 from fedward_models.inheritance import Inheritance
-from fedward_models.method import Batch, Clock, Method, StepOutput
+from fedward_models.method import Method
 from fedward_models.methods.mae.config import MAEConfig
+from fedward_models.step import Clock, StepOutput
 from fedward_models.training.bootstrap import measure
 from fedward_models.training.evaluation import BATCH_SIZE, evaluate
 from fedward_models.training.figures import figures_of

@@ -12,7 +12,9 @@ from fedward_core.config import Config
 from fedward_core.errors import DivergedError, SpecError
 from fedward_core.seeds import derive_seed
 from fedward_core.spec import Local, Schedule
-from fedward_models.method import Batch, Clock, Method, StepOutput
+from fedward_models.batch import Batch
+from fedward_models.method import Method
+from fedward_models.step import Clock, StepOutput
 from fedward_models.training.config import AdamWConfig, SGDConfig
 from fedward_models.training.fit import FitReport, fit
 from fedward_models.training.optimizer_state import OptimizerState

@@ -6,7 +6,8 @@ from typing import Any
 import torch
 
 from fedward_core.spec import Local
-from fedward_models.method import Clock, Method
+from fedward_models.method import Method
+from fedward_models.step import Clock
 from fedward_models.training.config import SGDConfig
 from fedward_models.training.fit import fit
 from fedward_models.training.phase import Phase

@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from fedward_models.method import Batch, Method, StepOutput
+from fedward_models.batch import Batch
+from fedward_models.method import Method
+from fedward_models.step import StepOutput
 from fedward_models.training.config import ProximalConfig
 from fedward_models.training.terms import Proximal
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedward_core.spec import Schedule
-from fedward_models.method import Clock
+from fedward_models.step import Clock
 from fedward_models.training.schedule import learning_rate
 
 FINETUNING = Schedule(shape="cosine", warmup_rounds=5, final_lr=1e-6)

@@ -10,8 +10,10 @@ from torch import nn
 from fedward_core.cards import Contract
 from fedward_core.spec import Local
 from fedward_models.backbones.small_cnn.config import SmallCNNConfig
-from fedward_models.method import Batch, Clock, Method, StepOutput
+from fedward_models.batch import Batch
+from fedward_models.method import Method
 from fedward_models.methods.supervised.config import SupervisedConfig
+from fedward_models.step import Clock, StepOutput
 from fedward_models.training.config import AdamWConfig, SGDConfig
 from fedward_models.training.fit import fit
 from fedward_models.training.phase import Phase

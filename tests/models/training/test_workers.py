@@ -13,9 +13,9 @@ from fedward_core.cards import Contract
 from fedward_core.errors import SpecError
 from fedward_core.spec import Local
 from fedward_models.backbones.small_cnn.config import SmallCNNConfig
+from fedward_models.batch import Batch
 from fedward_models.building import seeded
 from fedward_models.data.batches.share import Share
-from fedward_models.method import Batch
 from fedward_models.methods.evp.config import EVPConfig
 from fedward_models.methods.evp.evp import EVP
 from fedward_models.methods.supervised.config import SupervisedConfig

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from fedward_core.fleet_messages import Proposal
 from fedward_core.packages import Package
 from fedward_server.runs.rows import RunRow
-from fedward_server.sites import board
+from fedward_server.sites import board, queries
 
 PACKAGE = Package(name="own-method", version="1.0", sha256="0" * 64)
 
@@ -38,7 +38,7 @@ def test_the_packages_of_a_run_are_read_once_for_all_its_sites(monkeypatch: pyte
         return [SimpleNamespace(run="mae", site="north"), SimpleNamespace(run="focal", site="hill")]
 
     monkeypatch.setattr(board, "packages_named", named)
-    monkeypatch.setattr(board.queries, "answers_to", answers)
+    monkeypatch.setattr(queries, "answers_to", answers)
     found = asyncio.run(board._proposals(cast("AsyncSession", Session())))
     assert {site: [each.run for each in proposals] for site, proposals in found.items()} == {
         "north": ["focal"],

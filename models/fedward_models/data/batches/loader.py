@@ -9,11 +9,11 @@ from torch import Tensor
 from fedward_core.arrays import Array
 from fedward_core.errors import SpecError
 from fedward_core.seeds import derive_seed, generator
+from fedward_models.batch import Batch
 from fedward_models.data.batches.ahead import ahead
 from fedward_models.data.batches.augmentation import augment
 from fedward_models.data.batches.share import Share
 from fedward_models.data.image_set import ImageSet
-from fedward_models.method import Batch
 
 LARGEST_BATCH = 2**25  # decided here: values of a batch for evaluation, 128 MiB of floats; 128 volumes of 64 x 64 x 64
 _WHOLE = Share()

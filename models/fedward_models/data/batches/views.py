@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from fedward_models.batch import Batch
 from fedward_models.data.batches.view_settings import Range, ViewSettings
-from fedward_models.method import Batch
 
 LUMA = (0.299, 0.587, 0.114)  # how much red, green and blue count for brightness (ITU-R BT.601)
 

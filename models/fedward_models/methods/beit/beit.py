@@ -26,14 +26,16 @@ from fedward_core.cards import Contract
 from fedward_core.errors import SpecError
 from fedward_models.backbones.backbone import Backbone
 from fedward_models.backbones.beit_vit.beit_vit import BEiTViT
+from fedward_models.batch import Batch
 from fedward_models.data.batches.views import with_view
 from fedward_models.inheritance import Inheritance, take_over
 from fedward_models.layers.block_masking import hide_blocks, mask_budget
 from fedward_models.layers.relative_transformer import initialise_truncated, truncated_normal
 from fedward_models.layers.transformer import layer_norm
 from fedward_models.losses.masked_tokens import masked_token_losses, mean_of_each_image
-from fedward_models.method import Batch, Clock, Method, StepOutput
+from fedward_models.method import Method
 from fedward_models.methods.beit.config import BEiTConfig
+from fedward_models.step import Clock, StepOutput
 from fedward_models.tokenizers.tokenizer import Tokenizer
 
 

@@ -32,6 +32,7 @@ from fedward_core.partition import Role, Rule
 from fedward_models.backbones.backbone import Backbone
 from fedward_models.backbones.vit.config import ViTConfig
 from fedward_models.backbones.vit.vit import ViT
+from fedward_models.batch import Batch
 from fedward_models.data.batches.views import with_view
 from fedward_models.inheritance import Inheritance, take_over
 from fedward_models.layers.masking import Mask, some_visible
@@ -41,9 +42,10 @@ from fedward_models.layers.taps import tapped
 from fedward_models.layers.transformer import layer_norm
 from fedward_models.losses.feature_alignment import feature_alignment
 from fedward_models.losses.patch_reconstruction import check_normed, normed_patches, patch_reconstruction
-from fedward_models.method import Batch, Clock, Method, StepOutput
+from fedward_models.method import Method
 from fedward_models.methods.dmae.config import DMAEConfig, TeacherConfig
 from fedward_models.methods.dmae.teacher import Teacher
+from fedward_models.step import Clock, StepOutput
 from fedward_models.weights import arrays_of
 
 # What a masked autoencoder's stage has trained, and this one trains too.

@@ -11,9 +11,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from fedward_models.batch import Batch
 from fedward_models.building import seeded
 from fedward_models.data.batches.views import with_view
-from fedward_models.method import Batch
 from fedward_models.methods.evp.config import EVPConfig, Policy
 
 

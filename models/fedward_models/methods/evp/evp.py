@@ -27,10 +27,11 @@ from fedward_core.errors import CheckpointError, SpecError
 from fedward_core.partition import Role, Rule
 from fedward_models.backbones.backbone import Backbone
 from fedward_models.backbones.clip_vit.clip_vit import CHANNELS, CLIPViT
+from fedward_models.batch import Batch
 from fedward_models.frozen import FrozenWeights, read_frozen
 from fedward_models.inheritance import Inheritance, take_over
 from fedward_models.losses.label_losses import classification_loss
-from fedward_models.method import Batch, Clock, Method, StepOutput
+from fedward_models.method import Method
 from fedward_models.methods.evp.canvas import check_crop, cropped, resized
 from fedward_models.methods.evp.config import EVPConfig
 from fedward_models.methods.evp.diversity import diversified
@@ -38,6 +39,7 @@ from fedward_models.methods.evp.heads import build_head, features_read
 from fedward_models.methods.evp.prompt import Prompt, published_free_px
 from fedward_models.methods.evp.reading import check_noted, check_previous
 from fedward_models.methods.evp.tower import ClassifierHead
+from fedward_models.step import Clock, StepOutput
 from fedward_models.towers.features import read_features
 from fedward_models.towers.frozen_backbone import FrozenBackbone
 from fedward_models.towers.image_file import load_backbone

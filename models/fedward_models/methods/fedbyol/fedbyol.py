@@ -26,13 +26,15 @@ from fedward_core.cards import Contract, DataNeed
 from fedward_core.errors import DataError
 from fedward_core.partition import Role, Rule
 from fedward_models.backbones.backbone import Backbone
+from fedward_models.batch import Batch
 from fedward_models.data.batches.views import draw_view
 from fedward_models.inheritance import Inheritance, pooling_anew, take_over
 from fedward_models.layers.projection_heads import normed_head
 from fedward_models.layers.slow_copy import SlowCopy, rising_momentum
 from fedward_models.losses.latent_prediction import latent_prediction
-from fedward_models.method import Batch, Clock, Method, StepOutput
+from fedward_models.method import Method
 from fedward_models.methods.fedbyol.config import FedBYOLConfig
+from fedward_models.step import Clock, StepOutput
 
 
 class FedBYOL(Method):

@@ -27,12 +27,13 @@ from fedward_core.cards import Contract, Task
 from fedward_core.errors import SpecError
 from fedward_models.attacks.gradient import Ties, input_gradient
 from fedward_models.backbones.backbone import Backbone
+from fedward_models.batch import Batch
 from fedward_models.inheritance import Inheritance, pooling_anew, take_over
 from fedward_models.layers.norm_statistics import held_statistics
 from fedward_models.losses.first_layer import FirstLayerNorm, first_layer_penalty
 from fedward_models.losses.gradient_alignment import alignment_strength, gradient_alignment_loss
 from fedward_models.losses.label_losses import classification_loss
-from fedward_models.method import Batch, Clock, Method, StepOutput
+from fedward_models.method import Method
 from fedward_models.methods.fgsm_at.config import FGSMATConfig
 from fedward_models.methods.fgsm_at.crafting import CarriedPerturbation, Crafted, craft
 from fedward_models.methods.fgsm_at.hiding import check_squares, draw_kept, with_hidden_pixels
@@ -47,6 +48,7 @@ from fedward_models.methods.fgsm_at.under_attack import (
     right,
     right_under,
 )
+from fedward_models.step import Clock, StepOutput
 from fedward_models.training.surroundings import mode
 
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from fedward_core.errors import SpecError
+from fedward_models.batch import Batch
 from fedward_models.layers.pixel_mask import checkerboard_kept, random_kept
-from fedward_models.method import Batch
 from fedward_models.methods.fgsm_at.config import FGSMATConfig
 
 

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 
 from fedward_models.attacks.gradient import LogitsOf
-from fedward_models.method import Batch, Method
+from fedward_models.batch import Batch
+from fedward_models.method import Method
 
 # Standardising and back leaves a pixel that was black or white within this of 0 or 1.
 _ROUNDING = 1e-6

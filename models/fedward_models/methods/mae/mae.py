@@ -23,6 +23,7 @@ from fedward_core.cards import Contract
 from fedward_core.errors import SpecError
 from fedward_models.backbones.backbone import Backbone
 from fedward_models.backbones.vit.vit import ViT
+from fedward_models.batch import Batch
 from fedward_models.data.batches.views import with_view
 from fedward_models.inheritance import Inheritance, take_over
 from fedward_models.layers.masking import Mask, some_visible
@@ -35,8 +36,9 @@ from fedward_models.losses.patch_reconstruction import (
     patch_reconstruction,
     patch_statistics,
 )
-from fedward_models.method import Batch, Clock, Method, StepOutput
+from fedward_models.method import Method
 from fedward_models.methods.mae.config import MAEConfig
+from fedward_models.step import Clock, StepOutput
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,17 +28,19 @@ from fedward_core.cards import Contract, DataNeed, Task
 from fedward_core.errors import DataError, SpecError
 from fedward_core.partition import Role, Rule
 from fedward_models.backbones.backbone import Backbone
+from fedward_models.batch import Batch
 from fedward_models.data.batches.views import with_view
 from fedward_models.frozen import read_frozen
 from fedward_models.inheritance import Inheritance, take_over
 from fedward_models.layers.frozen_module import FrozenModule, network_of
 from fedward_models.losses.pair_contrast import retrieval
 from fedward_models.losses.token_alignment import token_weights
-from fedward_models.method import Batch, Clock, Method, StepOutput
+from fedward_models.method import Method
 from fedward_models.methods.mgca.alignment import Pairs, alignment_losses, weighted_sum
 from fedward_models.methods.mgca.config import MGCAConfig
 from fedward_models.methods.mgca.heads import Projection
 from fedward_models.methods.mgca.prompts import absent, check_prompts, class_prompts, cut_prompts
+from fedward_models.step import Clock, StepOutput
 from fedward_models.towers.bert import TextTower
 from fedward_models.towers.image_file import load_backbone
 from fedward_models.towers.places import place_features, read_places

@@ -25,15 +25,17 @@ from fedward_core.cards import Contract, DataKind, Task
 from fedward_core.errors import SpecError
 from fedward_core.partition import Role, Rule
 from fedward_models.backbones.backbone import Backbone
+from fedward_models.batch import Batch
 from fedward_models.data.batches.views import with_view
 from fedward_models.frozen import FrozenWeights, read_frozen
 from fedward_models.inheritance import Inheritance, pooling_anew, take_over
 from fedward_models.losses.focal_dice import focal_loss, joined, soft_dice
 from fedward_models.losses.label_losses import classification_loss, multi_label_loss
-from fedward_models.method import Batch, Clock, Method, StepOutput
+from fedward_models.method import Method
 from fedward_models.methods.probe.config import DecoderSettings, ProbeConfig
 from fedward_models.methods.probe.mask_measures import box_precisions, dice_of_every_image
 from fedward_models.methods.probe.segmenting import build_decoder, kind_of, read_maps, resized
+from fedward_models.step import Clock, StepOutput
 from fedward_models.towers.features import NOT_POOLED_NOTE, read_features, width_of
 from fedward_models.towers.frozen_backbone import FrozenBackbone
 from fedward_models.towers.image_file import load_backbone

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from fedward_models.layers.projection_heads import PrototypeHead, normed_head
 from fedward_models.losses.two_targets import contrast, cross_entropy_of_two
-from fedward_models.method import Clock
 from fedward_models.methods.sdmp.config import DINOConfig, MoCoConfig
+from fedward_models.step import Clock
 
 
 class Base(nn.Module):

@@ -28,14 +28,16 @@ from fedward_core.errors import DataError
 from fedward_core.partition import Role, Rule
 from fedward_models.backbones.backbone import Backbone
 from fedward_models.backbones.vit.vit import ViT
+from fedward_models.batch import Batch
 from fedward_models.inheritance import Inheritance, take_over
 from fedward_models.layers.slow_copy import rising_momentum
 from fedward_models.losses.two_targets import common_content
-from fedward_models.method import Batch, Clock, Method, StepOutput
+from fedward_models.method import Method
 from fedward_models.methods.sdmp.bases import build_base
 from fedward_models.methods.sdmp.branches import MomentumBranch, check_takes, features_of, prepare_backbone
 from fedward_models.methods.sdmp.config import DINOConfig, SDMPConfig
 from fedward_models.methods.sdmp.views import draw_all
+from fedward_models.step import Clock, StepOutput
 
 
 @dataclass(frozen=True, kw_only=True)

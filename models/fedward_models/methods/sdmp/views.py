@@ -11,8 +11,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from fedward_models.batch import Batch
 from fedward_models.data.batches.views import draw_view
-from fedward_models.method import Batch
 from fedward_models.methods.sdmp.config import DINOConfig, MixingConfig, SDMPConfig
 from fedward_models.methods.sdmp.mixing import Operation, draw_boxes, draw_shares, mix, shares_outside
 

@@ -21,15 +21,17 @@ from torch.nn import functional
 from fedward_core.cards import Contract, DataKind, Task
 from fedward_core.errors import SpecError, UntrainedError
 from fedward_models.backbones.backbone import Backbone
+from fedward_models.batch import Batch
 from fedward_models.data.batches.clip_views import draw_clips, views_for_testing
 from fedward_models.data.batches.views import with_view
 from fedward_models.inheritance import Inheritance, pooling_anew, take_over
 from fedward_models.losses.focal_dice import soft_dice
 from fedward_models.losses.label_losses import classification_loss, multi_label_loss, segmentation_loss
-from fedward_models.method import Batch, Clock, Method, StepOutput
+from fedward_models.method import Method
 from fedward_models.methods.supervised.config import SupervisedConfig
 from fedward_models.methods.supervised.mixing import Mixing, mix
 from fedward_models.methods.supervised.teacher import Teacher
+from fedward_models.step import Clock, StepOutput
 
 _HEAD_STD = 2e-5  # SSL-FL, Sec. 4
 
