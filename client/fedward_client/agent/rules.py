@@ -7,12 +7,12 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fedward_client.agent.policy import Offer, SitePolicy
+from fedward_client.agent.policy import SitePolicy
 from fedward_core.cards import DataKind
 from fedward_core.errors import SpecError
 from fedward_core.fleet_messages import Proposal
 from fedward_core.packages import packages_named
-from fedward_core.spec import Dataset, Spec, Stage
+from fedward_core.spec import Spec, Stage
 
 RUN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")  # it becomes a folder's name
 UNREADABLE = "the site's policy cannot be read, so it allows nothing: its steward has to mend it"
@@ -118,23 +118,19 @@ def _public_dataset_is_public_here(request: Request) -> str:
 
 
 def _datasets_are_read_as_offered(request: Request) -> str:
-    """A run that names another kind would read reports of what was offered as images, or masks in place of labels."""
+    """A run that names another kind would read reports of what was offered as images; labels have their own rule."""
     wanted, public = request.spec.dataset, request.spec.evaluate.public
     names = (wanted.name,) if public is None else (wanted.name, public.name)
     for name in names:
         offer = request.terms.policy.datasets[name]
-        if not _serves(offer, wanted):
+        # Of images with reports, a run may read the images alone.
+        fewer = offer.kind is DataKind.REPORT and wanted.kind is DataKind.IMAGE
+        if offer.kind is not wanted.kind and not fewer:
             return (
-                f"the site offers dataset {name!r} as kind '{offer.kind}' with task '{offer.task}', and the run would "
-                f"read it as kind '{wanted.kind}' with task '{wanted.task}'"
+                f"the site offers dataset {name!r} as kind '{offer.kind}', and the run would read it as kind "
+                f"'{wanted.kind}'"
             )
     return ""
-
-
-def _serves(offer: Offer, wanted: Dataset) -> bool:
-    """Of images with reports, a run may read the images alone; otherwise nothing but what was offered."""
-    fewer = offer.kind is DataKind.REPORT and wanted.kind is DataKind.IMAGE
-    return (fewer or offer.kind is wanted.kind) and offer.task is wanted.task
 
 
 def _methods_are_allowed(request: Request) -> str:

@@ -11,7 +11,7 @@ from fedward_client.agent.enrolment import TEMPLATE
 from fedward_client.agent.errors import PolicyError
 from fedward_client.agent.policy import Offer, SitePolicy, read_policy
 from fedward_client.agent.rules import Terms, refusal
-from fedward_core.cards import Task
+from fedward_core.cards import DataKind
 from fedward_core.fleet_messages import Proposal
 
 APP = "a" * 64
@@ -79,7 +79,6 @@ def offering(**offer: Any) -> dict[str, Any]:
 
 
 REPORTS = {"name": "simulated", "kind": "report"}
-MASKS = {"name": "simulated", "task": "segmentation"}
 MGCA = {"method": "mgca", "backbone": {"name": "resnet"}}
 
 
@@ -91,11 +90,8 @@ MGCA = {"method": "mgca", "backbone": {"name": "resnet"}}
         ({"kind": "report"}, REPORTS, True),
         ({"kind": "report"}, {"name": "simulated"}, True),
         ({"kind": "volume"}, {"name": "simulated"}, False),
-        ({}, MASKS, False),
-        ({"task": "segmentation"}, MASKS, True),
-        ({"task": "segmentation"}, {"name": "simulated"}, False),
-        ({"kind": "report", "task": "multi_label"}, {"name": "simulated", "task": "multi_label"}, True),
-        ({"kind": "report"}, {"name": "simulated", "task": "multi_label"}, False),
+        ({"kind": "volume"}, {"name": "simulated", "kind": "volume", "depth": 4}, True),
+        ({"kind": "report"}, {"name": "simulated", "task": "multi_label"}, True),
     ],
 )
 def test_a_dataset_is_read_only_as_it_was_offered(
@@ -103,7 +99,7 @@ def test_a_dataset_is_read_only_as_it_was_offered(
 ) -> None:
     found = reason(propose(dataset=dataset), **offering(**offer))
     assert (found == "") is agreed
-    assert agreed or f"as kind '{offer.get('kind', 'image')}' with task" in found
+    assert agreed or f"as kind '{offer.get('kind', 'image')}', and the run would" in found
     assert "secret-ward" not in found
 
 
@@ -115,11 +111,13 @@ def test_reports_of_a_dataset_that_was_offered_as_images_are_not_read(propose: P
 
 
 def test_a_public_dataset_too_is_read_only_as_it_was_offered(propose: Propose) -> None:
-    open_chest = Offer(path=Path("/x"), task=Task.MULTI_LABEL)
+    open_chest = Offer(path=Path("/x"), kind=DataKind.REPORT)
     policy: dict[str, Any] = {"public": ("open-chest",), "datasets": {**GENEROUS.datasets, "open-chest": open_chest}}
     public = {"name": "open-chest", "sha256": "c" * 64}
+    assert reason(propose(stage=SUPERVISED, evaluate={"public": public}), **policy) == ""
+    policy["datasets"]["open-chest"] = Offer(path=Path("/x"), kind=DataKind.CLIP)
     found = reason(propose(stage=SUPERVISED, evaluate={"public": public}), **policy)
-    assert "offers dataset 'open-chest' as kind 'image' with task 'multi_label'" in found
+    assert "offers dataset 'open-chest' as kind 'clip'" in found
 
 
 def test_a_run_within_a_bound_is_not_refused_for_it(propose: Propose) -> None:
