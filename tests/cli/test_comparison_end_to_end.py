@@ -51,7 +51,8 @@ def compare(arms: list[Path], data: Path, out: Path, *options: object) -> Compar
 
 def test_a_comparison_of_shared_alone_and_pooled_training_pairs_patients(hospitals: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    comparison = compare(write_arms(tmp_path), hospitals, out, "--seeds", 1, "--alone", "alone", "--pooled", "pooled")
+    options = ("--seeds", 1, "--metric", "accuracy", "--alone", "alone", "--pooled", "pooled")
+    comparison = compare(write_arms(tmp_path), hospitals, out, *options)
     shared, alone, pooled, _ = comparison.rows
     assert comparison.resampled == "patients within seeds"
     assert shared.sites.keys() == alone.sites.keys() == pooled.sites.keys() == {"hill", "north", "river"}
