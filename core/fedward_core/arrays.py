@@ -37,6 +37,11 @@ def num_bytes(arrays: Arrays) -> int:
     return sum(array.nbytes for array in arrays.values())
 
 
+def under(prefix: str, arrays: Arrays) -> dict[str, Array]:
+    """The arrays whose names begin with a prefix, by the rest of their names."""
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
 def write_arrays(path: Path, arrays: Arrays, facts: Mapping[str, Any] | None = None, *, durable: bool = True) -> None:
     """Write arrays and a table of facts as one file, so that a reader sees the old file or the new one, never a part.
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from fedward_core.arrays import Array, digest, num_bytes, read_arrays, write_arrays
+from fedward_core.arrays import Array, digest, num_bytes, read_arrays, under, write_arrays
 from fedward_core.atomic import replacing, writer_of
 from fedward_core.errors import CheckpointError
 
@@ -178,3 +178,8 @@ def test_what_need_not_survive_a_loss_of_power_is_not_flushed(tmp_path: Path, mo
     monkeypatch.setattr(os, "fsync", refuse)
     write_arrays(tmp_path / "a", some_arrays(), durable=False)
     assert digest(read_arrays(tmp_path / "a")[0]) == digest(some_arrays())
+
+
+def test_arrays_under_a_prefix_are_found_by_the_rest_of_their_names() -> None:
+    one, two = np.zeros(1), np.ones(1)
+    assert under("a/", {"a/w": one, "b/w": two, "a": two, "a/a/w": two}) == {"w": one, "a/w": two}

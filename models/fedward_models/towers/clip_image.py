@@ -8,7 +8,7 @@ import re
 
 import numpy as np
 
-from fedward_core.arrays import Array, Arrays
+from fedward_core.arrays import Array, Arrays, under
 
 _VISUAL = "visual."
 # In the order in which they are tried; the rest of a name stays.
@@ -35,7 +35,7 @@ def is_clip(arrays: Arrays) -> bool:
 
 def image_entries(arrays: Arrays) -> dict[str, Array]:
     """The entries of the image tower of a published CLIP, in float32, by the names of ``clip_vit``."""
-    visual = {name.removeprefix(_VISUAL): array for name, array in arrays.items() if name.startswith(_VISUAL)}
+    visual = under(_VISUAL, arrays)
     return {_renamed(name): _reshaped(name, array.astype(np.float32)) for name, array in visual.items()}
 
 

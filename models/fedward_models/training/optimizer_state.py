@@ -13,7 +13,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from fedward_core.arrays import Array, Arrays
+from fedward_core.arrays import Array, Arrays, under
 from fedward_core.errors import CheckpointError
 
 STEP = "step"
@@ -83,8 +83,7 @@ class OptimizerState:
                 f"the optimiser state holds {len(facts)} phases, expected {num_phases}: it was kept under another spec"
             )
         return tuple(
-            type(self)(arrays=_without_prefix(self.arrays, f"{index}/"), facts=facts[index])
-            for index in range(num_phases)
+            type(self)(arrays=under(f"{index}/", self.arrays), facts=facts[index]) for index in range(num_phases)
         )
 
 
@@ -103,7 +102,3 @@ def _fitting(parameters: Mapping[str, nn.Parameter], name: str, array: Array | N
             f"the optimiser state of '{name}' has shape {array.shape}, expected {tuple(parameter.shape)}"
         )
     return parameter
-
-
-def _without_prefix(arrays: Arrays, prefix: str) -> dict[str, Array]:
-    return {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}

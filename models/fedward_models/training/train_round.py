@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from fedward_core.arrays import Array, Arrays
+from fedward_core.arrays import Array, Arrays, under
 from fedward_core.order import Order
 from fedward_core.partition import Partition
 from fedward_core.private_state import PrivateEntry, PrivateStore
@@ -119,9 +119,7 @@ def starting_state(
     """
     if order.base is None:
         return partition.whole(incoming)
-    private = (
-        {name.removeprefix(WEIGHTS): a for name, a in entry.arrays.items() if name.startswith(WEIGHTS)} if entry else {}
-    )
+    private = under(WEIGHTS, entry.arrays) if entry else {}
     return partition.at(stage.share_at(order.base.round)).merge(incoming, private)
 
 
@@ -132,8 +130,7 @@ def _keeps_anything(stage: Stage, partition: Partition) -> bool:
 def _moments(entry: PrivateEntry | None) -> OptimizerState | None:
     if entry is None:
         return None
-    arrays = {name.removeprefix(MOMENTS): a for name, a in entry.arrays.items() if name.startswith(MOMENTS)}
-    return OptimizerState(arrays=arrays, facts=entry.facts)
+    return OptimizerState(arrays=under(MOMENTS, entry.arrays), facts=entry.facts)
 
 
 def _keep(store: PrivateStore, work: RoundWork, private: Arrays, state: OptimizerState) -> None:

@@ -7,7 +7,7 @@ the sites again.
 import shutil
 from pathlib import Path
 
-from fedward_core.arrays import read_arrays, write_arrays
+from fedward_core.arrays import read_arrays, under, write_arrays
 from fedward_core.errors import CheckpointError
 from fedward_core.order import Reply
 from fedward_server.rounds.exchange import Answer
@@ -44,10 +44,7 @@ class Inbox:
     def read(self, site: str) -> Answer:
         """The answer of a site."""
         arrays, facts = read_arrays(self._path(site))
-        groups = {
-            group: {name.removeprefix(f"{group}/"): a for name, a in arrays.items() if name.startswith(f"{group}/")}
-            for group in facts["groups"]
-        }
+        groups = {group: under(f"{group}/", arrays) for group in facts["groups"]}
         return Answer(site=site, reply=Reply.model_validate(facts["reply"]), groups=groups)
 
     def clear(self) -> None:

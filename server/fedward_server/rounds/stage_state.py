@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from fedward_core.aggregation.base import Aggregator
-from fedward_core.arrays import Array, Arrays, digest, read_arrays, write_arrays
+from fedward_core.arrays import Array, Arrays, digest, read_arrays, under, write_arrays
 from fedward_core.atomic import drop_leftovers, replacing
 from fedward_core.errors import CheckpointError
 from fedward_core.order import Base
@@ -95,7 +95,7 @@ class StageFolder:
             way_on = f"remove it, and the run goes on from '{older[-1].name}'" if older else "begin in another folder"
             raise CheckpointError(f"{error}: {way_on}") from error
         self._check(newest, facts.get("identity"))
-        aggregator.load(_stripped(AGGREGATOR, arrays), facts["aggregator"])
+        aggregator.load(under(AGGREGATOR, arrays), facts["aggregator"])
         return _state(arrays, facts)
 
     def finish(self, state: StageState, plan: StagePlan) -> None:
@@ -183,12 +183,8 @@ def checkpoints_in(folder: Path) -> list[Path]:
 
 def _state(arrays: Arrays, facts: Mapping[str, Any]) -> StageState:
     bases = {site: Base.model_validate(base) for site, base in facts["bases"].items()}
-    return StageState(round=facts["round"], weights=_stripped(WEIGHTS, arrays), bases=bases, report=facts["report"])
+    return StageState(round=facts["round"], weights=under(WEIGHTS, arrays), bases=bases, report=facts["report"])
 
 
 def _prefixed(prefix: str, arrays: Arrays) -> dict[str, Array]:
     return {prefix + name: array for name, array in arrays.items()}
-
-
-def _stripped(prefix: str, arrays: Arrays) -> dict[str, Array]:
-    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from fedward_core.arrays import Array
+from fedward_core.arrays import Array, under
 from fedward_models.layers.positions import resized_positions
 
 BACKBONE = "backbone."
@@ -60,7 +60,7 @@ def is_whole(arrays: Mapping[str, Array]) -> bool:
 def mae_names(arrays: Mapping[str, Array]) -> dict[str, Array]:
     """Entries under the names of MAE and timm, whichever of the three forms theirs have."""
     if any(name.startswith(BACKBONE) for name in arrays):
-        return {name.removeprefix(BACKBONE): array for name, array in arrays.items() if name.startswith(BACKBONE)}
+        return under(BACKBONE, arrays)
     if any("embeddings.cls_token" in name for name in arrays):
         theirs = {f"vit.{name.removeprefix('vit.')}": array for name, array in arrays.items()}
         return {**_renamed(theirs), **_fused(theirs)}
