@@ -70,7 +70,12 @@ class Method(nn.Module):
 
         Returns:
             (B, K) class probabilities, (B, K, H, W) for segmentation, or whatever ``evaluate`` of the method reads.
+
+        Raises:
+            NotImplementedError: The method has neither.
         """
+        if type(self).predict_batch is Method.predict_batch:
+            raise NotImplementedError(f"{type(self).__name__} needs a predict or a predict_batch of its own")
         return self.predict_batch(Batch(images=images))
 
     @property

@@ -20,6 +20,7 @@ from fedward_models.export.network import traced
 from fedward_models.inference.explaining import explain_site
 from fedward_models.inference.finished_model import FinishedModel
 from fedward_models.inference.predicting import predict_site
+from fedward_models.method import Method
 
 EVP = {"name": "evp", "weights": "as_built", "initial": "normal"}
 
@@ -192,3 +193,11 @@ def test_a_clip_is_explained_as_it_is_predicted(hearts: Path) -> None:
 def test_what_standardises_pixels_itself_is_not_explained(hospitals: Path) -> None:
     with pytest.raises(SpecError, match="'evp' standardises pixels itself"):
         explain_site(finished(hospitals), hospitals, sites_in(hospitals)[0], Split.TEST, kind="gradients", num_images=1)
+
+
+def test_a_method_that_predicts_in_neither_way_is_named() -> None:
+    class Mute(Method):
+        pass
+
+    with pytest.raises(NotImplementedError, match="Mute needs a predict or a predict_batch of its own"):
+        Mute().predict(torch.zeros(1, 1, 8, 8))  # type: ignore[abstract]

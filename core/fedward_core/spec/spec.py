@@ -16,7 +16,7 @@ from fedward_core.spec.evaluate import Evaluate
 from fedward_core.spec.stage import Stage
 from fedward_core.yaml_file import read_yaml
 
-# Decided here: the longest recipe has a tenth of it, and some checks look back from every stage to the first.
+# Decided here: the longest example has four, and some checks look back from every stage to the first.
 MOST_STAGES = 50
 
 

@@ -29,7 +29,8 @@ class PatchCodebookConfig(Config):
     Attributes:
         vocabulary: Entries of the codebook. Decided here: 256, a few for each kind of edge and texture; published
             8192.
-        sha256: The digest that the codebook must have; null to take any. It is the same on every machine.
+        sha256: The digest that the codebook must have; null to take any. Sites with another than the run's
+            take no part.
     """
 
     implementation: ClassVar[str] = "fedward_models.tokenizers.patch_codebook:PatchCodebook"

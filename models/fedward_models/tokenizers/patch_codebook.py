@@ -64,7 +64,7 @@ class PatchCodebook(Tokenizer):
 
 @cache
 def train_codebook(vocabulary: int, channels: int) -> NDArray[np.int64]:
-    """Cluster cells of generated images by k-means; the same on every machine.
+    """Cluster cells of generated images by k-means; the same wherever numpy draws alike.
 
     Args:
         vocabulary: V.
