@@ -1,6 +1,7 @@
 """How many images a second does Fed-MAE's published network take on a GPU, and in how much memory?
 
     python -m benchmarks.pretraining_on_gpu
+    python -m benchmarks.pretraining_on_gpu --repeats 1 --images 512
 
 ViT-B/16 at 224 pixels with SSL-FL's decoder, on noise that is in memory. A bare loop of torch makes the same steps, in
 full precision, with 16-bit autocast, and with the step compiled as well, which Fedward does not do: that row says what
@@ -8,6 +9,7 @@ it would bring. ``federation`` is four sites in turns on one GPU by ``fedward si
 on their way, moments kept at the sites and checkpoints.
 """
 
+import argparse
 import sys
 import tempfile
 import time
@@ -35,8 +37,8 @@ from fedward_models.training.fit import fit
 from fedward_models.training.phase import Phase
 
 GPU = torch.device("cuda")
-REPEATS, WARM_UP, STEPS, BATCH, IMAGE_PX = 3, 5, 20, 128, 224
-SITES, IMAGES_PER_SITE, ROUNDS = 4, 2048, 3
+WARM_UP, STEPS, BATCH, IMAGE_PX = 5, 20, 128, 224
+SITES, ROUNDS = 4, 3
 VIT_B = {"width": 768, "depth": 12, "heads": 12, "patch_px": 16}
 DECODER = {"decoder_width": 512, "decoder_depth": 8, "decoder_heads": 16}
 OPTIMIZER = {"name": "adamw", "lr": 1.5e-4, "weight_decay": 0.05, "betas": (0.9, 0.95)}
@@ -47,6 +49,10 @@ def main() -> None:
     """Measure every way of training in turns, and print the table."""
     if not torch.cuda.is_available():
         sys.exit("this benchmark measures a GPU, and torch finds none here")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--images", type=int, default=2048, help="of each site of the federation")
+    arguments = parser.parse_args()
     print(f"{machine()}\n- {torch.cuda.get_device_name()}\n", flush=True)
     ways: dict[str, Callable[[], Measured]] = {
         "bare, full": lambda: bare(half=False, compiled=False),
@@ -56,7 +62,7 @@ def main() -> None:
         "`fit`, mixed": lambda: fitted("mixed"),
     }
     seen: dict[str, list[Measured]] = {way: [] for way in ways}
-    for _ in range(REPEATS):
+    for _ in range(arguments.repeats):
         for way, measure in ways.items():
             seen[way].append(measure())
     speeds = {way: Spread(tuple(speed for speed, _ in figures)) for way, figures in seen.items()}
@@ -65,13 +71,13 @@ def main() -> None:
         for way in ways
     ]
     note = (
-        f"Batches of {BATCH} images, {STEPS} steps after {WARM_UP} to warm up, {REPEATS} repeats in turns, seed 0. The "
-        "ratio is over the bare loop in full precision; the aim is 1.5."
+        f"Batches of {BATCH} images, {STEPS} steps after {WARM_UP} to warm up, {arguments.repeats} repeats in turns, "
+        "seed 0. The ratio is over the bare loop in full precision; the aim is 1.5."
     )
     print_table("Fed-MAE, ViT-B/16", ("step", "images/s", "ratio", "peak of the GPU, MB"), rows, note)
-    federated = Spread(tuple(federation()))
+    federated = Spread(tuple(federation(arguments.images)))
     share = Spread(tuple(value / speeds["`fit`, mixed"].median for value in federated.values))
-    note = f"{SITES} sites in turns with {IMAGES_PER_SITE} images each, one epoch a round, warm rounds of {ROUNDS}."
+    note = f"{SITES} sites in turns with {arguments.images} images each, one epoch a round, warm rounds of {ROUNDS}."
     print_table("The same over a federation", ("images/s", "over `fit`, mixed"), [(federated, share)], note)
 
 
@@ -156,12 +162,12 @@ class Noise:
             yield replace(batch, seed=seed % 2**31 + step)
 
 
-def federation() -> Iterator[float]:
-    """Images a second of every warm round of a whole simulation."""
+def federation(images: int) -> Iterator[float]:
+    """Images a second of every warm round of a whole simulation, whose sites have so many each."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         shape = (IMAGE_PX, IMAGE_PX, 3)
-        sites = write_noise(folder, sites=SITES, images=(IMAGES_PER_SITE, BATCH), shape=shape)
+        sites = write_noise(folder, sites=SITES, images=(images, BATCH), shape=shape)
         seconds: list[float] = []
 
         def listen(event: Event) -> None:
@@ -170,7 +176,7 @@ def federation() -> Iterator[float]:
 
         job = Job(spec=_spec(), run="mae", sites=sites, data=folder, out=folder / "out", workers=1)
         registry.resolve("engines", "inline")().run(job, listen)
-    yield from (SITES * IMAGES_PER_SITE / value for value in seconds[1:])
+    yield from (SITES * images / value for value in seconds[1:])
 
 
 def _spec() -> Spec:

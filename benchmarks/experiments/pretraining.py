@@ -42,13 +42,19 @@ class ImageData:
 
 def read(path: Path, count: int) -> ImageData:
     """The first images of a file, which is shuffled."""
+    pixels, labels = read_pixels(path, count)
+    return ImageData(images=(pixels.float() / 255 - MEAN) / STD, labels=labels)
+
+
+def read_pixels(path: Path, count: int) -> tuple[Tensor, Tensor]:
+    """The first images of a file as they are, (N, 3, 32, 32) of 0 to 255, and their classes, (N,)."""
     with np.load(path, allow_pickle=False) as file:
         streams, offsets, labels = file["jpeg"].tobytes(), file["offsets"], file["labels"]
     pictures = [
         np.asarray(Image.open(io.BytesIO(streams[offsets[i] : offsets[i + 1]])).convert("RGB")) for i in range(count)
     ]
-    pixels = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255
-    return ImageData(images=(pixels - MEAN) / STD, labels=torch.from_numpy(labels[:count].astype(np.int64)))
+    pixels = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
+    return pixels, torch.from_numpy(labels[:count].astype(np.int64))
 
 
 def read_parts(folder: Path) -> dict[str, ImageData]:

@@ -92,5 +92,6 @@ def auto_attack(  # noqa: PLR0913 - each by name
     attack.apgd.n_restarts = attack.fab.n_restarts = 1  # as in the standard version
     attack.apgd_targeted.n_target_classes = attack.fab.n_target_classes = chosen.targets
     with own_randomness(pixels.device):  # the package seeds what others draw from
-        perturbed: Tensor = attack.run_standard_evaluation(pixels, labels)[0]
+        # The package looks at pixels in the order of their rows, in which a loader's need not lie.
+        perturbed: Tensor = attack.run_standard_evaluation(pixels.contiguous(), labels, batch_size=len(pixels))[0]
     return perturbed - pixels

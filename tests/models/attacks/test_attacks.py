@@ -244,15 +244,17 @@ def test_auto_attack_hands_the_package_what_the_classes_allow(monkeypatch: pytes
             asked.update(settings)
             self.apgd, self.fab, self.apgd_targeted = Part(), Part(), Part()
 
-        def run_standard_evaluation(self, images: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
-            asked["targets"] = self.apgd_targeted.n_target_classes
+        def run_standard_evaluation(self, images: Tensor, classes: Tensor, *, batch_size: int) -> tuple[Tensor, Tensor]:
+            images.view(len(images), -1)  # as the package does, in the order of rows
+            asked.update(targets=self.apgd_targeted.n_target_classes, at_once=batch_size)
             return images + 0.5, classes
 
     package = ModuleType("pyautoattack")
     monkeypatch.setattr(package, "AutoAttack", AutoAttack, raising=False)
     monkeypatch.setitem(sys.modules, "pyautoattack", package)
-    grey = torch.full((2, 1, 8, 8), 0.25)
+    grey = torch.full((2, 8, 8, 3), 0.25).permute(0, 3, 1, 2)  # a loader gives pixels in any order of memory
     found = auto_attack(network(), grey, labels(2), radius=RADIUS, num_classes=2)
     torch.testing.assert_close(found, torch.full_like(grey, 0.5))
     assert asked["attacks"] == ["apgd-ce", "square"]
     assert asked["targets"] == 1
+    assert asked["at_once"] == len(grey)
