@@ -31,15 +31,18 @@ async def read_metrics(session: AsyncSession, run: str) -> RunMetrics:
 
 
 def as_csv(metrics: RunMetrics) -> str:
-    """One line for each figure; a site's training loss stands among them as ``training_loss``, without an n."""
+    """One line for each figure; a site's training loss stands among them as ``training_loss``, without an n.
+
+    Rounds count from 1, as in the ``metrics.csv`` of a run's folder and in every table that people read.
+    """
     text = io.StringIO()
     lines = csv.writer(text, lineterminator="\n")
     lines.writerow(("stage", "round", "site", "metric", "value", "n", "low", "high"))
     for one in metrics.losses:
-        lines.writerow((one.stage, one.round, one.site, "training_loss", one.loss, None, None, None))
+        lines.writerow((one.stage, one.round + 1, one.site, "training_loss", one.loss, None, None, None))
     for evaluation in metrics.evaluations:
         for name, figure in evaluation.metrics.items():
-            place = (evaluation.stage, evaluation.round, evaluation.site)
+            place = (evaluation.stage, evaluation.round + 1, evaluation.site)
             lines.writerow((*place, name, figure.value, figure.n, figure.low, figure.high))
     return text.getvalue()
 
