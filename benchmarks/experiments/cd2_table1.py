@@ -78,7 +78,7 @@ def main() -> None:
     for seed, method in product(arguments.seeds, arguments.methods):
         key = {"method": method, "seed": seed, "rounds": arguments.rounds, "spec": _settings(arguments, method)}
         finish(path, key, partial(_run, arguments, method, seed))
-    _print([cell for method in PAPER for cell in records(path, {"spec": _settings(arguments, method)})])
+    _print([cell for method in arguments.methods for cell in records(path, {"spec": _settings(arguments, method)})])
 
 
 def _settings(arguments: argparse.Namespace, method: str) -> str:
@@ -106,8 +106,8 @@ class Cell:
 
     def __post_init__(self) -> None:
         self.data = _cut(self.arguments.data, self.arguments.out / f"sites-{self.seed}", self.seed)
-        self.out = self.arguments.out / f"{self.method}-{self.seed}-{self.arguments.rounds}"
         self.spec = spec_of(self.method, self.seed, self.arguments.rounds, augment=not self.arguments.plain)
+        self.out = self.arguments.out / f"{self.method}-{self.seed}-{_settings(self.arguments, self.method)}"
         self.last_stage = self.spec.stages[-1]
         self._evaluated: set[str | None] = set()
 

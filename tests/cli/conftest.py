@@ -164,7 +164,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, hospitals: Path) -> Callab
     """Trains one round at the hospitals for real, once for each way to ask for it, and gives the folder of the run."""
     runs: dict[str, Path] = {}
 
-    def train(*, method: str = "supervised", personalise: str | None = None, **backbone: Any) -> Path:
+    def train(*, method: str = "supervised", personalise: str | dict[str, Any] | None = None, **backbone: Any) -> Path:
         backbone = backbone or {"name": "small_cnn", "widths": [8], "hidden": []}
         local = {"optimizer": {"name": "sgd", "lr": 0.05}, "batch_size": 8}
         stage = {"name": "train", "method": method, "backbone": backbone, "rounds": 1, "local": local}

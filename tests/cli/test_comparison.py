@@ -224,7 +224,7 @@ def test_there_is_no_interval_where_draws_of_patients_often_leave_a_class_out() 
     row = comparison.rows[0]
     assert row.mean.value is not None
     assert (row.mean.low, row.mean.high) == (None, None)
-    assert any("No interval for first: a class has so few patients" in note for note in notes(comparison))
+    assert any("No interval for first: classes have so few patients" in note for note in notes(comparison))
 
 
 def test_more_seeds_on_the_same_patients_do_not_count_as_more_patients() -> None:

@@ -151,11 +151,41 @@ def test_numbers_that_no_stage_has_written_are_refused(trained: Any, tmp_path: P
 def test_the_best_weights_are_opened_where_they_are_asked_for(trained: Any, tmp_path: Path) -> None:
     final = (run := copied(trained(), tmp_path)) / "stages" / "train" / "final.safetensors"
     arrays, facts = read_arrays(final)
+    facts["best"] = {"metric": "accuracy", "value": 0.5, "round": 0}
     write_arrays(final.with_name("best.safetensors"), {**arrays, "head.bias": arrays["head.bias"] + 1}, facts)
     last, best = (
         open_finished(run, weights=weights).method.get_parameter("head.bias") for weights in ("final", "best")
     )
     assert torch.equal(best, last + 1)
+
+
+def test_the_best_weights_of_branches_keep_what_was_shared_in_their_round(trained: Any, tmp_path: Path) -> None:
+    """As the share grows, weights come to lie between the halves, and are used no more; in that round they were."""
+    decoupled = {"name": "channel_decoupling", "coupling": "branch", "ramp_rounds": 0}
+    run = copied(trained(personalise=decoupled, name="small_cnn", widths=[4, 4], hidden=[]), tmp_path)
+    written = (run / "spec.yaml").read_text()
+    longer = written.replace("rounds: 1\n", "rounds: 4\n").replace("ramp_rounds: 0", "ramp_rounds: 3")
+    (run / "spec.yaml").write_text(longer)
+    final = run / "stages" / "train" / "final.safetensors"
+    arrays, facts = read_arrays(final)
+    moved = {name: array + 1 for name, array in arrays.items()}
+    facts["best"] = {"metric": "accuracy", "value": 0.5, "round": 0}
+    for weights in ("final", "best"):
+        write_arrays(final.with_name(f"{weights}.safetensors"), moved, facts)
+    partition = StagePlan.model_validate(facts["plan"]).partition(Spec.read(run / "spec.yaml").stages[0].share_at(3))
+    crossing = {name: mask for name in moved if (mask := partition.crossing_mask(name)) is not None}
+    assert any(mask.any() for mask in crossing.values())
+    last, best = (open_finished(run, weights=weights).method.state_dict() for weights in ("final", "best"))
+    for name, mask in crossing.items():
+        np.testing.assert_array_equal(best[name].numpy(), moved[name])
+        np.testing.assert_array_equal(last[name].numpy(), np.where(mask, 0, moved[name]))
+
+
+def test_best_weights_that_do_not_say_their_round_are_refused(trained: Any, tmp_path: Path) -> None:
+    final = (run := copied(trained(), tmp_path)) / "stages" / "train" / "final.safetensors"
+    write_arrays(final.with_name("best.safetensors"), *read_arrays(final))
+    with pytest.raises(CheckpointError, match="does not say after which round its numbers were the best"):
+        open_finished(run, weights="best")
 
 
 def test_a_stage_without_labels_is_no_classifier_but_its_numbers_may_go(trained: Any, tmp_path: Path) -> None:

@@ -80,8 +80,8 @@ def compare_arms(
 def _without_interval(rows: Sequence[Row]) -> Iterator[str]:
     if names := [row.arm for row in rows if row.mean.value is not None and row.mean.low is None]:
         yield (
-            f"No interval for {', '.join(names)}: a class has so few patients at a site that more than a tenth of the "
-            "draws leave it out."
+            f"No interval for {', '.join(names)}: classes have so few patients that more than a tenth of the draws "
+            "leave one out at some site."
         )
 
 

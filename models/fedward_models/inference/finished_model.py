@@ -106,7 +106,11 @@ def open_finished(
         raise CheckpointError(f"stage '{spec.stages[index].name}' has no {weights} weights: {_WHY_ABSENT[weights]}")
     arrays, facts = read_arrays(path)
     plan = _plan(facts, path.name)
-    method = _method(spec, index, plan, arrays) if kept is None else _method_of_site(spec, index, plan, arrays, kept)
+    round_ = _best_round(facts, path.name) if weights == "best" else spec.stages[index].rounds - 1
+    if kept is None:
+        method = _method(spec, index, plan, arrays, round_=round_)
+    else:
+        method = _method_of_site(spec, index, plan, arrays, kept)
     _refuse_untrained(method, spec, index, plan)
     return FinishedModel(
         spec=spec, index=index, plan=plan, method=method.eval(), weights=weights, is_of_a_site=kept is not None
@@ -145,8 +149,18 @@ def _plan(facts: Mapping[str, Any], name: str) -> StagePlan:
         ) from error
 
 
-def _method(spec: Spec, index: int, plan: StagePlan, arrays: Arrays) -> Method:
-    order = Order(run=spec.name, work=Work.EVALUATE, stage=index, round=spec.stages[index].rounds, plan=plan)
+def _best_round(facts: Mapping[str, Any], name: str) -> int:
+    try:
+        return int(facts["best"]["round"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"'{name}' does not say after which round its numbers were the best: expected what a run has written"
+        ) from error
+
+
+def _method(spec: Spec, index: int, plan: StagePlan, arrays: Arrays, *, round_: int) -> Method:
+    """As it was evaluated after a round, counted from 0, whose share of channels may have been less than the last."""
+    order = Order(run=spec.name, work=Work.EVALUATE, stage=index, round=round_, plan=plan)
     return TorchProgram(spec, index).personal(order, arrays, _site(None))
 
 

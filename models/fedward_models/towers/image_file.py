@@ -31,8 +31,7 @@ def load_backbone(backbone: Backbone, arrays: Mapping[str, Array], *, name: str)
     Raises:
         CheckpointError: The file holds another network, or a published transformer and the backbone has too few heads.
     """
-    if not _is_of_fedward(arrays):
-        _check_heads(backbone, name)
+    check_heads(backbone, arrays, name=name)
     own = backbone.state_dict()
     entries = {key: _grey(array, own[key].shape) if key in own else array for key, array in _entries(backbone, arrays)}
     try:
@@ -54,16 +53,27 @@ def features_of_classifier(backbone: Backbone, arrays: Mapping[str, Array]) -> F
     return "class_token" if timm and "norm.weight" in arrays else "pooled"
 
 
-def _check_heads(backbone: Backbone, name: str) -> None:
-    """A file does not tell its heads, and another number that divides the width gives other features."""
+def check_heads(backbone: Backbone, arrays: Mapping[str, Array], *, name: str) -> None:
+    """Make sure that the heads of a published transformer were thought of.
+
+    A file does not tell them, and another number that divides the width gives other features. Those of a stage of
+    Fedward are as its spec set them.
+
+    Args:
+        backbone: What is filled.
+        arrays: The file.
+        name: Its name, for messages.
+
+    Raises:
+        CheckpointError: There are fewer than any published transformer of this width has.
+    """
     config = getattr(backbone, "config", None)
-    if not isinstance(config, TransformerConfig):
+    if _is_of_fedward(arrays) or not isinstance(config, TransformerConfig):
         return
     if (channels := config.width // config.heads) > _WIDEST_HEAD:
         raise CheckpointError(
             f"the backbone's {config.heads} heads of {channels} channels are not those of '{name}', as no published "
-            f"transformer has more than {_WIDEST_HEAD} to a head: set the backbone's heads to the file's, mostly "
-            "width / 64"
+            f"transformer has more than {_WIDEST_HEAD} to a head: set heads to the file's, mostly width / 64"
         )
 
 

@@ -97,10 +97,10 @@ TURNED = np.array([[0.8, -0.6, 0, 0], [0.6, 0.8, 0, 0], [0, 0, 1, 0], [0, 0, 0, 
 @pytest.mark.parametrize(
     ("affine", "apart"),
     [
-        (np.diag([2.0, 1.0, 1.0, 1.0]), "5.0 mm"),
-        (moved(0, 0, 3), "3.0 mm"),
-        (moved(0.6, 0, 0), "0.6 mm"),
-        (TURNED, "5.4 mm"),
+        (np.diag([2.0, 1.0, 1.0, 1.0]), "5.0 voxels"),
+        (moved(0, 0, 3), "3.0 voxels"),
+        (moved(0.6, 0, 0), "0.6 voxels"),
+        (TURNED, "5.2 voxels"),
     ],
     ids=["larger voxels", "other slices", "more than half a voxel", "turned"],
 )
@@ -112,6 +112,10 @@ def test_a_mask_that_lies_elsewhere_makes_its_volume_unusable(affine: Array, apa
 
 def test_a_header_that_rounds_is_no_other_place(tmp_path: Path) -> None:
     assert not site_of(tmp_path, scan_and_mask()[1], moved(0.2, 0, 0)).bad
+
+
+def test_a_tool_that_counts_voxels_from_their_corners_means_the_same_place(tmp_path: Path) -> None:
+    assert not site_of(tmp_path, scan_and_mask()[1], moved(0.5, 0.5, 0.5)).bad
 
 
 def test_masks_of_arrays_are_resampled_with_their_volumes(tmp_path: Path) -> None:

@@ -484,6 +484,17 @@ def test_weights_that_do_not_fit_are_refused(folder: Path) -> None:
         build(teacher={**other, "weights": {"name": "teacher", "sha256": "0" * 64}})
 
 
+def test_heads_that_were_not_set_to_those_of_a_published_file_are_refused(folder: Path) -> None:
+    """They fit by every shape; no published transformer has so many channels to a head."""
+    state = masked_autoencoder(width=128, heads=2).backbone.state_dict()
+    wide = {**stored(folder, state), "width": 128, "heads": 1}
+    with pytest.raises(CheckpointError, match=r"1 heads of 128 channels are not those of 'teacher'"):
+        build(teacher=wide)
+    build(teacher={**wide, "heads": 2})
+    own = {f"backbone.{name}": tensor for name, tensor in state.items()}  # of a stage, whose spec has its heads
+    build(teacher={**stored(folder, own), "width": 128, "heads": 1})
+
+
 def test_a_file_that_was_cut_after_the_aligned_block_has_fewer_blocks(folder: Path) -> None:
     """What tells a whole network is its last norm: ``norm`` of MAE, ``fc_norm`` of a classifier."""
     cut = {n: t for n, t in masked_autoencoder().backbone.state_dict().items() if not n.startswith("blocks.3.")}

@@ -503,6 +503,17 @@ def test_a_probe_that_reads_otherwise_is_refused(folder: Path, settings: dict[st
             build(weights=FrozenWeights(name="probed", sha256=file_digest(path)))
 
 
+@pytest.mark.parametrize("noted", ["plan", "model"])
+def test_a_network_that_was_trained_on_the_sites_own_standard_is_shown_no_other(folder: Path, noted: str) -> None:
+    """``site`` is noted by saying nothing; a method without the setting has no other."""
+    metadata = {"facts": json.dumps({"plan": {}})} if noted == "plan" else {"model": json.dumps({"method": {}})}
+    save_file(classifier().state_dict(), path := folder / "trained.safetensors", metadata=metadata)
+    weights = FrozenWeights(name="trained", sha256=file_digest(path))
+    with pytest.raises(CheckpointError, match="of the standard 'site', and evp would show it those of 'imagenet'"):
+        build(weights=weights, normalisation="imagenet")
+    build(weights=weights)
+
+
 def test_a_probe_that_reads_as_evp_does_is_taken() -> None:
     source, method = probe(normalisation="clip"), build(weights="previous", normalisation="clip", placement="overlay")
     method.inherit(source.state_dict(), source)

@@ -22,6 +22,8 @@ from fedward_models.losses.teacher_distillation import hard_distillation, soft_d
 from fedward_models.methods.supervised.config import SupervisedConfig
 from fedward_models.methods.supervised.supervised import Supervised
 from fedward_models.step import Clock
+from fedward_models.towers.features import NOT_POOLED_NOTE
+from fedward_models.towers.standards import standard_note
 from fedward_models.weights import arrays_of
 from fedward_server.engines.inline import InlineEngine
 
@@ -53,9 +55,15 @@ def trained_teacher() -> Supervised:
     return teacher.eval()
 
 
-def saved(folder: Path, teacher: Supervised, classes: tuple[str, ...] | None = CONTRACT.classes) -> dict[str, Any]:
+def saved(
+    folder: Path,
+    teacher: Supervised,
+    classes: tuple[str, ...] | None = CONTRACT.classes,
+    *,
+    notes: tuple[str, ...] = (),
+) -> dict[str, Any]:
     """The setting that names a teacher which lies in the folder, as the coordinator writes the end of a stage."""
-    facts = {} if classes is None else {"plan": {"contract": {"classes": classes}}}
+    facts = {} if classes is None else {"plan": {"contract": {"classes": classes}, "notes": notes}}
     write_arrays(folder / "teacher.safetensors", arrays_of(teacher), facts)
     digest = file_digest(folder / "teacher.safetensors")
     return {"weights": {"name": "teacher", "sha256": digest}, "backbone": TEACHER_FORM}
@@ -126,6 +134,19 @@ def test_a_teacher_of_other_classes_is_refused(weights_folder: Path) -> None:
     with pytest.raises(CheckpointError, match="same classes in the same order"):
         build(STUDENT_FORM, teacher=settings)
     build(STUDENT_FORM, teacher=saved(weights_folder, trained_teacher(), classes=None))
+
+
+@pytest.mark.parametrize(
+    ("note", "message"),
+    [
+        (NOT_POOLED_NOTE, "'teacher' was trained on the class token"),
+        (standard_note("imagenet"), "'teacher' was trained on pixels of the standard 'imagenet'"),
+    ],
+)
+def test_a_teacher_that_was_trained_on_something_else_is_refused(note: str, message: str, weights_folder: Path) -> None:
+    """A probe's head fits by its shapes, whatever it was trained on."""
+    with pytest.raises(CheckpointError, match=message):
+        build(STUDENT_FORM, teacher=saved(weights_folder, trained_teacher(), notes=(note,)))
 
 
 def test_a_teacher_of_another_form_is_refused(weights_folder: Path) -> None:

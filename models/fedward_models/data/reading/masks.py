@@ -15,7 +15,8 @@ from fedward_models.data.reading.pixels import decode_mask, resize_mask
 from fedward_models.data.reading.voxels import Volume, canonical, mask_on_grid
 
 MOST_CLASSES = 256
-SAME_PLACE = 0.5  # decided here: of a voxel; headers round, and tools count from corners or from middles
+SAME_PLACE = 0.5  # decided here: of a voxel along each axis; tools count from corners or from middles
+_ROUNDING = 0.01  # of a voxel: headers round
 _MENDED = "write it on the grid of the scan"
 
 
@@ -52,10 +53,10 @@ def _of_volume(path: Path, decoded: Decoded) -> Volume:
         raise UnusableFileError(
             f"mask: {_told(mask.values.shape)} voxels, expected the {_told(decoded.size)} of its volume: {_MENDED}"
         )
-    apart, most = _apart_mm(mask, decoded), SAME_PLACE * min(mask.spacing_mm or (0.0,))
-    if apart > most:
+    apart = _apart(mask, decoded)
+    if apart > SAME_PLACE + _ROUNDING:
         raise UnusableFileError(
-            f"mask: {apart:.1f} mm from where its volume lies, or turned, or of other voxels: {_MENDED}"
+            f"mask: {apart:.1f} voxels from where its volume lies, or turned, or of other voxels: {_MENDED}"
         )
     values = mask.values
     if not ((values >= 0) & (values < MOST_CLASSES) & (values == np.floor(values))).all():
@@ -63,13 +64,14 @@ def _of_volume(path: Path, decoded: Decoded) -> Volume:
     return Volume(values=values.astype(np.uint8), spacing_mm=mask.spacing_mm)
 
 
-def _apart_mm(mask: Volume, decoded: Decoded) -> float:
-    """How far corners of the two lie apart at most."""
+def _apart(mask: Volume, decoded: Decoded) -> float:
+    """How far corners of the two lie apart at most, along one axis, in voxels of the volume."""
     assert mask.affine is not None
     assert decoded.affine is not None
     last = np.array(decoded.size) - 1
     corners = np.array([(*(last * corner), 1) for corner in product((0, 1), repeat=3)])
-    return float(np.linalg.norm(corners @ (mask.affine - decoded.affine).T, axis=1).max())
+    difference = np.linalg.pinv(decoded.affine) @ (mask.affine - decoded.affine)
+    return float(np.abs(corners @ difference.T).max())
 
 
 def _told(shape: tuple[int, ...]) -> str:

@@ -21,6 +21,7 @@ from fedward_models.layers.masking import Mask
 from fedward_models.layers.taps import tapped
 from fedward_models.methods.dmae.config import TeacherConfig
 from fedward_models.methods.dmae.teacher_weights import fitting, is_whole, mae_names
+from fedward_models.towers.image_file import check_heads
 
 
 class Teacher(nn.Module):
@@ -49,6 +50,7 @@ class Teacher(nn.Module):
         if config.weights:
             stored = read_frozen(config.weights)
             arrays = fitting(stored, channels=channels, side=student.side)
+            check_heads(network, stored, name=config.weights.name)
             _check_depth(arrays, whole=is_whole(stored), depth=config.depth, name=config.weights.name)
             _load(network, arrays, name=config.weights.name)
             self.held: nn.Module = FrozenModule(network)

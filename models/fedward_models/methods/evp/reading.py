@@ -3,10 +3,9 @@
 from typing import Any
 
 from fedward_core.errors import CheckpointError, SpecError
-from fedward_models.frozen import FrozenWeights, noted_beside
+from fedward_models.frozen import FrozenWeights
 from fedward_models.method import Method
-from fedward_models.towers.features import NOT_POOLED_NOTE
-from fedward_models.towers.standards import STANDARDS, standard_note
+from fedward_models.towers.noted import reads_class_token, standard_of_training
 
 _NOT_POOLED = (
     "evp reads pooled features, and the classifier of {} was trained on the class token: probe again with features: "
@@ -19,19 +18,16 @@ _STANDARD = (
 
 
 def check_noted(weights: FrozenWeights, *, normalisation: str) -> None:
-    """Make sure that a probe's file, which Fedward wrote, is read as it was trained; other files note nothing.
+    """Make sure that a file which Fedward wrote is read as it was trained; other files note nothing.
 
     Raises:
         CheckpointError: Its head reads the class token, or pixels of another standard.
     """
-    noted = noted_beside(weights)
-    notes, method = noted.get("plan", {}).get("notes", ()), noted.get("model", {}).get("method", {})
-    if NOT_POOLED_NOTE in notes or method.get("features") == "class_token":
+    if reads_class_token(weights):
         raise CheckpointError(_NOT_POOLED.format(f"'{weights.name}'"))
-    for standard in (*STANDARDS, "site"):
-        told = standard_note(standard) in notes or method.get("normalisation") == standard
-        if told and standard != normalisation:
-            raise CheckpointError(_STANDARD.format(f"'{weights.name}'", standard, normalisation, standard))
+    standard = standard_of_training(weights)
+    if standard not in {None, normalisation}:
+        raise CheckpointError(_STANDARD.format(f"'{weights.name}'", standard, normalisation, standard))
 
 
 def check_previous(method: Method, source: Method, *, with_head: bool) -> None:

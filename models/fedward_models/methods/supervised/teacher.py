@@ -19,6 +19,7 @@ from fedward_models.frozen import noted_classes, read_frozen
 from fedward_models.layers.frozen_module import FrozenModule
 from fedward_models.losses.teacher_distillation import hard_distillation, soft_distillation
 from fedward_models.methods.supervised.config import TeacherConfig
+from fedward_models.towers.noted import reads_class_token, standard_of_training
 from fedward_models.weights import load_arrays
 
 _PARTS = ("backbone.", "head.")
@@ -34,7 +35,8 @@ class Teacher(nn.Module):
 
     Raises:
         SpecError: The study has no single class for each image, or no flat images.
-        CheckpointError: The file is missing, is another, holds another network, or names other classes.
+        CheckpointError: The file is missing, is another, holds another network, names other classes, or was trained on
+            other features or pixels than it would see here.
     """
 
     def __init__(self, config: TeacherConfig, *, student: Backbone, contract: Contract) -> None:
@@ -42,6 +44,7 @@ class Teacher(nn.Module):
         _check_study(student, contract)
         arrays = read_frozen(config.weights)
         _check_classes(config, contract)
+        _check_reading(config)
         self.config = config
         self.held = FrozenModule(_network(config, arrays, image_px=student.image_px, contract=contract))
 
@@ -104,4 +107,19 @@ def _check_classes(config: TeacherConfig, contract: Contract) -> None:
         raise CheckpointError(
             f"the teacher '{config.weights.name}' names the classes {', '.join(known)}, the study "
             f"{', '.join(contract.classes)}: take a teacher of the same classes in the same order"
+        )
+
+
+def _check_reading(config: TeacherConfig) -> None:
+    """It reads pooled features, and pixels by the site's standard, as the student does; others fit by their shapes."""
+    if reads_class_token(config.weights):
+        raise CheckpointError(
+            f"the teacher '{config.weights.name}' was trained on the class token, and is read by its pooled features: "
+            "take one that was trained with features: pooled"
+        )
+    standard = standard_of_training(config.weights)
+    if standard not in {None, "site"}:
+        raise CheckpointError(
+            f"the teacher '{config.weights.name}' was trained on pixels of the standard '{standard}', and would see "
+            "those of the site's: take one that was trained with normalisation: site"
         )
