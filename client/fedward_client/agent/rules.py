@@ -118,7 +118,10 @@ def _public_dataset_is_public_here(request: Request) -> str:
 
 
 def _datasets_are_read_as_offered(request: Request) -> str:
-    """A run that names another kind would read reports of what was offered as images; labels have their own rule."""
+    """A run that names another kind would read reports of what was offered as images.
+
+    One that names another task would have other labels counted on its card, even if no method of it reads any.
+    """
     wanted, public = request.spec.dataset, request.spec.evaluate.public
     names = (wanted.name,) if public is None else (wanted.name, public.name)
     for name in names:
@@ -129,6 +132,11 @@ def _datasets_are_read_as_offered(request: Request) -> str:
             return (
                 f"the site offers dataset {name!r} as kind '{offer.kind}', and the run would read it as kind "
                 f"'{wanted.kind}'"
+            )
+        if offer.task is not wanted.task and not request.terms.policy.labels:
+            return (
+                f"the site does not let runs read labels, and offers dataset {name!r} with task '{offer.task}': the "
+                f"run's is '{wanted.task}'"
             )
     return ""
 

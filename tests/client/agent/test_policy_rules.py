@@ -110,6 +110,17 @@ def test_reports_of_a_dataset_that_was_offered_as_images_are_not_read(propose: P
     assert "would read it as kind 'report'" in found
 
 
+@pytest.mark.parametrize(("task", "agreed"), [("multi_label", False), ("classification", True)])
+def test_without_labels_no_other_labels_are_counted_than_those_offered(
+    task: str, agreed: bool, propose: Propose
+) -> None:
+    """No method of the run reads labels, and yet a card names and counts those of the spec's task."""
+    mae = {"method": "mae", "backbone": {"name": "vit"}}
+    found = reason(propose(stage=mae, dataset={"name": "simulated", "task": task}), labels=False)
+    assert (found == "") is agreed
+    assert agreed or "offers dataset 'simulated' with task 'classification': the run's is 'multi_label'" in found
+
+
 def test_a_public_dataset_too_is_read_only_as_it_was_offered(propose: Propose) -> None:
     open_chest = Offer(path=Path("/x"), kind=DataKind.REPORT)
     policy: dict[str, Any] = {"public": ("open-chest",), "datasets": {**GENEROUS.datasets, "open-chest": open_chest}}
