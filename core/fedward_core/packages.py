@@ -47,7 +47,7 @@ def packages_named(spec: Any) -> tuple[Package, ...]:
     about rather than one too few.
 
     Raises:
-        SpecError: The code of such a package cannot be found, or not all of it.
+        SpecError: The code of such a package cannot be found or read, or not all of it.
     """
     words = frozenset(_words(spec))
     return _packages(package for package in _offering() if words & {entry.name for entry in _offered(package)})
@@ -57,17 +57,21 @@ def installed_packages() -> tuple[Package, ...]:
     """Every installed package beside Fedward's own that offers parts of a spec, in alphabetical order.
 
     Raises:
-        SpecError: The code of one cannot be found, or not all of it.
+        SpecError: The code of one cannot be found or read, or not all of it.
     """
     return _packages(_offering())
 
 
 def _packages(found: Iterable[Distribution]) -> tuple[Package, ...]:
-    by_name = {package.name: package for package in found}
-    return tuple(
-        Package(name=name, version=package.version, sha256=_digest(package))
-        for name, package in sorted(by_name.items())
-    )
+    try:
+        by_name = {package.name: package for package in found}
+        return tuple(
+            Package(name=name, version=package.version, sha256=_digest(package))
+            for name, package in sorted(by_name.items())
+        )
+    except OSError as error:  # its text may hold a path, which must not leave a site
+        reason = error.strerror or type(error).__name__
+        raise SpecError(f"the code of an installed package cannot be read ({reason}): install it anew") from None
 
 
 def _offering() -> Iterator[Distribution]:

@@ -147,3 +147,16 @@ def test_no_package_may_hide_a_name_of_another(install: Install) -> None:
     install(offers="mae")
     with pytest.raises(SpecError, match="several installed packages offer the method 'mae': fedward, own-method"):
         registry.resolve("methods", "mae")
+
+
+def test_code_that_cannot_be_read_is_an_error_that_tells_no_path(
+    install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    install()
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(SpecError, match=r"cannot be read \(Permission denied\)") as caught:
+        packages_named(spec("own"))
+    assert "own_method" not in str(caught.value)

@@ -6,6 +6,7 @@ import time
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from fedward_core import registry
+from fedward_core.packages import packages_named
 from fedward_core.spec import Spec
 from fedward_server.engines.installed import check_installed
 from fedward_server.errors import ConflictError, InvalidError
@@ -39,7 +40,7 @@ async def submit_run(
         The run, and whether it is new.
 
     Raises:
-        SpecError: The spec does not fit the study, or needs what this machine lacks.
+        SpecError: The spec does not fit the study, or needs what this machine lacks or cannot read.
         InvalidError: There is no such engine, or it or the number of workers does not fit the study.
         NotFoundError: There is no such study.
         ConflictError: Another run has this id or idempotency key.
@@ -161,14 +162,17 @@ def _row(request: CreateRunRequest, spec: Spec, study: Study, idempotency_key: s
     engine = _engine(request, study)
     _check_workers(request, study)
     spec, sites = fit_spec(spec, study)
-    if not study.enrolled:
+    values = spec.model_dump(mode="json")
+    if study.enrolled:
+        packages_named(values)  # one without a digest could be proposed to no site
+    else:
         check_installed(engine, spec)
     now = time.time()
     return RunRow(
         id=request.run or f"{spec.name}-{secrets.token_hex(4)}",
         study=request.study,
         idempotency_key=idempotency_key,
-        spec=spec.model_dump(mode="json"),
+        spec=values,
         spec_digest=spec.digest(),
         sites=list(sites),
         cohort=None if study.enrolled else list(sites),

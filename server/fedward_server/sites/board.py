@@ -1,6 +1,7 @@
 """What the coordinator wants of each site: read from the database at most twice a second for all sites together."""
 
 import asyncio
+import logging
 import time
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -8,6 +9,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from fedward_core.errors import SpecError
 from fedward_core.fleet_messages import Heartbeat, Instructions, Proposal
 from fedward_core.packages import packages_named
 from fedward_server.database.database import Database
@@ -17,6 +19,8 @@ from fedward_server.sites import queries
 from fedward_server.sites.rows import SiteRow
 
 FRESH_S = 0.5
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +90,11 @@ async def _proposals(session: AsyncSession) -> dict[str, list[Proposal]]:
         asked = [site for site in run.sites if (run.id, site) not in answered]
         if not asked:
             continue
-        proposal = _proposal(run)  # once for all of them: it reads the files of packages
+        try:
+            proposal = _proposal(run)  # once for all of them: it reads the files of packages
+        except SpecError as error:  # it must keep no site from anything else
+            log.warning("run %r is proposed to no site: %s", run.id, error)
+            continue
         for site in asked:
             found[site].append(proposal)
     return found

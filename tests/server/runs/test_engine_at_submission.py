@@ -58,3 +58,12 @@ def test_workers_have_no_effect_on_enrolled_sites_and_are_refused() -> None:
 def test_a_run_at_enrolled_sites_needs_nothing_of_this_machine(checked: list[str]) -> None:
     row = service._row(CreateRunRequest(study="toy", spec=SPEC), Spec.parse(SPEC), study(enrolled=True), None)
     assert (row.engine, checked) == ("deployment", [])
+
+
+def test_a_run_at_enrolled_sites_is_refused_where_its_package_has_no_digest(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_spec: object) -> None:
+        raise SpecError("its code cannot be read")
+
+    monkeypatch.setattr(service, "packages_named", refuse)
+    with pytest.raises(SpecError, match="its code cannot be read"):
+        service._row(CreateRunRequest(study="toy", spec=SPEC), Spec.parse(SPEC), study(enrolled=True), None)

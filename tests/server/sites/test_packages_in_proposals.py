@@ -7,6 +7,7 @@ from typing import Any, cast
 import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from fedward_core.errors import SpecError
 from fedward_core.fleet_messages import Proposal
 from fedward_core.packages import Package
 from fedward_server.runs.rows import RunRow
@@ -45,6 +46,25 @@ def test_the_packages_of_a_run_are_read_once_for_all_its_sites(monkeypatch: pyte
         "river": ["focal"],
     }
     assert read == ["focal"]
+
+
+def test_a_run_whose_package_has_no_digest_keeps_no_other_run_from_its_sites(monkeypatch: pytest.MonkeyPatch) -> None:
+    def named(spec: dict[str, str]) -> tuple[Package, ...]:
+        if spec["method"] == "broken":
+            raise SpecError("its code cannot be read")
+        return ()
+
+    class Session:
+        async def scalars(self, _: object) -> Any:
+            return SimpleNamespace(all=lambda: [run("broken", "north"), run("mae", "north")])
+
+    async def answers(*_: object) -> list[Any]:
+        return []
+
+    monkeypatch.setattr(board, "packages_named", named)
+    monkeypatch.setattr(queries, "answers_to", answers)
+    found = asyncio.run(board._proposals(cast("AsyncSession", Session())))
+    assert [each.run for each in found["north"]] == ["mae"]
 
 
 def proposal(method: str) -> Proposal:
