@@ -10,7 +10,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TypeVar
@@ -69,6 +69,8 @@ class Reporter:
         self._heard: SimpleQueue[Instructions] = SimpleQueue()
         self._agreed: SimpleQueue[Proposal] = SimpleQueue()
         self._pause_s = 0.0  # the last pause after a report that failed
+        self._cards_pause_s = 0.0  # the last pause after cards that could not be published
+        self._cards_due_s = 0.0
         self._reviewed: object = None  # what all consents were held against last
         self.runs: tuple[str, ...] = ()
 
@@ -81,6 +83,8 @@ class Reporter:
 
     def step(self) -> float:
         """Report once, and do what follows from the reply. A fault is logged and tried again: the site goes on.
+
+        Only a report that failed puts off the next: a site that reports is not offline, whatever else it cannot do.
 
         Returns:
             Seconds until the next report; never more than a minute, whatever the coordinator asks for, as the site
@@ -130,25 +134,34 @@ class Reporter:
         return instructions
 
     def _act_on(self, instructions: Instructions) -> None:
-        """Do all that is asked for. What cannot be done, as a consent that cannot be written, holds up nothing else.
-
-        Raises:
-            CoordinatorAwayError: The coordinator went away meanwhile; the rest is left.
-            Exception: The first fault, once the rest is done.
-        """
-        acts = [partial(self._answer, proposal, instructions.interval_s) for proposal in instructions.proposals]
+        """Do all that is asked for. What cannot be done, as a consent that cannot be written, holds up nothing else."""
+        acts: list[Callable[[], None]] = [
+            partial(self._answer, proposal, instructions.interval_s) for proposal in instructions.proposals
+        ]
         if instructions.send_cards and self._catalogue.cards.digest:  # else they are still being made
-            acts.append(partial(self._coordinator.publish, self._catalogue.cards))
-        faults: list[Exception] = []
+            acts.append(self._publish)
         for act in acts:
             try:
                 act()
-            except CoordinatorAwayError:
-                raise
-            except Exception as error:  # noqa: BLE001 - it is raised below
-                faults.append(error)
-        if faults:
-            raise faults[0]
+            except CoordinatorAwayError as error:
+                log.warning("%s; what else it asked for is left to the next report", error)
+                return
+            except FedwardError as error:
+                log.warning("%s", error)
+            except Exception:
+                log.exception("a fault of the agent itself, which goes on")
+
+    def _publish(self) -> None:
+        """Publish the cards. Those that were refused are likely to be so again, and are tried later and later."""
+        if time.monotonic() < self._cards_due_s:
+            return
+        try:
+            self._coordinator.publish(self._catalogue.cards)
+        except FedwardError:
+            self._cards_pause_s = _longer(self._cards_pause_s)
+            self._cards_due_s = time.monotonic() + self._cards_pause_s
+            raise
+        self._cards_pause_s = 0.0
 
     def _answer(self, proposal: Proposal, interval_s: float) -> None:
         """Say yes or no, or nothing yet. A consent is kept before it is told, so that the first order already finds it.
@@ -228,8 +241,12 @@ class Reporter:
         return pause_s
 
     def _longer_pause(self) -> float:
-        self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S) or FIRST_PAUSE_S
+        self._pause_s = _longer(self._pause_s)
         return self._pause_s
+
+
+def _longer(pause_s: float) -> float:
+    return min(2 * pause_s, LONGEST_PAUSE_S) or FIRST_PAUSE_S
 
 
 def _installed() -> object:

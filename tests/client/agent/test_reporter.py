@@ -248,7 +248,7 @@ def test_a_consent_that_cannot_be_written_holds_up_neither_other_answers_nor_wha
     script.answers["heartbeats"] = (200, {"interval_s": 5.0, "proposals": proposals, "ended": ["old"]})
     with monkeypatch.context() as patch:
         patch.setattr(Consents, "give", give)
-        assert reporter.step() == 1.0
+        assert reporter.step() == 5.0
     assert [answer["run"] for answer in script.bodies("answers")] == ["other"]
     assert [heard.ended for heard in reporter.heard()] == [("old",)]
     assert list(reporter.agreed()) == []
@@ -264,9 +264,33 @@ def test_cards_that_are_refused_hold_up_neither_answers_nor_what_was_heard(
     told = {"interval_s": 5.0, "proposals": proposals, "ended": ["old"], "send_cards": True}
     script.answers["heartbeats"] = (200, told)
     script.answers["cards"] = (413, {"error": {"code": "too_large", "message": "larger than is taken"}})
-    assert reporter.step() == 1.0
+    assert reporter.step() == 5.0
     assert [answer["run"] for answer in script.bodies("answers")] == ["drill-1"]
     assert [heard.ended for heard in reporter.heard()] == [("old",)]
+
+
+def test_cards_that_are_refused_are_tried_later_and_later_and_put_off_no_report(
+    home: AgentHome, reporter: Reporter, script: Any, hospital: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a site with cards that are too large would count as offline for ever."""
+    offer(home, hospital)
+    script.answers["heartbeats"] = (200, {"interval_s": 5.0, "send_cards": True})
+    script.answers["cards"] = (413, {"error": {"code": "too_large", "message": "larger than is taken"}})
+    monkeypatch.setattr("fedward_client.agent.reporter.FIRST_PAUSE_S", 3600.0)
+    assert [reporter.step() for _ in range(3)] == [5.0] * 3
+    assert len(script.bodies("cards")) == 1
+
+
+def test_a_coordinator_that_takes_no_answers_is_reported_to_all_the_same(
+    home: AgentHome, reporter: Reporter, script: Any, propose: Propose, caplog: pytest.LogCaptureFixture
+) -> None:
+    offer(home, Path("/nowhere"))
+    script.answers["answers"] = (503, {"error": {"code": "unavailable", "message": "the database does not answer"}})
+    proposals = [propose(run=run).model_dump(mode="json") for run in ("one", "two")]
+    script.answers["heartbeats"] = (200, {"interval_s": 5.0, "proposals": proposals})
+    assert reporter.step() == 5.0
+    assert [answer["run"] for answer in script.bodies("answers")] == ["one"]
+    assert "is left to the next report" in caplog.text
 
 
 def test_an_answer_that_comes_too_late_holds_up_no_other(
@@ -323,11 +347,11 @@ def test_an_agent_outlives_a_full_disk_and_a_fault_of_its_own(
     script.answers["heartbeats"] = (200, {"interval_s": 5.0, "proposals": [proposal]})
     with monkeypatch.context() as patch:
         patch.setattr(Consents, "give", full)
-        assert reporter.step() == 1.0
+        assert reporter.step() == 5.0
     assert script.bodies("answers") == []
     with monkeypatch.context() as patch:
         patch.setattr("fedward_client.agent.reporter.gpu_names", lambda _: 1 / 0)
-        assert reporter.step() == 2.0
+        assert reporter.step() == 1.0
     assert reporter.step() == 5.0
     assert script.bodies("answers")[0]["takes_part"]
 
