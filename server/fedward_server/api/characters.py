@@ -1,4 +1,4 @@
-r"""Halves of characters, which JSON can spell, as ``\ud800`` does, and neither a database nor an answer can hold."""
+r"""What JSON can spell and nothing behind it can hold: halves of characters, as ``\ud800``, and bottomless lists."""
 
 import json
 
@@ -8,19 +8,19 @@ from fedward_server.errors import InvalidError
 
 
 async def check_characters(request: Request) -> None:
-    """Refuse a body with half a character in it, in any of its texts and keys, before anything else reads it.
+    """Refuse a body with half a character in any of its texts and keys, or nested too deeply, before it is read.
 
     Raises:
-        InvalidError: There is one.
+        InvalidError: It is such a body.
     """
     if not await request.body():
         return
     try:
-        values = await request.json()
-    except ValueError:
-        return  # whoever needs JSON says what is wrong with it
-    try:
-        json.dumps(values, ensure_ascii=False).encode()
+        json.dumps(await request.json(), ensure_ascii=False).encode()
+    except RecursionError:
+        raise InvalidError("the request is wrong: its lists and objects are nested too deeply") from None
     except UnicodeEncodeError as error:
         half = f"\\u{ord(error.object[error.start]):04x}"
         raise InvalidError(f"the request is wrong: {half} is half a character, and no text can hold it") from None
+    except ValueError:
+        return  # whoever needs JSON says what is wrong with it

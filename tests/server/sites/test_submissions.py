@@ -123,6 +123,13 @@ def test_half_a_character_that_stands_there_as_bytes_is_refused_too(studied: Any
     assert (answer.status_code, "is half a character" in told(answer)) == (422, True)
 
 
+@pytest.mark.parametrize("path", ["/runs", "/runs/drill-1/stop"])
+def test_what_is_nested_too_deeply_to_be_read_is_refused(path: str, studied: Any) -> None:
+    """Also where no body is asked for: whoever has no key, too, may send one."""
+    answer = studied.call("POST", path, key="", content="[" * 100_000, headers=JSON)
+    assert answer.status_code in {400, 422}
+
+
 def test_a_character_of_two_halves_is_whole(studied: Any) -> None:
     body = {"name": "faces", "sites": ["hill"], "classes": ["\U0001f600"]}
     answer = studied.call("POST", "/studies", content=json.dumps(body), headers=JSON)
