@@ -33,3 +33,13 @@ def test_an_event_for_which_there_is_no_room_is_told_of_and_leaves_whole_lines(t
     recorder.tell(EventKind.RUN_FAILED)
     told = [json.loads(line)["kind"] for line in path.read_text(encoding="utf-8").splitlines()]
     assert told == [event.kind for event in heard] == ["run_started", "run_failed"]
+
+
+def test_a_line_that_a_power_cut_has_damaged_tells_nothing_and_holds_up_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    for site in ("north", "hill"):
+        Recorder(path, lambda _: None).tell(EventKind.EVALUATED, stage="only", round_=0, site=site)
+        with path.open("ab") as file:
+            file.write(b"\0" * 20 + b"\xff\n")
+    recorder = Recorder(path, lambda _: None)
+    assert recorder.told_by(EventKind.EVALUATED, "only", 0) == {"north", "hill"}

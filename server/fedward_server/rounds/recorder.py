@@ -2,7 +2,8 @@
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +65,15 @@ class Recorder:
         """The sites with an event of a kind on record for a round; None among them for one of the whole run."""
         if not self._path.exists():
             return frozenset()
-        events = map(Event.model_validate_json, self._path.read_text(encoding="utf-8").split("\n")[:-1])
+        events = _events(self._path.read_bytes())
         return frozenset(e.site for e in events if (e.kind, e.stage, e.round) == (kind, stage, round_))
+
+
+def _events(content: bytes) -> Iterator[Event]:
+    """What whole lines tell. One that a power cut has damaged tells nothing, and must not hold up the run."""
+    for line in content.split(b"\n")[:-1]:
+        with suppress(ValueError):
+            yield Event.model_validate_json(line)
 
 
 def _end_last_line(path: Path) -> None:
