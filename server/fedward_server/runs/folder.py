@@ -76,12 +76,12 @@ def read_lines(path: Path, start: int) -> tuple[list[bytes], int]:
 
 
 def readable_from(path: Path, start: int) -> int:
-    """Where to read on in a file of lines: at a byte, or behind the last whole line of a file that is shorter by now.
+    """Where to read on in a file of lines: at a byte, or where that is no start of a line, at the last one before it.
 
-    A power cut may take lines that were read already, and so may files that were put back from an older copy.
+    A power cut may take lines that were read already, or put zeros in their place, which whoever writes next takes off;
+    files that were put back from an older copy may be shorter, too.
     """
     if not path.exists():
         return 0
-    if path.stat().st_size >= start:
-        return start
-    return path.read_bytes().rfind(b"\n") + 1
+    with path.open("rb") as file:
+        return file.read(start).rfind(b"\n") + 1

@@ -18,7 +18,7 @@ from fedward_server.attempt import ALREADY_RUNNING, DIED, LOCK_POLL_S, main
 from fedward_server.engines.attempts import AttemptDiedError, AttemptJob, Outcome, Status
 from fedward_server.engines.inline import InlineEngine
 from fedward_server.engines.subprocess_attempts import SubprocessAttempts
-from fedward_server.runs.folder import RunFolder, read_lines
+from fedward_server.runs.folder import RunFolder, read_lines, readable_from
 
 
 def job(folder: Path, *, rounds: int, sites: tuple[str, ...] = ("a", "b", "c")) -> AttemptJob:
@@ -131,3 +131,14 @@ def test_a_line_ends_where_it_was_ended_and_at_no_other_mark_of_unicode(tmp_path
     path = tmp_path / "events.jsonl"
     path.write_text("a\u2028b\x85c\nd\n", encoding="utf-8")
     assert read_lines(path, 0) == (["a\u2028b\x85c".encode(), b"d"], len(path.read_bytes()))
+
+
+@pytest.mark.parametrize(
+    ("left", "expected"),
+    [(b"ab\ncd\nef\n", 6), (b"ab\ncd\n", 6), (b"ab\nc", 3), (b"ab\n\0\0\0\0", 3), (b"ab\n\0\0\0\0\n", 3), (b"", 0)],
+)
+def test_a_file_of_lines_is_read_on_from_the_start_of_a_line(left: bytes, expected: int, tmp_path: Path) -> None:
+    """Two lines were read; then a power cut left no more than this."""
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(left)
+    assert readable_from(path, 6) == expected
