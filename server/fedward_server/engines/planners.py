@@ -18,9 +18,17 @@ from fedward_server.rounds.planning import Planned, PlanRequest
 
 
 def plan_here(request: PlanRequest) -> Planned:
-    """Plan in this process: for engines that train in it anyway."""
+    """Plan in this process: for engines that train in it anyway.
+
+    Raises:
+        SpecError: The parts of the stage do not fit each other, or its network would take too much memory.
+    """
     program = load("fedward_models.programs.program:open_program")(request.job.spec, request.index)
-    plan, weights = program.plan(request.contract, request.previous)
+    try:
+        plan, weights = program.plan(request.contract, request.previous)
+    except MemoryError as error:
+        reason = str(error) or type(error).__name__
+        raise SpecError(f"the model of stage '{request.stage.name}' could not be built: {reason}") from error
     return Planned(plan=plan, weights=weights)
 
 
@@ -28,7 +36,7 @@ def plan_in_process(request: PlanRequest) -> Planned:
     """Plan in a process of its own, so that torch stays out of this one.
 
     Raises:
-        SpecError: The parts of the stage do not fit each other; the message is the process's.
+        SpecError: The same; the message is the process's.
     """
     with tempfile.TemporaryDirectory(prefix="fedward-plan-") as name:
         folder = Path(name)
