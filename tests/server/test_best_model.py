@@ -69,9 +69,20 @@ def test_a_figure_that_nobody_measures_is_told_at_once(honest_site: Any, run_scr
     outcome = run_scripts({"a": script}, evaluate={**VALIDATION, "best": "acuracy"})
     first = outcome.of(EventKind.WARNING)[0]
     assert (first.round, first.site) == (0, None)
-    assert "'acuracy', which no site measured" in first.facts["reason"]
+    assert "'acuracy', which no site that trains measured" in first.facts["reason"]
     assert "accuracy" in first.facts["reason"]
     assert not (outcome.out / "stages" / "only" / "best.safetensors").exists()
+
+
+def test_a_figure_that_only_a_held_out_site_measures_is_one_that_no_site_that_trains_does(
+    honest_site: Any, run_scripts: Any
+) -> None:
+    scripts = {
+        "a": measuring("auroc", [None] * 3, honest_site),
+        "b": measuring("auroc", [0.5] * 3, honest_site),
+    }
+    outcome = run_scripts(scripts, evaluate={**VALIDATION, "best": "auroc"}, hold_out=("b",))
+    assert "'auroc', which no site that trains measured" in outcome.of(EventKind.WARNING)[0].facts["reason"]
 
 
 def test_the_test_split_chooses_nothing() -> None:

@@ -36,7 +36,7 @@ class BestModel:
             evaluations: The figures of each training site that answered.
 
         Returns:
-            What is wrong, if the figure was measured nowhere.
+            What is wrong, if none of them measured the figure.
 
         Raises:
             CheckpointError: The disk is full or not writable.
@@ -48,7 +48,8 @@ class BestModel:
         if value is None:
             known = ", ".join(sorted({name for one in found for name in one})) or "none"
             return (
-                f"evaluate.best is '{self._metric}', which no site measured: no best model is kept. Known are {known}"
+                f"evaluate.best is '{self._metric}', which no site that trains measured: no best model is kept. "
+                f"Known are {known}"
             )
         if self._best is None or self._is_better(value, self._best):
             self._folder.keep_best(state, self._plan, self._metric, value)
