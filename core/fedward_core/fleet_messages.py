@@ -20,7 +20,7 @@ from fedward_core.packages import Package
 VERSION = r"^[!-~]{1,100}$"
 REASON_CHARS = 500
 # What one side tells is kept and shown at the other: in one line, without signs that command a terminal.
-LINE = r"^[^\x00-\x1f\x7f-\x9f]*$"
+LINE = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$"
 Line = Annotated[str, Field(pattern=LINE, max_length=200)]
 MOST = 1000
 SITE_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"

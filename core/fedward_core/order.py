@@ -18,7 +18,7 @@ from fedward_core.plan import StagePlan
 PUBLIC = "public"  # the group of an evaluation's reply that holds predictions on the spec's public dataset
 
 # A figure's name becomes a cell of a table, and a line of a log: no formula begins it, and no line ends in it.
-FIGURE = r"^\w[^\x00-\x1f\x7f]{0,299}$"
+FIGURE = r"^\w[^\x00-\x1f\x7f-\x9f\u2028\u2029]{0,299}$"
 MOST_FIGURES = 10_000
 FigureName = Annotated[str, Field(pattern=FIGURE)]
 

@@ -80,7 +80,7 @@ def test_a_figure_that_is_not_finite_cannot_come_in_by_json(value: str) -> None:
         Reply.model_validate_json(f'{{"site": "north", "work": "train", "metrics": {{"loss": {value}}}}}')
 
 
-@pytest.mark.parametrize("name", ["", "=1+2", "a\nb", "a\0", "x" * 301])
+@pytest.mark.parametrize("name", ["", "=1+2", "a\nb", "a\0", "a\x85b", "a\u2028b", "x" * 301])
 @pytest.mark.parametrize("where", ["metrics", "evaluation"])
 def test_a_figure_whose_name_would_do_harm_in_a_table_is_refused(where: str, name: str) -> None:
     value: Any = 0.5 if where == "metrics" else {"value": 0.5, "n": 3}

@@ -1,12 +1,14 @@
 """Events as they happen, in the form of server-sent events."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from fedward_server.database.database import Database
 from fedward_server.errors import DatabaseAwayError, UnauthorizedError
 from fedward_server.runs import service
+from fedward_server.runs.models import RunEvent
 
 POLL_S = 0.25
 BATCH = 500
@@ -40,7 +42,7 @@ async def stream_events(
         except UnauthorizedError:
             return
         for event in events:
-            yield f"id: {event.sequence}\nevent: {event.kind}\ndata: {event.model_dump_json()}\n\n"
+            yield f"id: {event.sequence}\nevent: {event.kind}\ndata: {_in_one_line(event)}\n\n"
             after, spoke_s = event.sequence, time.monotonic()
         if events:
             continue
@@ -51,3 +53,8 @@ async def stream_events(
             yield ": nothing new\n\n"
             spoke_s = time.monotonic()
         await asyncio.sleep(POLL_S)
+
+
+def _in_one_line(event: RunEvent) -> str:
+    """An event in ASCII alone: some readers end a line at other marks of Unicode too, which a site may tell."""
+    return json.dumps(event.model_dump(mode="json"), separators=(",", ":"))

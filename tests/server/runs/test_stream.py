@@ -1,6 +1,7 @@
 """Events of a run as a stream: to its end, and on from there where the run is resumed."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from fedward_server.runs.stream import stream_events
 from fedward_server.studies.rows import StudyRow
 
 
-async def fail_run(database: Database) -> None:
+async def fail_run(database: Database, reason: str = "the disk was full") -> None:
     await database.migrate()
     async with database.writing() as session:
         session.add(StudyRow(name="drill", data=None, sites=[], classes=[], created_s=0.0))
@@ -34,7 +35,7 @@ async def fail_run(database: Database) -> None:
         )
         session.add(row)
         await session.flush()
-        move_run(session, row, RunState.FAILED, "the disk was full")
+        move_run(session, row, RunState.FAILED, reason)
 
 
 async def allow() -> None:
@@ -73,6 +74,21 @@ def test_who_listens_while_a_failed_run_is_resumed_hears_on(tmp_path: Path) -> N
         async with database.writing() as session:
             await resume_run(session, "run-1")
         assert (await anext(stream)).startswith("id: 2\n")
+        await database.close()
+
+    asyncio.run(check())
+
+
+def test_a_sign_that_ends_lines_elsewhere_ends_no_event(tmp_path: Path) -> None:
+    """Readers of HTTP, as httpx, split an answer at each of them."""
+    reason = "site Zürich left:\u2028a\u2029b\x85c"
+
+    async def check() -> None:
+        database = Database(tmp_path / "coordinator.db")
+        await fail_run(database, reason)
+        _, _, data, *rest = (await anext(stream_events(database, "run-1", 0, allow))).splitlines()
+        assert json.loads(data.removeprefix("data: "))["facts"]["reason"] == reason
+        assert rest == [""]
         await database.close()
 
     asyncio.run(check())

@@ -105,7 +105,7 @@ def test_an_answer_to_a_run_that_does_not_ask_is_refused(hub: Any) -> None:
     key = hub.site("north")
     answer = hub.call("POST", "/fleet/answers", key=key, json={"run": "none", "takes_part": True})
     assert answer.status_code == 404
-    for reason in ("two\nlines", "a\0", "\x1b[2J"):
+    for reason in ("two\nlines", "two\u2028lines", "a\0", "\x1b[2J"):
         body = {"run": "none", "takes_part": False, "reason": reason}
         assert hub.call("POST", "/fleet/answers", key=key, json=body).status_code == 422
 
