@@ -57,4 +57,4 @@ async def stream_events(
 
 def _in_one_line(event: RunEvent) -> str:
     """An event in ASCII alone: some readers end a line at other marks of Unicode too, which a site may tell."""
-    return json.dumps(event.model_dump(mode="json"), separators=(",", ":"))
+    return json.dumps(json.loads(event.model_dump_json()), separators=(",", ":"))
