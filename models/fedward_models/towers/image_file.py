@@ -72,7 +72,7 @@ def check_heads(backbone: Backbone, arrays: Mapping[str, Array], *, name: str) -
         return
     if (channels := config.width // config.heads) > _WIDEST_HEAD:
         raise CheckpointError(
-            f"the backbone's {config.heads} heads of {channels} channels are not those of '{name}', as no published "
+            f"{config.heads} heads of {channels} channels are not those of '{name}', as no published "
             f"transformer has more than {_WIDEST_HEAD} to a head: set heads to the file's, mostly width / 64"
         )
 

@@ -35,7 +35,7 @@ def test_a_transformer_of_timm_becomes_the_image_tower() -> None:
 def test_the_default_number_of_heads_is_not_taken_for_a_published_one(width: int) -> None:
     with torch.device("meta"):
         backbone = ViTConfig(width=width, depth=1).build(image_px=16, channels=3)
-    with pytest.raises(CheckpointError, match=f"3 heads of {width // 3} channels are not those of 'deit'.*set the"):
+    with pytest.raises(CheckpointError, match=f"3 heads of {width // 3} channels are not those of 'deit'.*set heads"):
         load_backbone(backbone, {"cls_token": np.zeros((1, 1, width))}, name="deit")
 
 
