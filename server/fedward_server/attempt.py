@@ -88,6 +88,8 @@ def _carry_out(folder: RunFolder) -> Outcome | None:
         return Outcome(state="stopped")
     except Exception as error:  # noqa: BLE001 - whatever it is, the run must not end without a reason
         traceback.print_exc()
+        if _is_asked_to_stop():  # pydantic makes an error of its own of what interrupts it
+            return Outcome(state="stopped")
         return Outcome(state="failed", reason=f"a fault of Fedward itself ({type(error).__name__}): its log tells more")
     return Outcome(state="completed")
 
@@ -114,6 +116,10 @@ def _ignore(_event: Event) -> None:
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # being asked again must not disturb the clearing up
     raise KeyboardInterrupt
+
+
+def _is_asked_to_stop() -> bool:
+    return signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
 
 
 def _write(path: Path, value: Frozen) -> None:
