@@ -63,10 +63,9 @@ def run(arguments: argparse.Namespace, data: tuple[ImageSet, ImageSet], arm: str
     method = build_method(spec, 0, CONTRACT)
     path = arguments.out / f"{arm}-{seed}.safetensors"
     if not path.exists():
-        started = time.monotonic()
         _train(method, spec, known, seed)
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(method.to(CPU).state_dict(), path, {"seconds": f"{time.monotonic() - started:.0f}"})
+        save_file(method.to(CPU).state_dict(), path)
     method.load_state_dict(load_file(path))
     started = time.monotonic()
     scores = _scores(method.eval().to(FASTEST), asked)

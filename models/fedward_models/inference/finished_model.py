@@ -106,8 +106,8 @@ def open_finished(
         raise CheckpointError(f"stage '{spec.stages[index].name}' has no {weights} weights: {_WHY_ABSENT[weights]}")
     arrays, facts = read_arrays(path)
     plan = _plan(facts, path.name)
-    round_ = _best_round(facts, path.name) if weights == "best" else spec.stages[index].rounds - 1
     if kept is None:
+        round_ = _best_round(facts, path.name) if weights == "best" else spec.stages[index].rounds - 1
         method = _method(spec, index, plan, arrays, round_=round_)
     else:
         method = _method_of_site(spec, index, plan, arrays, kept)

@@ -39,5 +39,6 @@ def standard_of_training(weights: FrozenWeights) -> str | None:
 def _standard_of_model(model: Mapping[str, Any]) -> str:
     """Where the method has the setting, null is CLIP's for its tower, and else the site's."""
     method = model.get("method", {})
-    clip = "normalisation" in method and model.get("backbone", {}).get("name") == "clip_vit"
+    backbone = model.get("backbone") or {}  # null where the method has none
+    clip = "normalisation" in method and backbone.get("name") == "clip_vit"
     return str(method.get("normalisation") or ("clip" if clip else _SITE))

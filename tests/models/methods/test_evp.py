@@ -506,7 +506,8 @@ def test_a_probe_that_reads_otherwise_is_refused(folder: Path, settings: dict[st
 @pytest.mark.parametrize("noted", ["plan", "model"])
 def test_a_network_that_was_trained_on_the_sites_own_standard_is_shown_no_other(folder: Path, noted: str) -> None:
     """``site`` is noted by saying nothing; a method without the setting has no other."""
-    metadata = {"facts": json.dumps({"plan": {}})} if noted == "plan" else {"model": json.dumps({"method": {}})}
+    described = {"method": {"normalisation": None}, "backbone": None}
+    metadata = {"facts": json.dumps({"plan": {}})} if noted == "plan" else {"model": json.dumps(described)}
     save_file(classifier().state_dict(), path := folder / "trained.safetensors", metadata=metadata)
     weights = FrozenWeights(name="trained", sha256=file_digest(path))
     with pytest.raises(CheckpointError, match="of the standard 'site', and evp would show it those of 'imagenet'"):
