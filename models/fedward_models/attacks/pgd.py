@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fedward_models.attacks.gradient import LogitsOf, input_gradient
+from fedward_models.attacks.gradient import LogitsOf, Ties, input_gradient
 from fedward_models.attacks.perturbation import signed_step, within_image
 
 
@@ -28,6 +28,8 @@ class PGD:
         steps: Steps of each restart.
         skip_misclassified: Whether an image that is misclassified already is not moved further (the first code).
         project_start: Whether a start is cut to the image range before the first gradient (the first code).
+        ties: What reaches a pixel that is exactly black or white. Evaluation passes all of it in both codes, training
+            in the second code what a clamp lets through.
     """
 
     radius: float
@@ -35,6 +37,7 @@ class PGD:
     steps: int
     skip_misclassified: bool = False
     project_start: bool = True
+    ties: Ties = Ties.PASS
 
     def attack(self, logits_of: LogitsOf, pixels: Tensor, labels: Tensor, starts: Iterable[Tensor]) -> Tensor:
         """The worst perturbation that was found for each image.
@@ -77,7 +80,7 @@ class PGD:
         return perturbation
 
     def _step(self, logits_of: LogitsOf, pixels: Tensor, labels: Tensor, perturbation: Tensor) -> Tensor:
-        gradient = input_gradient(logits_of, pixels + perturbation, labels)
+        gradient = input_gradient(logits_of, pixels + perturbation, labels, ties=self.ties)
         return within_image(pixels, signed_step(perturbation, gradient, step=self.step, radius=self.radius))
 
 

@@ -140,10 +140,11 @@ def test_a_step_makes_no_pass_beside_those_of_attack_and_training(settings: dict
     assert set(counters) == {passes}
 
 
-def test_saturated_pixels_move_unless_the_rule_for_ties_forbids_it() -> None:
-    method, pixels = plain(), pixels_of(batch())
+@pytest.mark.parametrize("attack", ["fgsm", "pgd"])
+def test_saturated_pixels_move_unless_the_rule_for_ties_forbids_it(attack: str) -> None:
+    method, pixels = plain(attack=attack), pixels_of(batch())
     for ties, moving in (("pass", True), ("half", True), ("zero", False)):
-        found = plain(ties=ties).perturb(prepared(method))
+        found = plain(attack=attack, ties=ties).perturb(prepared(method))
         assert bool(found[(pixels == 0) | (pixels == 1)].any()) == moving
     assert method.config.ties == "pass"
 
@@ -539,6 +540,16 @@ def test_free_training_stays_in_the_ball_and_begins_each_round_at_zero() -> None
     assert 0 <= float((pixels_of(batch()) + carried).min()) <= float((pixels_of(batch()) + carried).max()) <= 1
     method.before_step(Clock())
     assert not bool(method.perturb(batch()).any())
+
+
+def test_free_training_stays_in_the_image_range_where_each_step_hides_other_pixels() -> None:
+    method = plain(attack="free", replays=3, epsilon=0.1, mask_ratio=0.5)
+    fitted(method)
+    for seed in range(3):
+        given = method.prepare(batch(), torch.Generator().manual_seed(seed))
+        shown = pixels_of(with_hidden_pixels(method.config, given)) + method.perturb(given)
+        assert float(method.perturb(given).abs().max()) > 0
+        assert 0 <= float(shown.min()) <= float(shown.max()) <= 1
 
 
 def test_a_gradient_that_overflowed_moves_no_pixel_of_free_training() -> None:

@@ -22,7 +22,7 @@ CODES = {
     "wong_fgsm_rs": ("fgsm_rs", 1.25, 0.2, 15, 0.5, 0.8, True, "pass"),
     "wong_free": ("free", 1.0, 0.04, 12, 0.5, 0.8, True, "pass"),
     "tml_fgsm_rs": ("fgsm_rs", 1.25, 0.2, 30, 0.4, None, False, "zero"),
-    "tml_pgd_10": ("pgd", 0.2, 0.2, 30, 0.4, None, False, "pass"),
+    "tml_pgd_10": ("pgd", 0.2, 0.2, 30, 0.4, None, False, "zero"),
     "grad_align": ("fgsm", 1.0, 0.3, 30, 0.4, None, False, "zero"),
 }
 

@@ -129,7 +129,7 @@ class FGSMATConfig(MethodConfig):
             "mask_ratio 0": () if self.mask_ratio else ("mask_mode", "mask_px", "mask_value", "perturb_masked"),
             "first_layer_penalty 0": () if self.first_layer_penalty else ("first_layer_norm",),
             "evaluation_steps 0": () if self.evaluation_steps else ("evaluation_restarts",),
-            f"attack '{self.attack}'": ("ties",) if self.attack in {"pgd", "free"} and not self.grad_align else (),
+            "attack 'free'": ("ties",) if self.attack == "free" and not self.grad_align else (),
         }
         for cause, names in idle.items():
             for name in names:

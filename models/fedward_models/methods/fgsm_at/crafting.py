@@ -43,11 +43,11 @@ def craft(  # noqa: PLR0913 - each by name
         start: (B, C, H, W) uniform numbers in [-1, 1] for a random start; None for none.
         strength: In [0, 1], of the radius of ``pgd`` and of the step of the others.
     """
+    ties = Ties(config.ties)
     if config.attack == "pgd":
-        pgd = PGD(radius=strength * config.epsilon, step=config.step, steps=config.steps or 10)
+        pgd = PGD(radius=strength * config.epsilon, step=config.step, steps=config.steps or 10, ties=ties)
         return Crafted(perturbation=pgd.descend(logits_of, pixels, labels, torch.zeros_like(pixels)))
     begin = torch.zeros_like(pixels) if start is None else start * config.noise
-    ties = Ties(config.ties)
     if ties is Ties.PASS:
         begin = within_image(pixels, begin)
     gradient = input_gradient(logits_of, pixels + begin, labels, ties=ties)
@@ -72,11 +72,22 @@ class CarriedPerturbation:
         """Begin at zero again."""
         self._carried = None
 
-    def at(self, pixels: Tensor) -> Tensor:
-        """Where it stands at a batch: (B, C, H, W) like its pixels, with a gradient of its own for :meth:`move`."""
+    def at(self, pixels: Tensor, *, within: bool = False) -> Tensor:
+        """Where it stands at a batch, with a gradient of its own for :meth:`move`.
+
+        Args:
+            pixels: (B, C, H, W), in [0, 1].
+            within: Whether to cut it to the image range of these pixels. It was cut to those that it was moved at, and
+                published code leaves it there; masks are drawn anew for each step, and would leave the range in each.
+
+        Returns:
+            (B, C, H, W).
+        """
         carried = self._carried
         if carried is None or carried.shape != pixels.shape:
             carried = torch.zeros_like(pixels)
+        elif within:
+            carried = within_image(pixels, carried)
         self._pixels, self._leaf = pixels, carried.clone().requires_grad_()
         return self._leaf
 

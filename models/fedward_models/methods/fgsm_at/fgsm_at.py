@@ -205,7 +205,7 @@ class FGSMAT(Method):
     def _craft(self, batch: Batch, labels: Tensor, *, strength: float = 1.0) -> Crafted:
         pixels = pixels_of(batch)
         if self.config.attack == "free":
-            crafted = Crafted(perturbation=self._carried.at(pixels))
+            crafted = Crafted(perturbation=self._carried.at(pixels, within="kept" in batch.drawn))
         else:
             logits_of, start = classifier_of_pixels(self, batch), batch.drawn.get("start")
             crafted = craft(self.config, logits_of, pixels, labels, start=start, strength=strength)
