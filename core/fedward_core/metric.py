@@ -11,6 +11,12 @@ MOST = 2**53  # images: what a float counts exactly
 RECALL = "recall/"
 """How the names of the recalls of classes begin; behind it stands the class."""
 
+WITHOUT_PROMPT = "accuracy_without_prompt"
+"""What a frozen network alone gets right; told beside the accuracy of a prompt around the same images."""
+
+CUT_REPORTS = "cut_reports"
+"""The part of the reports that lost their end, in training."""
+
 COLLAPSED = "largest_class_share"
 """The part of a site's predictions that one class takes; told only where it should warn."""
 

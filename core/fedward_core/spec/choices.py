@@ -39,6 +39,11 @@ class MethodConfig(Config):
         return False
 
     @property
+    def freezes_previous(self) -> bool:
+        """Whether that network is frozen as it stands, so that a stage may not name another backbone."""
+        return False
+
+    @property
     def passes(self) -> int:
         """How often an epoch goes through the data; more than once where each batch is trained on several times."""
         return 1

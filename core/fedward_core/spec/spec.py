@@ -40,6 +40,11 @@ class Spec(Frozen):
         for index, stage in enumerate(self.stages):
             if isinstance(stage.backbone, BackboneConfig) and stage.backbone.continues:
                 self._check_continues(index)
+            elif stage.method.freezes_previous and self.backbone_of(index) != self.backbone_of(index - 1):
+                raise ValueError(
+                    f"stage '{stage.name}' freezes the network of the stage before and names another backbone, with "
+                    "which the same weights would say something else: leave 'backbone' out"
+                )
         if self.dataset.label_fraction < 1 and all(not s.method.needs_labels or s.label_fraction for s in self.stages):
             raise ValueError(
                 "dataset.label_fraction has no effect: no stage of this spec reads labels without a label_fraction of "

@@ -35,7 +35,7 @@ from fedward_models.methods.evp.prompt import Prompt, border_mask
 from fedward_models.methods.evp.tower import TextHead
 from fedward_models.step import Clock
 from fedward_models.towers.clip_text import class_texts
-from fedward_models.towers.standards import standardised
+from fedward_models.towers.standards import standard_note, standardised
 from fedward_models.training.fit import fit
 from fedward_models.training.phase import Phase
 from fedward_models.training.schedule import learning_rate
@@ -356,6 +356,7 @@ def test_a_mapping_picks_the_classifiers_answers() -> None:
         ({"source_classes": 5}, "give a 'mapping'"),
         ({"source_classes": 5, "mapping": (0, 1)}, "expected 3 below 5"),
         ({"mapping": (0, 1, 3)}, "expected 3 below 3"),
+        ({"source_classes": 2}, "3 classes cannot be told apart by a classifier of 2"),
         ({"crop_from_px": 20}, "expected more than the 24 pixels"),
         ({"crop_from_px": 40, "placement": "overlay"}, "shrinks no image"),
     ],
@@ -582,6 +583,26 @@ def test_a_prompt_of_another_network_is_refused(folder: Path) -> None:
         build(weights=one, normalisation="clip").inherit(trained.state_dict(), trained)
 
 
+def test_a_finished_stage_notes_what_pixels_were_standardised_by() -> None:
+    assert not any("standardised" in note for note in build().notes)
+    assert standard_note("clip") in build(normalisation="clip").notes
+
+
+@pytest.mark.parametrize("method", [{"name": "evp", "weights": "previous"}, {"name": "probe", "weights": "previous"}])
+def test_a_frozen_network_is_that_of_the_stage_before(method: dict[str, Any]) -> None:
+    """The same weights with other heads have the same shapes, and say something else."""
+    one, other = ({"name": "vit", "width": 16, "depth": 2, "heads": heads, "patch_px": 8} for heads in (2, 4))
+
+    def spec(backbone: dict[str, Any]) -> Spec:
+        first = {"name": "train", "method": "supervised", "backbone": one, "rounds": 1}
+        then = {"name": "next", "method": method, "start_from": "previous", "backbone": backbone, "rounds": 1}
+        return Spec.parse({"name": "s", "dataset": {"name": "d", "image_px": 32}, "stages": [first, then]})
+
+    assert len(spec(one).stages) == 2
+    with pytest.raises(SpecError, match="stage 'next' freezes the network of the stage before"):
+        spec(other)
+
+
 def test_a_prompt_that_was_saved_gives_the_same_predictions(folder: Path) -> None:
     weights = stored(folder, classifier().state_dict())
     trained, again = build(weights=weights), build(weights=weights, seed=5)
@@ -703,6 +724,14 @@ def test_embeddings_that_are_not_finite_are_refused(folder: Path) -> None:
             head="text",
             embeddings=stored(folder, {"embeddings": torch.full((3, 16), torch.nan)}, "bad"),
         )
+
+
+def test_an_embedding_of_zeros_has_no_direction(folder: Path) -> None:
+    rows = torch.randn(3, 16)
+    rows[1] = 0
+    weights, bad = stored(folder, network("vit").state_dict()), stored(folder, {"embeddings": rows}, "bad")
+    with pytest.raises(CheckpointError, match=r"the class embedding of '.*' is all zeros"):
+        build(weights=weights, head="text", embeddings=bad)
 
 
 def test_a_file_without_texts_needs_embeddings(folder: Path) -> None:

@@ -358,22 +358,13 @@ def test_statistics_of_projections_stay_and_everything_else_travels() -> None:
     assert any(name.startswith("text.network.") for name in shared)
 
 
-def test_a_frozen_text_tower_is_no_part_of_the_state_and_is_never_trained(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("FEDWARD_WEIGHTS", str(tmp_path))
-    (vocabulary := tmp_path / "vocab.txt").write_text("\n".join(built_in_vocabulary()))
-    save_file(build(seed=5).tower.network.state_dict(), weights := tmp_path / "bert.safetensors")
-    named = {
-        "vocabulary": {"name": "vocab", "sha256": file_digest(vocabulary)},
-        "weights": {"name": "bert", "sha256": file_digest(weights)},
-    }
-    method = build(text=named, freeze_text=True)
+def test_a_frozen_text_tower_is_no_part_of_the_state_and_is_never_trained(bert: dict[str, Any]) -> None:
+    method = build(text=bert, freeze_text=True)
     assert not [name for name in method.state_dict() if name.startswith("text.")]
     before = digest(arrays_of(method.tower))
     train(method)
     assert digest(arrays_of(method.tower)) == before == digest(arrays_of(build(seed=5).tower))
-    assert method.notes == (f"text tower: frozen weights 'bert', sha256 {file_digest(weights)}",)
+    assert method.notes == (f"text tower: frozen weights 'bert', sha256 {bert['weights']['sha256']}",)
 
 
 def test_training_on_reports_adds_nothing_to_the_state() -> None:
@@ -400,6 +391,56 @@ def test_it_goes_on_from_images_alone_and_gives_its_backbone_to_a_classifier() -
     classifier = classifier_of(method)
     taken = classifier.inherit(method.state_dict(), method)
     assert set(taken.taken) == {name for name in classifier.state_dict() if name.startswith("backbone.")}
+
+
+@pytest.fixture
+def bert(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Settings of a text tower whose weights a file holds."""
+    monkeypatch.setenv("FEDWARD_WEIGHTS", str(tmp_path))
+    save_file(build(seed=5).tower.network.state_dict(), weights := tmp_path / "bert.safetensors")
+    (vocabulary := tmp_path / "vocabulary.txt").write_text("\n".join(built_in_vocabulary()), encoding="utf-8")
+    return {
+        "vocabulary": {"name": "vocabulary", "sha256": file_digest(vocabulary)},
+        "weights": {"name": "bert", "sha256": file_digest(weights)},
+    }
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "message"),
+    [
+        ([], [], ""),
+        (["weights", "vocabulary"], ["vocabulary"], ""),
+        (["weights", "vocabulary"], [], "text.vocabulary is another"),
+        ([], ["weights", "vocabulary"], "text.weights have no effect"),
+        (["frozen", "weights", "vocabulary"], ["frozen", "weights", "vocabulary"], ""),
+        (["frozen", "weights", "vocabulary"], ["vocabulary"], "freeze_text is alike .* found true, then false"),
+        (["vocabulary"], ["frozen", "weights", "vocabulary"], "freeze_text is alike .* found false, then true"),
+        ([], ["heads"], "text.heads is another"),
+        ([], ["legacy_words"], "text.legacy_words is another"),
+    ],
+)
+def test_reports_are_read_as_the_stage_of_mgca_before_learned_to(
+    bert: dict[str, Any], first: list[str], then: list[str], message: str
+) -> None:
+    choices = {**bert, "heads": 4, "legacy_words": True}
+
+    def stage(names: list[str]) -> MGCA:
+        text = {name: choices[name] for name in names if name in choices}
+        return build(text=text, freeze_text="frozen" in names)
+
+    source, ours = stage(first), stage(then)
+    if not message:
+        assert ours.inherit(source.state_dict(), source).new == ()
+        return
+    with pytest.raises(SpecError, match=message):
+        ours.inherit(source.state_dict(), source)
+
+
+def test_headings_that_are_not_found_are_named() -> None:
+    method = build(report_part="impression_findings")
+    reports = prepared(method, "Findings: small left nodule.", "Impression: large right opacity.")
+    with pytest.raises(DataError, match=r"0 of 2 reports of a batch .* beneath FINDINGS: or IMPRESSION:, in capitals"):
+        method.training_step(reports, Clock())
 
 
 def classifier_of(method: MGCA) -> Supervised:

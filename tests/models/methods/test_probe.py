@@ -223,6 +223,25 @@ def test_several_probes_in_a_row_may_each_begin_with_a_new_head() -> None:
         ProbeConfig(weights="as_built", new_head=True)
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"features": "class_token"}, "reads the features 'pooled', this one 'class_token'"),
+        (
+            {"normalisation": "imagenet"},
+            "pixels of the standard 'site', and the probe would show it those of 'imagenet'",
+        ),
+    ],
+)
+def test_a_head_is_not_taken_over_by_a_probe_that_shows_it_something_else(
+    settings: dict[str, Any], message: str
+) -> None:
+    first = build(weights="previous")
+    with pytest.raises(SpecError, match=message):
+        build(weights="previous", **settings).inherit(first.state_dict(), first)
+    build(weights="previous", features="class_token", new_head=True).inherit(first.state_dict(), first)
+
+
 def test_weights_of_its_own_are_not_replaced_by_a_previous_stage() -> None:
     source = Supervised(SupervisedConfig(), backbone=network(), contract=CLASSES)
     with pytest.raises(SpecError, match="weights of its own"):

@@ -72,6 +72,11 @@ class EVPConfig(MethodConfig):
         """Whether the stage before gives the network."""
         return self.weights == "previous"
 
+    @property
+    def freezes_previous(self) -> bool:
+        """The network as that stage left it."""
+        return self.needs_previous
+
     @model_validator(mode="after")
     def _check_head(self) -> Self:
         if self.head == "text":

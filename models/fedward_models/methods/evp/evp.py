@@ -24,6 +24,7 @@ from torch.nn import functional
 from fedward_core.arrays import digest
 from fedward_core.cards import Contract, Task
 from fedward_core.errors import CheckpointError, SpecError
+from fedward_core.metric import WITHOUT_PROMPT
 from fedward_core.partition import Role, Rule
 from fedward_models.backbones.backbone import Backbone
 from fedward_models.backbones.clip_vit.clip_vit import CHANNELS, CLIPViT
@@ -43,7 +44,7 @@ from fedward_models.step import Clock, StepOutput
 from fedward_models.towers.features import read_features
 from fedward_models.towers.frozen_backbone import FrozenBackbone
 from fedward_models.towers.image_file import load_backbone
-from fedward_models.towers.standards import standard_of, standardised
+from fedward_models.towers.standards import standard_note, standard_of, standardised
 from fedward_models.weights import arrays_of
 
 _FROZEN = ("backbone.", "head.")
@@ -153,7 +154,7 @@ class EVP(Method):
         if batch.labels is None:
             return {}
         right = self.head(self._plain_features(batch)).argmax(dim=1) == batch.labels
-        return {"accuracy_without_prompt": right.double()}
+        return {WITHOUT_PROMPT: right.double()}
 
     def after_backward(self, clock: Clock) -> None:  # noqa: ARG002 - the signature of the family
         """Divide the gradient by its norm over the whole canvas."""
@@ -171,14 +172,16 @@ class EVP(Method):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Which frozen network, by digest, and which embeddings."""
+        """Which frozen network, by digest, which embeddings, and what pixels were standardised by."""
         weights, embeddings = self.config.weights, self.config.embeddings
         if isinstance(weights, FrozenWeights):
             tower = weights.note("frozen network")
         else:
             origin = "the previous stage's" if weights == "previous" else "as built from the seed, for trials only"
             tower = f"frozen network: {origin}, digest {digest(arrays_of(self.backbone.network))}"
-        return (tower,) if embeddings is None else (tower, embeddings.note("class embeddings"))
+        named = () if embeddings is None else (embeddings.note("class embeddings"),)
+        standard = () if self.normalisation == "site" else (standard_note(self.normalisation),)
+        return (tower, *named, *standard)
 
     def inherit(self, state: Mapping[str, Tensor], source: Method) -> Inheritance:
         """Freeze the network of the stage before; a stage of evp on the same network is taken over whole.

@@ -73,6 +73,11 @@ def _check_order(weights: FrozenWeights, contract: Contract) -> None:
 
 
 def _checked_mapping(config: EVPConfig, classes: int, source_classes: int) -> tuple[int, ...]:
+    if classes > source_classes:
+        raise SpecError(
+            f"the study's {classes} classes cannot be told apart by a classifier of {source_classes}: choose a network "
+            "with more"
+        )
     if config.mapping is None and source_classes != classes:
         raise SpecError(
             f"the classifier has {source_classes} classes and the study {classes}: give a 'mapping', one of the "
@@ -103,6 +108,10 @@ def _text_head(config: EVPConfig, backbone: Backbone, contract: Contract, arrays
         raise CheckpointError(
             f"the class embeddings have shape {tuple(embeddings.shape)}, expected {expected}: one row for each class, "
             "as wide as the backbone's features"
+        )
+    if empty := [name for name, row in zip(contract.classes, embeddings, strict=True) if not row.any()]:
+        raise CheckpointError(
+            f"the class embedding of '{empty[0]}' is all zeros, which has no direction: embed its text"
         )
     return TextHead(embeddings, scale=CLIP_SCALE if scale is None else _scale_of(scale))
 

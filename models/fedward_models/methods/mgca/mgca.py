@@ -26,6 +26,7 @@ from torch.nn import functional
 
 from fedward_core.cards import Contract, DataNeed, Task
 from fedward_core.errors import DataError, SpecError
+from fedward_core.metric import CUT_REPORTS
 from fedward_core.partition import Role, Rule
 from fedward_models.backbones.backbone import Backbone
 from fedward_models.batch import Batch
@@ -40,6 +41,7 @@ from fedward_models.methods.mgca.alignment import Pairs, alignment_losses, weigh
 from fedward_models.methods.mgca.config import MGCAConfig
 from fedward_models.methods.mgca.heads import Projection
 from fedward_models.methods.mgca.prompts import absent, check_prompts, class_prompts, cut_prompts
+from fedward_models.methods.mgca.succession import check_same_reading
 from fedward_models.step import Clock, StepOutput
 from fedward_models.towers.bert import TextTower
 from fedward_models.towers.image_file import load_backbone
@@ -115,14 +117,14 @@ class MGCA(Method):
         usable = batch.drawn["usable"]
         if (found := int(usable.sum())) < 2:
             raise DataError(
-                f"{found} of {len(batch)} reports of a batch have {FEWEST_WORDS} words or more after cleaning, "
-                "expected at least 2: raise local.batch_size, or leave out images with empty reports"
+                f"{found} of {len(batch)} reports of a batch have {FEWEST_WORDS} words or more {self._what_is_read}, "
+                "expected at least 2: raise local.batch_size, or leave out images whose reports say nothing"
             )
         pairs = self.pairs(_those(batch, usable))
         losses = self.losses(pairs)
         figures = {name: loss.detach().mean() for name, loss in losses.items()}
         figures["retrieval"] = retrieval(pairs.images, pairs.reports).mean()
-        figures["cut_reports"] = batch.drawn["cut"].float().mean()
+        figures[CUT_REPORTS] = batch.drawn["cut"].float().mean()
         figures["usable_reports"] = usable.float().mean()
         return StepOutput(loss=weighted_sum(losses, self.config).mean(), figures=figures)
 
@@ -196,13 +198,23 @@ class MGCA(Method):
 
         Raises:
             CheckpointError: An entry is missing or has another shape.
-            SpecError: The image tower has weights of its own, which those of the stage before would replace.
+            SpecError: A tower has weights of its own, which those of the stage before would replace; or that stage read
+                reports in another way.
         """
         if self.config.image_weights:
             raise SpecError("image_weights have no effect on a stage that starts from the previous one: leave them out")
-        everything = isinstance(source, MGCA)
+        if everything := isinstance(source, MGCA):
+            check_same_reading(self.config, source.config)
         names = [name for name in self.state_dict() if everything or (name.startswith("backbone.") and name in state)]
         return Inheritance.of(self, state, taken=take_over(self, state, names))
+
+    @property
+    def _what_is_read(self) -> str:
+        if self.config.report_part == "all":
+            return "after cleaning"
+        return (
+            "beneath FINDINGS: or IMPRESSION:, in capitals, which is all that report_part 'impression_findings' reads"
+        )
 
     def _read_part(self, report: str) -> str:
         return report if self.config.report_part == "all" else impression_and_findings(report)

@@ -71,3 +71,8 @@ class ProbeConfig(MethodConfig):
     def needs_previous(self) -> bool:
         """Whether the stage before gives the network."""
         return self.weights == "previous"
+
+    @property
+    def freezes_previous(self) -> bool:
+        """The network as that stage left it."""
+        return self.needs_previous

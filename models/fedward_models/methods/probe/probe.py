@@ -158,7 +158,8 @@ class Probe(Method):
         What serves pooled features only starts as it is built where the stage before had none of it.
 
         Raises:
-            SpecError: The backbone is a file's, and the previous stage is no probe.
+            SpecError: The backbone is a file's, and the previous stage is no probe; or what is taken over was trained
+                on other features, or on pixels of another standard.
             CheckpointError: An entry is missing or has another shape.
         """
         if not isinstance(source, Probe) and not self.config.needs_previous:
@@ -166,16 +167,30 @@ class Probe(Method):
                 "a probe with weights of its own has nothing to take over from another method: use start_from: scratch,"
                 " or weights: previous"
             )
+        whole = isinstance(source, Probe) and not self.config.new_head
+        self._check_previous(source, with_head=whole)
         copies = {
             f"backbone.{own}": state[f"backbone.{theirs}"]
             for own, theirs in self.backbone.clones.items()
             if f"backbone.{own}" not in state and f"backbone.{theirs}" in state
         }
-        whole = isinstance(source, Probe) and not self.config.new_head
         wanted = self.state_dict() if whole else self._backbone_entries(state)
         received = take_over(self, {**state, **copies}, wanted)
         taken = tuple(name for name in received if name not in copies)
         return Inheritance.of(self, state, taken=taken, cloned=tuple(copies))
+
+    def _check_previous(self, source: Method, *, with_head: bool) -> None:
+        theirs, ours = source.normalisation, self.normalisation
+        if theirs != ours:
+            raise SpecError(
+                f"the network of the previous stage was trained on pixels of the standard '{theirs}', and the probe "
+                f"would show it those of '{ours}': set normalisation: {theirs}"
+            )
+        if with_head and source.head_features != self.head_features:
+            raise SpecError(
+                f"the head of the previous probe reads the features '{source.head_features}', this one "
+                f"'{self.head_features}': make 'features' alike, or set new_head: true"
+            )
 
     def _build_head(self, contract: Contract) -> nn.Module:
         network, classes = self.backbone.network, len(contract.classes)
