@@ -13,6 +13,7 @@ from PIL import Image
 from fedward_cli.comparison.arm_runs import MetricName
 from fedward_core.cards import Contract, Task
 from fedward_core.events import EventKind
+from fedward_core.metric import CUT_REPORTS, WITHOUT_PROMPT
 from fedward_core.robustness import AUTO_ATTACK_ACCURACY, FGSM_ACCURACY, PGD_ACCURACY, SQUARE_ACCURACY
 from fedward_core.spec import Dataset
 from fedward_models.data.site_data import read_site
@@ -39,13 +40,13 @@ def test_the_page_of_events_lists_every_kind(title: str, kinds: set[str]) -> Non
 
 
 def test_the_page_of_figures_lists_every_evaluated_figure() -> None:
-    known = {*of_all_tasks(), *UNDER_ATTACK, *measured_by_methods(), ERROR, REHEARSED}
+    known = {*of_all_tasks(), *UNDER_ATTACK, *measured_by_methods(), WITHOUT_PROMPT, ERROR, REHEARSED}
     assert listed("figures.md", "Evaluated figures") == known
 
 
 def test_figures_of_training_on_their_page_stand_in_the_methods() -> None:
     texts = {node.value for tree in METHODS for node in ast.walk(tree) if isinstance(node, ast.Constant)}
-    assert listed("figures.md", "Figures of training") - UNDER_ATTACK - texts == {"loss"}
+    assert listed("figures.md", "Figures of training") - UNDER_ATTACK - texts == {"loss", CUT_REPORTS}
 
 
 def test_the_page_of_figures_says_what_arms_are_compared_by() -> None:

@@ -36,13 +36,15 @@ def figures(**values: float | None) -> dict[str, Metric]:
 def test_a_run_that_overfitted_catastrophically_is_told(one: float, several: float) -> None:
     (reason,) = alarms(figures(accuracy=0.9, fgsm_accuracy=one / 100, pgd_accuracy=several / 100))
     assert "catastrophic overfitting" in reason
-    assert list(training_alarms({"loss": 0.5, "fgsm_accuracy": one / 100, "pgd_accuracy": several / 100})) == [reason]
+    assert list(
+        training_alarms({"loss": 0.5, "fgsm_accuracy": one / 100, "pgd_accuracy": several / 100}, first=True)
+    ) == [reason]
 
 
 @pytest.mark.parametrize(("one", "several"), HOLDS.values(), ids=HOLDS)
 def test_runs_that_hold_are_silent(one: float, several: float) -> None:
     assert list(alarms(figures(accuracy=0.9, fgsm_accuracy=one / 100, pgd_accuracy=several / 100))) == []
-    assert list(training_alarms({"fgsm_accuracy": one / 100, "pgd_accuracy": several / 100})) == []
+    assert list(training_alarms({"fgsm_accuracy": one / 100, "pgd_accuracy": several / 100}, first=True)) == []
 
 
 def test_a_model_that_has_learned_nothing_yet_is_no_alarm() -> None:
@@ -52,7 +54,7 @@ def test_a_model_that_has_learned_nothing_yet_is_no_alarm() -> None:
 def test_evaluations_without_attacks_or_without_values_are_silent() -> None:
     assert list(alarms(figures(accuracy=0.9))) == []
     assert list(alarms(figures(fgsm_accuracy=None, pgd_accuracy=0.1))) == []
-    assert list(training_alarms({"loss": 0.5, "fgsm_accuracy": 0.9})) == []
+    assert list(training_alarms({"loss": 0.5, "fgsm_accuracy": 0.9}, first=True)) == []
 
 
 def test_one_class_that_takes_nearly_all_is_told() -> None:
@@ -75,3 +77,10 @@ def test_a_site_whose_training_collapsed_is_told_in_its_round_and_still_counts(
     warnings = [event for event in outcome.of(EventKind.WARNING) if "catastrophic" in event.facts["reason"]]
     assert [(event.site, event.round) for event in warnings] == [("b", 1)]
     assert all(event.facts["sites"] == ["a", "b"] for event in outcome.of(EventKind.ROUND_FINISHED))
+
+
+def test_reports_that_lose_their_end_are_told_once() -> None:
+    (reason,) = training_alarms({"cut_reports": 0.953}, first=True)
+    assert reason.startswith("95% of the reports lost their end: raise text.max_tokens")
+    assert list(training_alarms({"cut_reports": 0.953}, first=False)) == []
+    assert list(training_alarms({"cut_reports": 0.3}, first=True)) == []

@@ -9,11 +9,16 @@ from rich.table import Column, Table
 from fedward_cli.simulation.averages import mean_over_sites, pooled
 from fedward_cli.simulation.results import Results
 from fedward_cli.simulation.site_prior import SITE_PRIOR
-from fedward_core.metric import Metrics
+from fedward_core.metric import WITHOUT_PROMPT, Metrics
 from fedward_core.robustness import AUTO_ATTACK_ACCURACY, PGD_ACCURACY
 
-FIGURES = ("accuracy", "balanced_accuracy", "auroc", "dice", PGD_ACCURACY, AUTO_ATTACK_ACCURACY)
-_WORDS = {"auroc": "AUROC", PGD_ACCURACY: "accuracy under PGD", AUTO_ATTACK_ACCURACY: "accuracy under AutoAttack"}
+FIGURES = ("accuracy", WITHOUT_PROMPT, "balanced_accuracy", "auroc", "dice", PGD_ACCURACY, AUTO_ATTACK_ACCURACY)
+_WORDS = {
+    WITHOUT_PROMPT: "accuracy without prompt",
+    "auroc": "AUROC",
+    PGD_ACCURACY: "accuracy under PGD",
+    AUTO_ATTACK_ACCURACY: "accuracy under AutoAttack",
+}
 FIGURES_NOTE = (
     "Intervals are of 95 % and resample patients; n counts images. '-' is not defined at a site, such as AUROC with "
     "one class, and not part of the mean; a site with one class shows its recall."

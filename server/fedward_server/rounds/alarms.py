@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 
-from fedward_core.metric import COLLAPSED, Metrics
+from fedward_core.metric import COLLAPSED, CUT_REPORTS, Metrics
 from fedward_core.robustness import FGSM_ACCURACY, PGD_ACCURACY, overfits_catastrophically
+
+_MANY_CUT = 1 / 3  # of a site's reports; decided here
 
 
 def alarms(evaluation: Metrics) -> Iterator[str]:
@@ -17,9 +19,16 @@ def alarms(evaluation: Metrics) -> Iterator[str]:
     yield from _overfitting(one, several)
 
 
-def training_alarms(figures: Mapping[str, float]) -> Iterator[str]:
-    """Sentences about one site's round of training, before it is evaluated anywhere; none where all is well."""
+def training_alarms(figures: Mapping[str, float], *, first: bool) -> Iterator[str]:
+    """Sentences about one site's round of training, before it is evaluated anywhere; none where all is well.
+
+    Args:
+        figures: What the site tells of the round.
+        first: Whether it is the stage's first round; what is the same in every round is told once.
+    """
     yield from _overfitting(figures.get(FGSM_ACCURACY), figures.get(PGD_ACCURACY))
+    if first and (cut := figures.get(CUT_REPORTS, 0.0)) > _MANY_CUT:
+        yield f"{cut:.0%} of the reports lost their end: raise text.max_tokens, or name a vocabulary that fits them"
 
 
 def _overfitting(one: float | None, several: float | None) -> Iterator[str]:

@@ -147,7 +147,7 @@ class Round:
             round_=self.state.round,
             site=answer.site,
         )
-        for reason in training_alarms(update.metrics):
+        for reason in training_alarms(update.metrics, first=self.state.round == 0):
             self._tell(EventKind.WARNING, answer.site, reason=reason)
 
     def _drop(self, site: str, reason: str) -> None:
@@ -161,7 +161,7 @@ class Round:
             raise QuorumError(
                 f"round {self.state.round + 1} of stage '{self.context.stage.name}': {contributed} of "
                 f"{len(self.context.sites)} sites contributed, cohort.min_sites is {needed}. The events name what "
-                "failed elsewhere; mend it and run again: the run goes on from this round"
+                "failed elsewhere; mend it and run again: with the same spec the run goes on from this round"
             )
 
     def _next_state(self) -> StageState:
