@@ -9,6 +9,7 @@ from pydantic_core import PydanticUndefined
 
 from fedward_cli import docstrings
 from fedward_core import registry
+from fedward_core.cards import DataNeed
 from fedward_core.config import Config, Frozen
 from fedward_core.errors import SpecError
 from fedward_core.spec import MethodConfig
@@ -87,7 +88,8 @@ def _exhibit(kind: str, group: str, name: str) -> Exhibit:
 def _needs(config: type[Config]) -> str:
     if not issubclass(config, MethodConfig):
         return ""
-    parts = ["images and labels" if config.needs_labels else "images"]
+    images = "images with reports" if config.need is DataNeed.IMAGE_REPORT else "images"
+    parts = [f"{images} and labels" if config.needs_labels else images]
     if config.needs_backbone:
         parts.append("a backbone")
     if config.runtime == "numpy":

@@ -195,7 +195,7 @@ def test_a_stage_without_labels_is_no_classifier_but_its_numbers_may_go(trained:
     assert "names no classes" in " ".join(refused.output.split())
     assert not list(tmp_path.iterdir())
     assert export(run, "--format", "safetensors", "--out", tmp_path / "home").exit_code == 0
-    assert "names no classes" in (tmp_path / "home" / "README.md").read_text()
+    assert "names no classes by itself" in (tmp_path / "home" / "README.md").read_text()
 
 
 def test_an_unpacked_download_of_a_coordinator_is_as_good_as_the_folder_of_a_run(trained: Any, tmp_path: Path) -> None:

@@ -142,6 +142,20 @@ def test_a_site_predicts_with_its_own_model_from_what_it_has_kept(
     assert loss_with("average") != pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.parametrize("personalise", ["ditto", "local_only", "fedper"])
+def test_where_all_that_names_classes_stayed_at_the_sites_there_is_no_model_for_others(
+    trained: Any, hospitals: Path, tmp_path: Path, personalise: str
+) -> None:
+    run, data = trained(personalise=personalise), alone(hospitals, tmp_path)
+    refused = predict(run, "--data", data, "--out", tmp_path / "out")
+    assert refused.exit_code == 1
+    said = " ".join(refused.output.replace("│", " ").split())
+    assert f"stayed at the sites ('{personalise}')" in said
+    assert "--kept" in said
+    own = run / "sites" / "north" / "train"
+    assert predict(run, "--data", data, "--out", tmp_path / "out", "--kept", own).exit_code == 0
+
+
 def test_what_a_site_has_kept_goes_with_its_own_data_and_a_personalised_stage(
     trained: Any, hospitals: Path, tmp_path: Path
 ) -> None:

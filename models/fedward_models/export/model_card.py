@@ -85,7 +85,9 @@ def _layout(dataset: Dataset) -> str:
 def _meaning(model: FinishedModel) -> str:
     """What comes out."""
     if not model.stage.method.needs_labels:
-        return "It was trained without labels and names no classes: it is a beginning for training with labels."
+        return (
+            "It was trained without labels and names no classes by itself: it is a beginning for training with labels."
+        )
     place = "voxel" if model.plan.contract.kind is DataKind.VOLUME else "pixel"
     return {
         Task.CLASSIFICATION: "The output is one probability for each class, in the order above.",

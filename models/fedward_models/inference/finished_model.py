@@ -76,8 +76,8 @@ class FinishedModel:
         """
         if not self.stage.method.needs_labels:
             raise SpecError(
-                f"stage '{self.stage.name}' trains '{self.stage.method.name}' without labels, so it names no classes: "
-                "choose a stage that reads labels, or train one that starts from it"
+                f"stage '{self.stage.name}' trains '{self.stage.method.name}' without labels, and names no classes "
+                "outside of its run: choose a stage that reads labels, or train one that starts from it"
             )
 
 
@@ -111,7 +111,7 @@ def open_finished(
         method = _method(spec, index, plan, arrays, round_=round_)
     else:
         method = _method_of_site(spec, index, plan, arrays, kept)
-    _refuse_untrained(method, spec, index, plan)
+    (_refuse_untrained if kept else _refuse_what_stayed)(method, spec, index, plan)
     return FinishedModel(
         spec=spec, index=index, plan=plan, method=method.eval(), weights=weights, is_of_a_site=kept is not None
     )
@@ -185,6 +185,20 @@ def _refuse_untrained(method: Method, spec: Spec, index: int, plan: StagePlan) -
             f"no weight of stage '{spec.stages[index].name}' has moved since it was drawn: the model was never trained."
             " Train it for a step at a rate above zero"
         )
+
+
+def _refuse_what_stayed(method: Method, spec: Spec, index: int, plan: StagePlan) -> None:
+    """Of a personalised stage, what was trained may all have stayed at the sites."""
+    personalise = spec.stages[index].personalise
+    try:
+        _refuse_untrained(method, spec, index, plan)
+    except CheckpointError as error:
+        if personalise is None:
+            raise
+        raise CheckpointError(
+            f"what names classes in stage '{spec.stages[index].name}' stayed at the sites ('{personalise.name}'), so "
+            "that there is no model for others: give what one of them has kept (--kept), for its own"
+        ) from error
 
 
 class _Kept:

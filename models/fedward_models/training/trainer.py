@@ -10,6 +10,7 @@ from fedward_core.spec import Local
 from fedward_models.batch import Batch
 from fedward_models.method import Method
 from fedward_models.step import Clock
+from fedward_models.training.batch_norms import told_of_single_values
 from fedward_models.training.optimizer import build_optimizer, set_rate
 from fedward_models.training.phase import Phase
 from fedward_models.training.schedule import learning_rate
@@ -78,7 +79,8 @@ class Trainer:
     def _forward(self, batch: Batch, clock: Clock) -> tuple[Tensor, Mapping[str, Tensor]]:
         _seed_modules(batch.seed, self.device)
         with torch.autocast(self.device.type, dtype=self.half, enabled=self.half is not None):
-            output = self.method.training_step(batch, clock)
+            with told_of_single_values(len(batch)):
+                output = self.method.training_step(batch, clock)
             added = (term.loss(self.method, batch, output) for term in self.terms)
             loss = sum((loss for loss in added if loss is not None), output.loss)
         return loss, output.figures
