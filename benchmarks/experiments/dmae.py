@@ -12,7 +12,7 @@ teachers. Where masked autoencoding does not beat the untrained student by 5 poi
     mae                the student by masked autoencoding, as many steps as dmae
     mae_equal          the same with the compute of the teacher's training and of dmae together
     dmae, dmae_10      weight of the alignment 1 (published) and 10
-    dmae_random        dmae with a teacher that was never trained: what alignment does by itself
+    dmae_random, dmae_random_10    the same with a teacher that was never trained: what alignment does by itself
     mae_95, dmae_95    95 % of the patches hidden
     dmae_last          the last blocks aligned
 """
@@ -60,13 +60,16 @@ DISTILLED: dict[str, dict[str, Any]] = {
     "dmae": {},
     "dmae_10": {"alignment_weight": 10.0},
     "dmae_random": {},
+    "dmae_random_10": {"alignment_weight": 10.0},
     "dmae_95": {"mask_ratio": 0.95},
     "dmae_last": {"taps": ((3, 7),)},
 }
+UNTRAINED_TEACHER = ("dmae_random", "dmae_random_10")
 ARMS = ("teacher", "untrained", "mae", "mae_equal", *DISTILLED, "mae_95")
 PAIRS = (
     ("mae", "untrained"),
     *(("dmae", other) for other in ("mae", "mae_equal", "dmae_random", "dmae_10", "dmae_last", "teacher")),
+    *(("dmae_10", other) for other in ("mae", "mae_equal", "dmae_random_10", "teacher")),
     ("dmae_95", "mae_95"),
     ("dmae_95", "dmae"),
     ("mae_95", "mae"),
@@ -113,7 +116,7 @@ def _built(arguments: argparse.Namespace, train: ImageData, arm: str, seed: int)
     if arm not in DISTILLED:
         return _mae(STUDENT, seed, mask_ratio=0.95 if arm == "mae_95" else 0.75)
     method = _dmae(seed, **DISTILLED[arm])
-    if arm != "dmae_random":
+    if arm not in UNTRAINED_TEACHER:
         source = _teacher(arguments, train, seed)
         method.inherit(source.state_dict(), source)
     return method

@@ -96,6 +96,7 @@ ARMS: dict[str, tuple[type[SDMP], dict[str, Any]]] = {
 EQUAL_PASSES = ("moco_equal", "dino_equal")
 PAIRS = (
     *(("sdmp", other) for other in ("moco", "moco_equal", "naive", "sdmp_source", "sdmp_b", "untrained")),
+    ("naive", "moco"),
     *(("sdmp_dino", other) for other in ("dino", "dino_equal", "untrained")),
 )
 
