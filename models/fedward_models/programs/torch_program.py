@@ -24,6 +24,7 @@ from fedward_models.data.image_set import ImageSet, open_public
 from fedward_models.inheritance import Inheritance
 from fedward_models.method import Method
 from fedward_models.personalisation.personalisation import Personalisation
+from fedward_models.programs.later_stages import check_later_stages
 from fedward_models.programs.memory import lack_of_memory_told
 from fedward_models.programs.program import Site
 from fedward_models.training.evaluation import BATCH_SIZE, evaluate
@@ -61,7 +62,7 @@ class TorchProgram:
         return describe(site.data, site.name, self._spec.dataset)
 
     def plan(self, contract: Contract, previous: Arrays | None) -> tuple[StagePlan, dict[str, Array]]:
-        """Build the method from its seed, and let it inherit."""
+        """Build the method from its seed, and let it inherit; with the first stage all later ones are tried."""
         with self._computing():
             method = build_method(self._spec, self._index, contract)
             inherited = self._inherit(method, contract, previous) if previous is not None else ()
@@ -70,7 +71,10 @@ class TorchProgram:
         rules = self._personalisation.rules(method)
         plan = StagePlan(manifest=manifest_of(method), rules=rules, contract=contract, notes=notes)
         plan.partition(self._stage.share_at(0))  # an entry without a rule, or a cut that does not fit, fails here
-        return plan, {name: array.copy() for name, array in arrays_of(method).items()}
+        weights = {name: array.copy() for name, array in arrays_of(method).items()}
+        if self._index == 0:
+            check_later_stages(self._spec, contract, weights)
+        return plan, weights
 
     def train(self, order: Order, incoming: Arrays, site: Site) -> Update:
         """One round: see :func:`train_round`."""
