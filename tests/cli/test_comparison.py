@@ -18,7 +18,7 @@ from fedward_cli.simulation.averages import pooled
 from fedward_cli.simulation.results import Moment, Results
 from fedward_cli.simulation.site_prior import SITE_PRIOR, site_prior
 from fedward_core.cards import Contract, DatasetCard, Split
-from fedward_core.metric import Metric, Metrics
+from fedward_core.metric import WITHOUT_PROMPT, Metric, Metrics
 
 CLASSES = ("normal", "pneumonia", "covid")
 Counts = tuple[int, ...]
@@ -296,3 +296,10 @@ def test_every_figure_can_be_read_on_a_narrow_screen(width: int) -> None:
     assert max(map(len, shown.splitlines())) <= width
     for word in ("0.812", "n=70", "[0.721,", "0.833]", "guangzhou", "hannover", "scratch", "ssl_fl", "0.263", "pooled"):
         assert word in shown
+
+
+def test_accuracy_without_a_prompt_adds_up_over_images_too() -> None:
+    sites = {
+        name: {WITHOUT_PROMPT: Metric(value=value, n=n)} for name, value, n in (("north", 0.5, 2), ("river", 1.0, 6))
+    }
+    assert pooled(sites, WITHOUT_PROMPT).value == pytest.approx(7 / 8)

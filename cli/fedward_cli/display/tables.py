@@ -9,7 +9,7 @@ from rich.table import Column, Table
 from fedward_cli.simulation.averages import mean_over_sites, pooled
 from fedward_cli.simulation.results import Results
 from fedward_cli.simulation.site_prior import SITE_PRIOR
-from fedward_core.metric import WITHOUT_PROMPT, Metrics
+from fedward_core.metric import WITHOUT_PROMPT, Metric, Metrics
 from fedward_core.robustness import AUTO_ATTACK_ACCURACY, PGD_ACCURACY
 
 FIGURES = ("accuracy", WITHOUT_PROMPT, "balanced_accuracy", "auroc", "dice", PGD_ACCURACY, AUTO_ATTACK_ACCURACY)
@@ -70,18 +70,18 @@ def _add_totals(table: Table, results: Results, names: Sequence[str], *, sent: b
         "mean of sites", *(str(mean_over_sites(results.final, name)) for name in names), *in_all, style="bold"
     )
     if pooled_too:
-        table.add_row("all images", *(_of_all_images(results.final, name) for name in names))
+        table.add_row("all images", *(_or_dash(pooled(results.final, name)) for name in names))
     table.add_section()
 
 
 def _rows_of(sites: Mapping[str, Metrics], what: str, names: Sequence[str]) -> Iterator[tuple[str, ...]]:
     """The mean of several sites and the figures of all their images, which are the same at one."""
-    means = (str(mean_over_sites(sites, name)) for name in names)
+    means = (_or_dash(mean_over_sites(sites, name)) for name in names)
     if len(sites) == 1:
         yield (what, *means)
     elif sites:
         yield (f"{what}, mean", *means)
-        yield (f"{what}, all images", *(_of_all_images(sites, name) for name in names))
+        yield (f"{what}, all images", *(_or_dash(pooled(sites, name)) for name in names))
 
 
 def figure_names(results: Results) -> tuple[str, ...]:
@@ -99,8 +99,7 @@ def cell(metrics: Metrics, name: str) -> str:
     return str(metrics[name])
 
 
-def _of_all_images(sites: Mapping[str, Metrics], name: str) -> str:
-    found = pooled(sites, name)
+def _or_dash(found: Metric) -> str:
     return "-" if found.value is None else str(found)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
-from fedward_core.metric import RECALL, Metric, Metrics
+from fedward_core.metric import RECALL, WITHOUT_PROMPT, Metric, Metrics
 from fedward_core.robustness import AUTO_ATTACK_ACCURACY, PGD_ACCURACY
 
 
@@ -17,10 +17,10 @@ def mean_over_sites(sites: Mapping[str, Metrics], name: str) -> Metric:
 def pooled(sites: Mapping[str, Metrics], name: str) -> Metric:
     """A figure over the images of all sites together, put together from the sites' figures.
 
-    Accuracy adds up over sites, under attack too, and so does the recall of each class, whose mean is the balanced
-    accuracy. AUROC does not: it would need every prediction, and so is not defined.
+    Accuracy adds up over sites, under attack and without a prompt too, and so does the recall of each class, whose mean
+    is the balanced accuracy. AUROC does not: it would need every prediction, and so is not defined.
     """
-    if name in ("accuracy", PGD_ACCURACY, AUTO_ATTACK_ACCURACY):
+    if name in ("accuracy", WITHOUT_PROMPT, PGD_ACCURACY, AUTO_ATTACK_ACCURACY):
         return _weighted([metrics[name] for metrics in sites.values() if name in metrics])
     if name != "balanced_accuracy":
         return Metric(value=None, n=0)
