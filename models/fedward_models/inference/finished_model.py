@@ -109,9 +109,10 @@ def open_finished(
     if kept is None:
         round_ = _best_round(facts, path.name) if weights == "best" else spec.stages[index].rounds - 1
         method = _method(spec, index, plan, arrays, round_=round_)
+        _refuse_what_stayed(method, spec, index, plan)
     else:
         method = _method_of_site(spec, index, plan, arrays, kept)
-    (_refuse_untrained if kept else _refuse_what_stayed)(method, spec, index, plan)
+        _refuse_untrained(method, spec, index, plan)
     return FinishedModel(
         spec=spec, index=index, plan=plan, method=method.eval(), weights=weights, is_of_a_site=kept is not None
     )
